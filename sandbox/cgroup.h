@@ -1,0 +1,113 @@
+// Control groups: one interface over v2 hosts and hybrid hosts (v1 controllers, with or without a
+// controller-less v2 tree beside them).
+//
+// Layout below the root that spored is given (systemd's delegated slice, or the hierarchy's root):
+//
+//   <root>/<name>/daemon           v2 with controllers only: spored itself, when it had to move
+//   <root>/<name>/<group>/zygote   an image's supervisor and zygote
+//   <root>/<name>/<group>/<id>     one sandbox: its init and the tenant's processes
+//
+// CLONE_INTO_CGROUP checks the *caller's* credentials against cgroup.procs of the target and of
+// the common ancestor (cgroups(7), "Delegation"), so a group's v2 cgroup.procs files belong to the
+// root uid of its zygote's user namespace. Limit files never do. v1 moves are checked against the
+// opener of cgroup.procs (kernel commit 1756d7994ad8), so there an open descriptor is enough.
+//
+// Thread rule: not thread-safe; one owner thread. Nothing here waits for other processes except
+// CgroupTree::Sweep, which is for start-up and shutdown.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sandbox/sys/result.h"
+#include "sandbox/sys/unique_fd.h"
+
+namespace spore {
+
+enum class CgroupLayout { kV2, kHybrid, kV1 };
+
+struct CgroupLimits {
+  uint64_t memory_bytes = 0;  // memory.max and swap.max=0, or memory(+memsw).limit_in_bytes
+  uint32_t cpu_millis = 0;    // thousandths of a CPU; cpu.max or cfs quota
+  uint32_t pids = 0;          // pids.max
+  bool operator==(const CgroupLimits&) const = default;
+};
+
+struct CgroupUsage {
+  uint64_t memory_bytes = 0;
+  uint64_t memory_peak_bytes = 0;
+  uint64_t oom_kills = 0;   // processes the oom killer ended in this cgroup
+  uint64_t cpu_us = 0;
+  uint32_t pids = 0;
+  uint64_t pids_limit_hits = 0;  // forks refused by pids.max
+};
+
+// The cgroup of one sandbox (or zygote) in every hierarchy that is used. Owns the directories:
+// the destructor kills what is left inside and removes them, retrying is CgroupTree's job (an
+// rmdir can fail with EBUSY while a killed process is still being reaped).
+class Cgroup {
+ public:
+  ~Cgroup();
+  Cgroup(Cgroup&&) noexcept;
+  Cgroup& operator=(Cgroup&&) noexcept;
+
+  Result<> SetLimits(const CgroupLimits& limits);  // writes only what differs from the last call
+  const CgroupLimits& limits() const;
+  Result<CgroupUsage> Usage() const;  // reads a handful of files; no wait
+
+  // What a process needs to get in: the v2 directory for clone3(CLONE_INTO_CGROUP), or -1; and one
+  // writable cgroup.procs a v1 hierarchy (write "0" to move oneself). Borrowed.
+  int v2_directory() const;
+  const std::vector<UniqueFd>& v1_procs() const;
+
+  Result<> Attach(pid_t pid);  // from outside; 0 means the caller
+  Result<> Kill();             // cgroup.kill, else SIGKILL to every member until none is left
+  std::vector<std::string> Paths() const;
+
+ private:
+  friend class CgroupTree;
+  struct Impl;
+  explicit Cgroup(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct CgroupTreeOptions {
+  std::string name = "spore";        // the sub-group under which everything is made
+  std::optional<std::string> root;   // v2: a delegated directory; default: detect
+  bool favordynmods = true;          // v1 and hybrid: see FavorDynmods in docs
+  std::string runtime_dir;           // an existing private directory for the favordynmods mount
+};
+
+// The daemon's part of the cgroup hierarchies.
+class CgroupTree {
+ public:
+  // Detects the layout, makes <name> in each hierarchy, enables controllers. On v2 with the
+  // caller's processes in the way ("no internal processes"), moves the caller into <name>/daemon.
+  static Result<CgroupTree> Open(const CgroupTreeOptions& options);
+  ~CgroupTree();  // removes <name> in every hierarchy and the favordynmods mount
+  CgroupTree(CgroupTree&&) noexcept;
+  CgroupTree& operator=(CgroupTree&&) noexcept;
+
+  CgroupLayout layout() const;
+  // One group an image; `zygote_uid` is the host uid that is root in its user namespace.
+  Result<> AddGroup(const std::string& group, uid_t zygote_uid);
+  Result<> RemoveGroup(const std::string& group);
+  Result<Cgroup> Create(const std::string& group, const std::string& id,
+                        const CgroupLimits& limits);
+  // Directories whose rmdir said EBUSY are kept and tried again here; returns how many remain.
+  size_t RetryRemovals();
+  // Kills every process found below <name> and removes all groups: what a dead daemon left behind.
+  Result<size_t> Sweep();
+
+ private:
+  struct Impl;
+  explicit CgroupTree(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace spore

@@ -1,0 +1,178 @@
+// The messages between spored, the zygote supervisor, a zygote and an instance.
+//
+// Three channels, all made by spored as socket pairs:
+//
+//   supervisor  SOCK_SEQPACKET  one an image; trusted code on both ends
+//               spored -> MakeSandbox          supervisor -> SandboxMade, ProcessExited
+//   zygote      SOCK_SEQPACKET  one an image; the far end has run operator-chosen libraries
+//               spored -> Fork                 zygote -> ZygoteReady, Forked
+//   instance    SOCK_STREAM     one an instance; the far end is the tenant's from the moment its
+//               code is loaded: spored treats what it reads as hostile
+//               spored -> Load, Invoke         instance -> Confined, Loaded, Response, Failed
+//
+// A SEQPACKET message is one of the structs below, whole, plus its descriptors. Structs are plain
+// data of fixed size: sender and receiver are built from the same tree and run on one host.
+#pragma once
+
+#include <cstdint>
+
+namespace spore::wire {
+
+constexpr uint32_t kMagic = 0x53504f31;  // "SPO1"; changes with every change of a struct below
+
+enum class Type : uint32_t {
+  kMakeSandbox = 1,
+  kSandboxMade,
+  kProcessExited,
+  kZygoteReady,
+  kFork,
+  kForked,
+};
+
+struct Header {
+  uint32_t magic = kMagic;
+  Type type;
+};
+
+// An Error (sandbox/sys/result.h) in fixed space; `operation` empty means success.
+struct Failure {
+  int32_t errno_value = 0;
+  char operation[160] = {};  // NUL-terminated, cut when longer
+  bool failed() const { return operation[0] != 0; }
+};
+
+// A timed step. Times are CLOCK_MONOTONIC in ns, comparable across the processes of one host.
+struct Step {
+  char name[24] = {};
+  uint64_t start_ns = 0;
+  uint64_t end_ns = 0;
+};
+constexpr int kMaxSteps = 24;
+struct Steps {
+  uint32_t count = 0;
+  Step step[kMaxSteps];
+};
+
+// How many cgroup.procs descriptors of v1 hierarchies can come with a message.
+constexpr uint32_t kMaxCgroupProcs = 8;
+
+// spored -> supervisor: make a sandbox ahead of its use: a small init in new pid, mount, ipc, uts,
+// net and cgroup namespaces, with its /proc, /tmp and /dev/shm mounted.
+// Descriptors, in this order: the cgroup v2 directory when has_cgroup_v2 (the init is cloned into
+// it), then cgroup_procs writable cgroup.procs files of v1 hierarchies.
+struct MakeSandbox {
+  Header header{.type = Type::kMakeSandbox};
+  uint64_t sandbox_id = 0;
+  uint32_t uid = 0;  // inside the zygote's user namespace; also the gid
+  uint32_t has_cgroup_v2 = 0;
+  uint32_t cgroup_procs = 0;
+  uint64_t tmp_bytes = 0;
+  uint64_t tmp_inodes = 0;
+  char hostname[64] = {};
+};
+
+// supervisor -> spored. On success with kSandboxFds descriptors in the order of SandboxFd.
+enum SandboxFd : int {
+  kInitPidfd = 0,
+  kPidNamespace,
+  kMountNamespace,
+  kIpcNamespace,
+  kUtsNamespace,
+  kNetNamespace,
+  kCgroupNamespace,
+  kLandlockRuleset,  // left out (has_landlock == 0) where the kernel has none
+  kSandboxFds,
+};
+struct SandboxMade {
+  Header header{.type = Type::kSandboxMade};
+  uint64_t sandbox_id = 0;
+  int32_t init_pid = 0;  // in the supervisor's pid namespace
+  uint32_t has_landlock = 0;
+  Failure failure;
+  Steps steps;
+};
+
+// supervisor -> spored: a direct child (a sandbox's init, a runtime, or the zygote) has ended.
+// May arrive before the Forked message with the same pid.
+struct ProcessExited {
+  Header header{.type = Type::kProcessExited};
+  int32_t pid = 0;      // in the supervisor's pid namespace
+  int32_t code = 0;     // CLD_EXITED, CLD_KILLED or CLD_DUMPED (waitid(2))
+  int32_t status = 0;   // exit code or signal
+  uint64_t cpu_us = 0;  // user and system, of it and the children it waited for
+  uint64_t max_rss_bytes = 0;
+};
+
+// zygote -> spored: preloaded, frozen, ready to be forked; or why not.
+struct ZygoteReady {
+  Header header{.type = Type::kZygoteReady};
+  int32_t pid = 0;  // in the supervisor's pid namespace
+  char runtime_version[32] = {};
+  uint64_t preload_us = 0;
+  Failure failure;
+};
+
+// What the child becomes.
+enum class Mode : uint32_t {
+  kFunction = 1,  // loads a function, then serves invocations from its instance socket
+  kScript = 2,    // runs one script with the three descriptors as its standard streams
+};
+
+// spored -> zygote: sfork into a sandbox. Descriptors, in this order: the six namespaces of
+// SandboxFd from kPidNamespace on, the Landlock ruleset when has_landlock, the instance socket,
+// stdin when has_stdin (else /dev/null), stdout, stderr, the code's detached mount when has_code
+// (attached at /var/task), the v2 cgroup directory when has_cgroup_v2, then cgroup_procs v1 files.
+struct Fork {
+  Header header{.type = Type::kFork};
+  uint64_t sandbox_id = 0;
+  Mode mode = Mode::kFunction;
+  uint32_t uid = 0;  // as in MakeSandbox
+  uint32_t has_landlock = 0;
+  uint32_t has_stdin = 0;
+  uint32_t has_code = 0;
+  uint32_t has_cgroup_v2 = 0;
+  uint32_t cgroup_procs = 0;
+  uint32_t open_files = 1024;     // RLIMIT_NOFILE
+  uint64_t tmp_bytes = 0;         // remount /tmp with this size; 0: leave as made
+  uint64_t file_size_bytes = 0;   // RLIMIT_FSIZE; 0: unlimited
+};
+
+// zygote -> spored. On success with one descriptor: the pidfd of the runtime process.
+struct Forked {
+  Header header{.type = Type::kForked};
+  uint64_t sandbox_id = 0;
+  int32_t pid = 0;  // in the supervisor's pid namespace
+  Failure failure;
+  Steps steps;  // the zygote's own: receive, audit, clone
+};
+
+// ---- instance channel: a frame is this header and `length` bytes of body ----
+
+enum class FrameType : uint32_t {
+  // spored -> instance
+  kLoad = 1,   // body: JSON, see below
+  kInvoke,     // body: u32 length of meta, meta JSON, payload
+  // instance -> spored
+  kConfined = 16,  // body: Steps; sent by trusted code, once, before any tenant code runs
+  kLoaded,         // body: JSON {"load_us": n}
+  kResponse,       // body: the result as JSON
+  kFailed,         // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
+                   // stays usable unless it failed to load
+  kLoadFailed,     // body: as kFailed; the process then exits
+};
+
+struct FrameHeader {
+  FrameType type;
+  uint32_t length;  // of the body, at most kMaxFrame
+  uint64_t id;      // of the invocation, echoed by kResponse and kFailed; 0 elsewhere
+};
+constexpr uint32_t kMaxFrame = 72u << 20;
+
+// Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
+//   "function_version":"3","memory_limit_in_mb":"128","environment":{..}}
+// Load JSON, script: {"mode":"script","argv":["script.py",..],"script":"..text..",
+//   "environment":{..}}
+// Invoke meta JSON: {"request_id":"..","deadline_ms":1700000000000,"arn":"..",
+//   "client_context":{..} or absent}
+
+}  // namespace spore::wire
