@@ -2,11 +2,12 @@
 //
 // A sandbox runs under two programs. The kernel takes the strictest answer of all loaded filters:
 //   base    an allow-list, loaded by the zygote before any third-party library is imported and
-//           inherited by every fork; everything outside it fails with EPERM (ENOSYS where
-//           runtimes probe). It still allows what setting up a child needs.
+//           inherited by every fork; outside it, calls known to be dangerous fail with EPERM and
+//           all others with ENOSYS (call_groups.h). It still allows what setting up a child needs.
 //   final   short, loaded last by the child itself: refuses what only set-up needed (clone3,
 //           setns, unshare, mount calls, identity calls, seccomp, landlock, ...), namespace
 //           flags of clone, and argument-filtered calls.
+// Calls through a foreign ABI (int 0x80, x32) end the process under every program.
 // Together they are an allow-list smaller than Docker's default. The short second filter exists
 // because loading a long one in each child costs 84 to 336 us (docs/decisions).
 #pragma once

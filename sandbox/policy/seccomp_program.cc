@@ -1,0 +1,212 @@
+#include "sandbox/policy/seccomp_program.h"
+
+#include <asm/ioctls.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <set>
+#include <string_view>
+
+#include "sandbox/policy/call_groups.h"
+#include "sandbox/sys/unique_fd.h"
+
+namespace spore {
+namespace {
+
+// sched.h has them only as int.
+static_assert(kCloneNamespaceFlags ==
+              (uint64_t{CLONE_NEWNS} | uint64_t{CLONE_NEWCGROUP} | uint64_t{CLONE_NEWUTS} |
+               uint64_t{CLONE_NEWIPC} | uint64_t{CLONE_NEWUSER} | uint64_t{CLONE_NEWPID} |
+               uint64_t{CLONE_NEWNET}));
+
+// The kernel looks at 32 bits only of these arguments; a filter sees 64.
+constexpr uint64_t kLow32 = 0xffffffff;
+
+// A libseccomp filter in the making. Keeps its first error, so that tables can be added in a row.
+class Builder {
+ public:
+  explicit Builder(uint32_t default_action) : context_(seccomp_init(default_action)) {
+    if (!context_) {
+      Note(-ENOMEM, "seccomp_init");
+      return;
+    }
+    // Calls through another ABI (int 0x80, x32) have other numbers: no table speaks of them.
+    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
+         "seccomp_attr_set ACT_BADARCH");
+    // A binary tree: the kernel runs a new program once for every call number, see the header.
+    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2),
+         "seccomp_attr_set CTL_OPTIMIZE");
+  }
+
+  void Add(uint32_t action, std::string_view name, std::span<const scmp_arg_cmp> comparisons = {}) {
+    if (error_.errno_value != 0) return;
+    const std::string text(name);
+    const int number = seccomp_syscall_resolve_name(text.c_str());
+    if (number == __NR_SCMP_ERROR) {
+      Note(-EINVAL, "no system call of that name: " + text);
+      return;
+    }
+    if (number < 0) return;  // other architectures have it
+    Note(seccomp_rule_add_array(context_.get(), action, number,
+                                static_cast<unsigned>(comparisons.size()), comparisons.data()),
+         "seccomp_rule_add " + text);
+  }
+
+  void Add(uint32_t action, std::string_view name, const scmp_arg_cmp& comparison) {
+    Add(action, name, std::span(&comparison, 1));
+  }
+
+  void Add(uint32_t action, std::span<const CallGroup> groups) {
+    for (const CallGroup& group : groups)
+      for (std::string_view name : group.names) Add(action, name);
+  }
+
+  // libseccomp 2.5 exports to a descriptor only.
+  Result<SeccompProgram> Export() {
+    if (error_.errno_value != 0) return tl::unexpected(std::move(error_));
+    UniqueFd memory(memfd_create("seccomp", MFD_CLOEXEC));
+    if (!memory) return SysError("memfd_create");
+    if (int rc = seccomp_export_bpf(context_.get(), memory.get()); rc < 0)
+      return SysErrorOf(-rc, "seccomp_export_bpf");
+    struct stat status;
+    if (fstat(memory.get(), &status) < 0) return SysError("fstat", "memfd");
+    SeccompProgram program;
+    const size_t bytes = static_cast<size_t>(status.st_size);
+    program.instructions.resize(bytes / sizeof(sock_filter));
+    if (pread(memory.get(), program.instructions.data(), bytes, 0) != status.st_size)
+      return SysError("read", "seccomp program");
+    if (program.instructions.size() > BPF_MAXINSNS)
+      return MakeError(ErrorKind::kInternal, "seccomp program is too long for the kernel");
+    return program;
+  }
+
+ private:
+  struct Release {
+    void operator()(void* context) const { seccomp_release(context); }
+  };
+
+  void Note(int rc, std::string_view what) {
+    if (rc >= 0 || error_.errno_value != 0) return;
+    error_ = Error{ErrorKind::kInternal, -rc, std::string(what), {}, {}};
+  }
+
+  std::unique_ptr<void, Release> context_;
+  Error error_;
+};
+
+// Calls whose arguments decide. Names, for AllowedCallNames, stand in kArgumentCalls below.
+void AddArgumentRules(Builder& base) {
+  // Namespace flags are never passed by clone: the zygote uses clone3, whose arguments no filter
+  // can see and which the final program refuses.
+  base.Add(SCMP_ACT_ALLOW, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, kCloneNamespaceFlags, 0));
+  base.Add(SCMP_ACT_ALLOW, "ioctl");
+  // os.mkfifo(3). Devices need a capability besides, except the overlay whiteout (5.8); regular
+  // files and sockets are made by open and bind.
+  base.Add(SCMP_ACT_ALLOW, "mknod", SCMP_A1(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
+  base.Add(SCMP_ACT_ALLOW, "mknodat", SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
+  for (int option : TenantPrctls())
+    base.Add(SCMP_ACT_ALLOW, "prctl", SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option)));
+  for (int option : SetupPrctls())
+    base.Add(SCMP_ACT_ALLOW, "prctl", SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option)));
+  base.Add(SCMP_ACT_ALLOW, "socket");
+  base.Add(SCMP_ACT_ALLOW, "socketpair");
+  // "This file system has none", as copying programs expect, instead of a failure.
+  for (std::string_view name :
+       {"setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"})
+    base.Add(SCMP_ACT_ERRNO(EOPNOTSUPP), name);
+}
+
+constexpr std::array kArgumentCalls = std::to_array<std::string_view>(
+    {"clone", "ioctl", "mknod", "mknodat", "prctl", "socket", "socketpair"});
+
+}  // namespace
+
+Result<SeccompProgram> CompileBaseProgram() {
+  Builder builder(SCMP_ACT_ERRNO(ENOSYS));
+  builder.Add(SCMP_ACT_ALLOW, TenantCalls());
+  builder.Add(SCMP_ACT_ALLOW, SetupCalls());
+  builder.Add(SCMP_ACT_ERRNO(EPERM), ForbiddenCalls());
+  AddArgumentRules(builder);
+  return builder.Export();
+}
+
+Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
+  Builder builder(SCMP_ACT_ALLOW);
+  for (const CallGroup& group : SetupCalls()) {
+    for (std::string_view name : group.names) {
+      // glibc then falls back to clone, whose flags a filter can see.
+      if (name == "clone3")
+        builder.Add(SCMP_ACT_ERRNO(ENOSYS), name);
+      else
+        builder.Add(SCMP_ACT_ERRNO(EPERM), name);
+    }
+  }
+  // The base refuses these too. Twice, because this program is the last word: should the base be
+  // loosened for the zygote's sake, tenants gain nothing.
+  for (std::string_view name :
+       {"unshare", "pivot_root", "chroot", "fsopen", "fsmount", "fsconfig", "fspick", "open_tree",
+        "ptrace", "bpf", "open_by_handle_at", "perf_event_open", "userfaultfd", "keyctl"})
+    builder.Add(SCMP_ACT_ERRNO(EPERM), name);
+  builder.Add(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
+  for (uint64_t flag = 1; flag <= kCloneNamespaceFlags; flag <<= 1) {
+    if (kCloneNamespaceFlags & flag)
+      builder.Add(SCMP_ACT_ERRNO(EPERM), "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+  }
+  // Keystrokes pushed into a terminal that somebody else reads.
+  for (uint64_t request : {uint64_t{TIOCSTI}, uint64_t{TIOCLINUX}})
+    builder.Add(SCMP_ACT_ERRNO(EPERM), "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, kLow32, request));
+  for (int option : SetupPrctls())
+    builder.Add(SCMP_ACT_ERRNO(EPERM), "prctl",
+                SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option)));
+  if (network == NetworkPolicy::kNone) {
+    for (std::string_view name : {"socket", "socketpair"})
+      builder.Add(SCMP_ACT_ERRNO(EAFNOSUPPORT), name, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+  }
+  return builder.Export();
+}
+
+Result<SeccompProgram> CompileInitProgram() {
+  // Whatever else init does is a fault; its end takes the whole pid namespace along.
+  Builder builder(SCMP_ACT_KILL_PROCESS);
+  for (std::string_view name :
+       {"read", "write", "close", "wait4", "waitid", "poll", "ppoll", "pause", "rt_sigaction",
+        "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "restart_syscall",
+        "exit", "exit_group"})
+    builder.Add(SCMP_ACT_ALLOW, name);
+  return builder.Export();
+}
+
+std::vector<std::string> AllowedCallNames(NetworkPolicy network) {
+  static_cast<void>(network);  // families differ between policies, names do not
+  std::set<std::string> names(kArgumentCalls.begin(), kArgumentCalls.end());
+  for (const CallGroup& group : TenantCalls()) names.insert(group.names.begin(), group.names.end());
+  std::erase_if(names, [](const std::string& name) {
+    return seccomp_syscall_resolve_name(name.c_str()) < 0;
+  });
+  return {names.begin(), names.end()};
+}
+
+int LoadSeccompProgram(const SeccompProgram& program) noexcept {
+  sock_fprog loaded{
+      .len = static_cast<unsigned short>(program.instructions.size()),
+      // The kernel does not write through it.
+      .filter = const_cast<sock_filter*>(program.instructions.data()),
+  };
+  const int saved_errno = errno;
+  const long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &loaded);
+  const int result = rc < 0 ? -errno : 0;
+  errno = saved_errno;
+  return result;
+}
+
+}  // namespace spore
