@@ -1,0 +1,272 @@
+"""Starts a real spored in a place of its own and looks for what it leaves behind."""
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import zipfile
+
+import ttrpc
+
+ROOT = pathlib.Path(__file__).parents[2]
+BUILD = pathlib.Path(os.environ.get("SPORE_BUILD", ROOT / "build"))
+UIDS = 16 * 65536
+
+
+def find_program(name):
+    """The build's program, or the installed one when SPORE_BUILD is 'installed'."""
+    if str(BUILD) == "installed":
+        found = shutil.which(name)
+        assert found, f"{name} is not installed"
+        return found
+    for folder in ("daemon", "tools", "tools/spore", "tools/cli", "tools/bench", "zygote"):
+        if os.access(BUILD / folder / name, os.X_OK) and (BUILD / folder / name).is_file():
+            return str(BUILD / folder / name)
+    raise AssertionError(f"no {name} in {BUILD}: build it, or set SPORE_BUILD")
+
+
+def environment():
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("SPORE_", "NOTIFY_"))}
+    if str(BUILD) != "installed":
+        env["SPORE_LIBEXEC"] = os.environ.get("SPORE_LIBEXEC", str(BUILD / "zygote"))
+        env["SPORE_HOSTS"] = os.environ.get("SPORE_HOSTS", str(ROOT / "zygote/hosts"))
+    return env
+
+
+def make_zip(files):
+    """A zip of {name: text or bytes}, or of a directory's files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        if isinstance(files, dict):
+            for name, content in files.items():
+                archive.writestr(name, content)
+        else:
+            for path in sorted(pathlib.Path(files).rglob("*")):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    archive.write(path, path.relative_to(files))
+    return buffer.getvalue()
+
+
+def wait_until(condition, seconds=20, what="condition"):
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not reached in {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def toml_value(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return json.dumps(value)
+
+
+class Completed:
+    """What a command ended with."""
+
+    def __init__(self, done):
+        self.code, self.raw = done.returncode, done.stdout
+        self.out = done.stdout.decode(errors="replace")
+        self.err = done.stderr.decode(errors="replace")
+
+    def json(self):
+        return json.loads(self.out)
+
+    def __repr__(self):
+        return f"exit {self.code}\nstdout: {self.out[-3000:]}\nstderr: {self.err[-3000:]}"
+
+
+class Spored:
+    """One daemon with socket, state, cgroup name and uid range of its own."""
+
+    count = 0
+
+    def __init__(self, config=None):
+        Spored.count += 1
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="spore-e2e-"))
+        os.chmod(self.directory, 0o755)
+        self.socket = self.directory / "spored.sock"
+        self.state = self.directory / "state"
+        self.cgroup = f"spore-e2e-{os.getpid()}-{Spored.count}"
+        self.uid_base = 0x20000000 + (os.getpid() * 7 + Spored.count) % 900 * UIDS
+        self.log = self.directory / "spored.log"
+        self.process = None
+        self.write_config(config or {})
+
+    def write_config(self, extra):
+        images = self.directory / "images"
+        images.mkdir(exist_ok=True)
+        settings = {
+            "socket": str(self.socket),
+            "state_dir": str(self.state),
+            "runtime_dir": str(self.directory / "run"),
+            "cgroup_name": self.cgroup,
+            "uid_base": self.uid_base,
+            "uid_count": UIDS,
+            "image_dirs": [str(ROOT / "images"), str(images)],
+        }
+        tables = {k: v for k, v in extra.items() if isinstance(v, dict)}
+        settings.update({k: v for k, v in extra.items() if not isinstance(v, dict)})
+        lines = [f"{key} = {toml_value(value)}" for key, value in settings.items()]
+        for name, table in tables.items():
+            lines.append(f"[{name}]")
+            lines += [f"{key} = {toml_value(value)}" for key, value in table.items()]
+        self.config = self.directory / "spore.toml"
+        self.config.write_text("\n".join(lines) + "\n")
+
+    # ---- life ----
+
+    def start(self):
+        command = [find_program("spored"), "--config", str(self.config), "--socket",
+                   str(self.socket), "--state", str(self.state)]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, env=environment())
+        wait_until(self._answers, what="spored answers")
+        return self
+
+    def _answers(self):
+        assert self.process.poll() is None, f"spored ended:\n{self.log_text()}"
+        try:
+            with self.client() as client:
+                return client.call("System", "Info")
+        except OSError:
+            return None
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"spored did not stop:\n{self.log_text()}") from None
+        return self.process.returncode if self.process else None
+
+    def remove(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log_text(self):
+        return self.log.read_text(errors="replace")[-6000:] if self.log.exists() else ""
+
+    # ---- use ----
+
+    def client(self, timeout=60):
+        return ttrpc.Client(self.socket, timeout)
+
+    def call(self, service, method, values=None, fds=()):
+        with self.client() as client:
+            return client.call(service, method, values or {}, fds)
+
+    def error_of(self, service, method, values=None, fds=()):
+        with self.client() as client:
+            return client.error_of(service, method, values or {}, fds)
+
+    def cli(self, *args, input=b"", timeout=60, prefix=(), env=None):
+        done = subprocess.run(
+            [*prefix, find_program("spore"), "--socket", str(self.socket), *map(str, args)],
+            input=input, capture_output=True, timeout=timeout, env=env or environment())
+        return Completed(done)
+
+    def deploy(self, name, files, handler="app.handler", isolation="ISOLATION_INSTANCE",
+               limits=None, runtime="python", image="", environment=None, client=None):
+        """Deploys through the socket. `files`: a zip's bytes, {name: content}, or a directory."""
+        archive = files if isinstance(files, bytes) else make_zip(files)
+        descriptor = ttrpc.sealed_memfd(archive)
+        values = {"name": name, "settings": {
+            "runtime": runtime, "image": image, "handler": handler, "isolation": isolation,
+            "limits": limits or {}, "environment": environment or {}}}
+        try:
+            if client:
+                return client.call("Functions", "Deploy", values, [descriptor])
+            return self.call("Functions", "Deploy", values, [descriptor])
+        finally:
+            os.close(descriptor)
+
+    def invoke(self, name, event=None, **fields):
+        """The whole InvokeResponse; `result` holds the parsed payload when there is one."""
+        with self.client() as client:
+            response = client.call("Invocations", "Invoke", {
+                "name": name, "payload": json.dumps(event).encode(), **fields})
+        response["result"] = json.loads(response["payload"]) if response["payload"] else None
+        return response
+
+    def result(self, name, event=None, **fields):
+        response = self.invoke(name, event, **fields)
+        assert response["error"] is None, response["error"]
+        return response["result"]
+
+    def failure(self, name, event=None, **fields):
+        """The function's error, which there must be."""
+        response = self.invoke(name, event, **fields)
+        assert response["error"], f"succeeded: {response}"
+        return response["error"]
+
+    def remove_function(self, name):
+        self.call("Functions", "Remove", {"name": name})
+
+    def instances(self, **fields):
+        return self.call("Instances", "List", fields)["instances"]
+
+    def stats(self):
+        return self.call("System", "Stats")
+
+    # ---- what is there, and what is left ----
+
+    def tenant_processes(self):
+        """{pid: command} of all processes whose uid is of this daemon's range."""
+        found = {}
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                status = pathlib.Path("/proc", entry, "status").read_text()
+            except OSError:
+                continue
+            uid = int(re.search(r"^Uid:\s+(\d+)", status, re.M)[1])
+            if self.uid_base <= uid < self.uid_base + UIDS:
+                found[int(entry)] = re.search(r"^Name:\s+(.*)", status, re.M)[1]
+        return found
+
+    def residue(self):
+        """Names everything of this daemon that still exists on the host."""
+        left = [f"process {pid} ({name})" for pid, name in self.tenant_processes().items()]
+        left += [f"cgroup {path}" for path in cgroups_named(self.cgroup)]
+        for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+            if str(self.directory) in line:
+                left.append(f"mount {line}")
+        for line in pathlib.Path("/proc/net/unix").read_text().splitlines():
+            if str(self.directory) in line:
+                left.append(f"socket {line}")
+        if self.socket.exists():
+            left.append(f"socket file {self.socket}")
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and int(entry) != os.getpid() and self._names_us(entry):
+                left.append(f"process {entry} with our paths in its arguments or environment")
+        return left
+
+    def _names_us(self, pid):
+        try:
+            arguments = pathlib.Path("/proc", pid, "cmdline").read_bytes()
+            return str(self.directory).encode() in arguments
+        except OSError:
+            return False
+
+
+def cgroups_named(name):
+    found = []
+    for hierarchy in [pathlib.Path("/sys/fs/cgroup"), *pathlib.Path("/sys/fs/cgroup").iterdir()]:
+        if hierarchy.is_dir():
+            found += [str(path) for path in hierarchy.glob(f"{name}")]
+            found += [str(path) for path in hierarchy.glob(f"*/{name}")]
+    return sorted(set(found))

@@ -1,0 +1,5 @@
+"""Answers with `bytes` characters."""
+
+
+def run(event):
+    return "x" * event["bytes"]

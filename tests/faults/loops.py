@@ -1,0 +1,6 @@
+"""Computes without end."""
+
+
+def run(event):
+    while True:
+        pass
