@@ -18,7 +18,8 @@ import time
 from run_gtests import write_junit
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-UID_BASE, UID_COUNT = 0x70000000, 64 * 65536  # daemon/config.h
+# The range that daemon/config.h sets, and the ones that tests/e2e/daemon.py gives its daemons.
+UIDS = range(0x20000000, 0x80000000)
 BINARIES = {"spored", "spore-zygote", "spore", "spore-bench"}
 PATIENCE_SECONDS = 10  # a killed process takes a moment to be reaped, its cgroup longer
 
@@ -41,7 +42,7 @@ def is_ours(pid):
     if built_here or os.path.basename(executable) in BINARIES:
         return True
     uids = re.search(r"^Uid:\s+(.*)$", read("/proc/%s/status" % pid), re.M)
-    if uids and any(UID_BASE <= int(u) < UID_BASE + UID_COUNT for u in uids.group(1).split()):
+    if uids and any(int(uid) in UIDS for uid in uids.group(1).split()):
         return True
     return re.search(r"/spore[^/]*(/|$)", read("/proc/%s/cgroup" % pid), re.M) is not None
 
