@@ -21,11 +21,13 @@ namespace spore {
 // CLOCK_MONOTONIC in nanoseconds.
 uint64_t MonotonicNs();
 
+//
+// The thread that first calls Run owns the loop. Streams and watches are destroyed before it.
 class EventLoop {
  public:
   struct Options {
     unsigned ring_entries = 1024;
-    unsigned buffer_count = 256;       // provided buffers shared by all streams; a power of two
+    unsigned buffer_count = 256;  // provided buffers shared by all streams; a power of two
     unsigned buffer_bytes = 16 * 1024;
   };
   static Result<std::unique_ptr<EventLoop>> Create(const Options& options);
@@ -53,14 +55,18 @@ class EventLoop {
   class Stream {
    public:
     struct Handlers {
-      // Bytes in the order they came, and the descriptors that came with the first of them. The
-      // span is valid during the call only. Destroying the stream inside a handler is allowed.
+      // Bytes in the order they came, and the descriptors that came along with them (at the latest
+      // with the byte they were sent with). The span is valid during the call only. Destroying
+      // the stream inside a handler is allowed.
       std::function<void(std::span<const std::byte> data, std::vector<UniqueFd> fds)> on_data;
-      // The peer closed (0) or the stream failed (errno). Last call; pending writes are dropped.
+      // The peer closed (0) or the stream failed (errno; EMSGSIZE: more descriptors than can be
+      // taken). Last call; pending writes are dropped. A failed write is told here too, after
+      // what the peer had still sent. While reading is paused, so is this call.
       std::function<void(int errno_value)> on_close;
     };
     virtual ~Stream() = default;  // closes the descriptor; no handler is called afterwards
     // Queues a write; descriptors go with its first byte and are closed once sent. Order is kept.
+    // Sockets only; never calls a handler from inside.
     virtual void Write(std::string data, std::vector<UniqueFd> fds = {}) = 0;
     virtual size_t pending_write_bytes() const = 0;
     // Stops and restarts reading (back-pressure).
