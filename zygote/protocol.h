@@ -15,6 +15,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+
+#include "sandbox/sys/step_log.h"
 
 namespace spore::wire {
 
@@ -40,18 +43,14 @@ struct Failure {
   char operation[160] = {};  // NUL-terminated, cut when longer
   bool failed() const { return operation[0] != 0; }
 };
+inline Failure MakeFailure(int errno_value, const char* operation) {
+  Failure failure{.errno_value = errno_value};
+  if (operation != nullptr) strncpy(failure.operation, operation, sizeof failure.operation - 1);
+  return failure;
+}
 
-// A timed step. Times are CLOCK_MONOTONIC in ns, comparable across the processes of one host.
-struct Step {
-  char name[24] = {};
-  uint64_t start_ns = 0;
-  uint64_t end_ns = 0;
-};
-constexpr int kMaxSteps = 24;
-struct Steps {
-  uint32_t count = 0;
-  Step step[kMaxSteps];
-};
+using Step = TimedStep;
+using Steps = StepLog;
 
 // How many cgroup.procs descriptors of v1 hierarchies can come with a message.
 constexpr uint32_t kMaxCgroupProcs = 8;
@@ -132,9 +131,9 @@ struct Fork {
   uint32_t has_code = 0;
   uint32_t has_cgroup_v2 = 0;
   uint32_t cgroup_procs = 0;
-  uint32_t open_files = 1024;     // RLIMIT_NOFILE
-  uint64_t tmp_bytes = 0;         // remount /tmp with this size; 0: leave as made
-  uint64_t file_size_bytes = 0;   // RLIMIT_FSIZE; 0: unlimited
+  uint32_t open_files = 1024;    // RLIMIT_NOFILE
+  uint64_t tmp_bytes = 0;        // remount /tmp with this size; 0: leave as made
+  uint64_t file_size_bytes = 0;  // RLIMIT_FSIZE; 0: unlimited
 };
 
 // zygote -> spored. On success with one descriptor: the pidfd of the runtime process.
@@ -150,10 +149,11 @@ struct Forked {
 
 enum class FrameType : uint32_t {
   // spored -> instance
-  kLoad = 1,   // body: JSON, see below
-  kInvoke,     // body: u32 length of meta, meta JSON, payload
+  kLoad = 1,  // body: JSON, see below
+  kInvoke,    // body: u32 length of meta, meta JSON, payload
   // instance -> spored
-  kConfined = 16,  // body: Steps; sent by trusted code, once, before any tenant code runs
+  kConfined = 16,  // body: struct Confined; sent by trusted code, once, before tenant code runs;
+                   // after a failed one the process exits
   kLoaded,         // body: JSON {"load_us": n}
   kResponse,       // body: the result as JSON
   kFailed,         // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
@@ -167,6 +167,12 @@ struct FrameHeader {
   uint64_t id;      // of the invocation, echoed by kResponse and kFailed; 0 elsewhere
 };
 constexpr uint32_t kMaxFrame = 72u << 20;
+
+struct Confined {
+  Failure failure;  // the set-up step that failed, if one did
+  uint32_t reserved = 0;
+  Steps steps;
+};
 
 // Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
 //   "function_version":"3","memory_limit_in_mb":"128","environment":{..}}

@@ -326,6 +326,7 @@ constexpr std::array kTenantPrctls = std::to_array<int>({
     PR_CAPBSET_READ,
     PR_GET_SECCOMP,
     PR_GET_KEEPCAPS,
+    PR_GET_TID_ADDRESS,
     PR_GET_SECUREBITS,
     PR_GET_TSC,
     PR_GET_SPECULATION_CTRL,

@@ -13,8 +13,8 @@ namespace spore {
 
 // What the caller can do about an error; maps one to one onto the codes of spore.proto.
 enum class ErrorKind {
-  kInternal,      // Spore or the kernel failed
-  kInvalid,       // the caller's input is wrong
+  kInternal,  // Spore or the kernel failed
+  kInvalid,   // the caller's input is wrong
   kNotFound,
   kExists,
   kDenied,        // the caller may not
@@ -57,14 +57,14 @@ tl::unexpected<Error> MakeError(ErrorKind kind, std::string message, std::string
 #define SPORE_CONCAT_(a, b) a##b
 #define SPORE_CONCAT(a, b) SPORE_CONCAT_(a, b)
 // Returns the error of a Result<> expression to the caller's caller.
-#define SPORE_TRY(expr)                                            \
-  do {                                                             \
-    if (auto spore_try_result = (expr); !spore_try_result)         \
-      return tl::unexpected(std::move(spore_try_result).error());  \
+#define SPORE_TRY(expr)                                           \
+  do {                                                            \
+    if (auto spore_try_result = (expr); !spore_try_result)        \
+      return tl::unexpected(std::move(spore_try_result).error()); \
   } while (false)
 // Declares or assigns `lhs` from a Result<T> expression, or returns its error.
 #define SPORE_ASSIGN(lhs, expr) SPORE_ASSIGN_(SPORE_CONCAT(spore_assign_, __LINE__), lhs, expr)
-#define SPORE_ASSIGN_(tmp, lhs, expr)                       \
-  auto tmp = (expr);                                        \
-  if (!tmp) return tl::unexpected(std::move(tmp).error());  \
+#define SPORE_ASSIGN_(tmp, lhs, expr)                      \
+  auto tmp = (expr);                                       \
+  if (!tmp) return tl::unexpected(std::move(tmp).error()); \
   lhs = std::move(*tmp)

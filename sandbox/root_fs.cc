@@ -1,0 +1,162 @@
+#include "sandbox/root_fs.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "sandbox/sys/unique_fd.h"
+
+namespace spore {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Any empty directory would do; /tmp exists on every host and the tmpfs is seen by us alone.
+constexpr const char* kBuildPlace = "/tmp";
+
+// What shared libraries and language runtimes look up in /etc: no secrets, no host identity.
+constexpr const char* kCopiedEtc[] = {
+    "alternatives",    "ld.so.cache", "localtime", "timezone",       "mime.types",
+    "ssl/openssl.cnf", "protocols",   "services",  "debian_version", "python3",
+    "python3.11",      "python3.12",  "python3.13"};
+
+Result<> MakeDirectory(const std::string& path, mode_t mode) {
+  if (mkdir(path.c_str(), 0700) < 0) return SysError("mkdir", path);
+  if (chmod(path.c_str(), mode) < 0) return SysError("chmod", path);  // whatever the umask is
+  return {};
+}
+
+Result<> WriteFile(const std::string& path, std::string_view text) {
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd) return SysError("create", path);
+  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return SysError("write", path);
+  if (fchmod(fd.get(), 0644) < 0) return SysError("chmod", path);
+  return {};
+}
+
+Result<> MakeLink(const char* target, const std::string& path) {
+  if (symlink(target, path.c_str()) < 0) return SysError("symlink", path);
+  return {};
+}
+
+Result<> BindReadOnly(const std::string& source, const std::string& target) {
+  if (mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) < 0)
+    return SysError("bind " + source + " on", target);
+  constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV;
+  if (mount(nullptr, target.c_str(), nullptr, kFlags, nullptr) < 0)
+    return SysError("make read-only", target);
+  return {};
+}
+
+// /bin, /lib and the like: links into /usr on a merged host, else directories bound like /usr.
+Result<> MakeUsrLinks(const std::string& root) {
+  for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
+    const std::string host = std::string("/") + name;
+    std::error_code error;
+    const auto status = fs::symlink_status(host, error);
+    if (fs::is_symlink(status)) {
+      const fs::path target = fs::read_symlink(host, error);
+      if (error) return SysErrorOf(error.value(), "readlink", host);
+      SPORE_TRY(MakeLink(target.c_str(), root + host));
+    } else if (fs::is_directory(status)) {
+      SPORE_TRY(MakeDirectory(root + host, 0755));
+      SPORE_TRY(BindReadOnly(host, root + host));
+    }
+  }
+  return {};
+}
+
+Result<> MakeEtc(const std::string& etc) {
+  SPORE_TRY(MakeDirectory(etc, 0755));
+  SPORE_TRY(WriteFile(etc + "/passwd",
+                      "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
+                      "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"));
+  SPORE_TRY(WriteFile(etc + "/group", "root:x:0:\nnogroup:x:65534:\n"));
+  SPORE_TRY(WriteFile(etc + "/hosts", "127.0.0.1 localhost\n::1 localhost\n"));
+  SPORE_TRY(WriteFile(etc + "/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"));
+  SPORE_TRY(MakeDirectory(etc + "/ssl", 0755));
+  for (const char* name : kCopiedEtc) {
+    const fs::path from = fs::path("/etc") / name;
+    std::error_code error;
+    if (!fs::exists(fs::symlink_status(from, error))) continue;
+    fs::copy(from, fs::path(etc) / name,
+             fs::copy_options::recursive | fs::copy_options::copy_symlinks, error);
+    if (error) return SysErrorOf(error.value(), "copy into the image", from.native());
+  }
+  return {};
+}
+
+Result<> MakeDev(const std::string& dev) {
+  SPORE_TRY(MakeDirectory(dev, 0755));
+  struct Node {
+    const char* name;
+    unsigned minor;
+  };
+  for (const Node& node :
+       {Node{"null", 3}, {"zero", 5}, {"full", 7}, {"random", 8}, {"urandom", 9}}) {
+    const std::string path = dev + "/" + node.name;
+    if (mknod(path.c_str(), S_IFCHR | 0666, makedev(1, node.minor)) < 0)
+      return SysError("mknod", path, "spored needs CAP_MKNOD and a tmpfs that allows devices");
+    if (chmod(path.c_str(), 0666) < 0) return SysError("chmod", path);
+  }
+  SPORE_TRY(MakeDirectory(dev + "/shm", 01777));
+  SPORE_TRY(MakeLink("/proc/self/fd", dev + "/fd"));
+  SPORE_TRY(MakeLink("/proc/self/fd/0", dev + "/stdin"));
+  SPORE_TRY(MakeLink("/proc/self/fd/1", dev + "/stdout"));
+  SPORE_TRY(MakeLink("/proc/self/fd/2", dev + "/stderr"));
+  return {};
+}
+
+Result<> MakeDirectories(const std::string& root) {
+  for (const char* path : {"/usr", "/proc", "/run", "/run/private", "/run/spore", "/run/spore/host",
+                           "/var", "/var/task", "/home"}) {
+    SPORE_TRY(MakeDirectory(root + path, 0755));
+  }
+  SPORE_TRY(MakeDirectory(root + "/tmp", 01777));
+  return MakeLink("/tmp", root + "/var/tmp");
+}
+
+Result<> PivotInto(const char* root) {
+  if (chdir(root) < 0) return SysError("chdir", root);
+  if (syscall(SYS_pivot_root, ".", ".") < 0) return SysError("pivot_root", root);
+  if (umount2(".", MNT_DETACH) < 0) return SysError("detach the old root");
+  if (chdir("/") < 0) return SysError("chdir", "/");
+  constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC;
+  if (mount(nullptr, "/", nullptr, kFlags, nullptr) < 0)
+    return SysError("make the image's root read-only");
+  return {};
+}
+
+}  // namespace
+
+Result<> EnterImageRoot(const RootFsOptions& options) {
+  const std::string root = kBuildPlace;
+  UniqueFd host_dir(open(options.host_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!host_dir) return SysError("open the language hosts' directory", options.host_dir);
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
+    return SysError("make mounts private");
+  if (mount("spore", root.c_str(), "tmpfs", MS_NOSUID, "size=8m,mode=0755") < 0)
+    return SysError("mount tmpfs for the image's root on", root);
+  SPORE_TRY(MakeDirectories(root));
+  SPORE_TRY(MakeUsrLinks(root));
+  SPORE_TRY(BindReadOnly("/usr", root + "/usr"));
+  // The host directory may lie below the tmpfs that now covers /tmp: reach it by descriptor.
+  SPORE_TRY(
+      BindReadOnly("/proc/self/fd/" + std::to_string(host_dir.get()), root + "/run/spore/host"));
+  SPORE_TRY(MakeEtc(root + "/etc"));
+  SPORE_TRY(MakeDev(root + "/dev"));
+  const std::string proc = root + "/proc";
+  constexpr unsigned long kProcFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
+    return SysError("mount proc on", proc);
+  return PivotInto(root.c_str());
+}
+
+}  // namespace spore

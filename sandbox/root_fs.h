@@ -1,0 +1,27 @@
+// The default image's root: the host's /usr, read-only, with a minimal /etc and /dev.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sandbox/sys/result.h"
+
+namespace spore {
+
+struct RootFsOptions {
+  std::string host_dir;  // read-only at /run/spore/host: the language hosts' files
+};
+
+// Turns the caller's mount namespace (its own, mounts private) into the image's root: builds a
+// tmpfs, pivots into it (pivot_root(2), the "." idiom), detaches the old root, makes the new one
+// read-only. Mounts a /proc of the caller's pid namespace. Must run as root of the host's user
+// namespace, because device nodes and /usr's owner are the host's; entering a user namespace
+// afterwards locks all of it.
+//
+//   /usr              host's, read-only, nosuid, nodev        /bin /lib ... links into it
+//   /etc              passwd, group, hosts, nsswitch.conf, and copies of what libraries look up
+//   /dev              null zero full random urandom, links for fd and the standard streams, shm
+//   /proc /tmp /run/private /var/task        mount points of each sandbox
+Result<> EnterImageRoot(const RootFsOptions& options);
+
+}  // namespace spore

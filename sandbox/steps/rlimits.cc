@@ -1,0 +1,31 @@
+#include <sys/resource.h>
+
+#include "sandbox/steps/step.h"
+
+namespace spore {
+namespace {
+
+bool Lower(__rlimit_resource resource, rlim_t value) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) < 0) return false;
+  // Raising a hard limit needs CAP_SYS_RESOURCE of the host; the host's own bound then stands.
+  const rlim_t hard = value < limit.rlim_max ? value : limit.rlim_max;
+  limit = {hard, hard};
+  return setrlimit(resource, &limit) == 0;
+}
+
+}  // namespace
+
+StepResult LimitResources(const ResourceLimits& limits) {
+  if (!Lower(RLIMIT_NOFILE, limits.open_files)) return StepFailed("setrlimit RLIMIT_NOFILE");
+  if (!Lower(RLIMIT_CORE, 0)) return StepFailed("setrlimit RLIMIT_CORE");
+  if (!Lower(RLIMIT_MEMLOCK, 64 * 1024)) return StepFailed("setrlimit RLIMIT_MEMLOCK");
+  if (!Lower(RLIMIT_MSGQUEUE, 0)) return StepFailed("setrlimit RLIMIT_MSGQUEUE");
+  if (!Lower(RLIMIT_RTPRIO, 0)) return StepFailed("setrlimit RLIMIT_RTPRIO");
+  if (!Lower(RLIMIT_NICE, 0)) return StepFailed("setrlimit RLIMIT_NICE");
+  if (limits.file_size_bytes != 0 && !Lower(RLIMIT_FSIZE, limits.file_size_bytes))
+    return StepFailed("setrlimit RLIMIT_FSIZE");
+  return StepOk();
+}
+
+}  // namespace spore

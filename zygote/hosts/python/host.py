@@ -1,0 +1,57 @@
+"""The Python host: the zygote of an image, and in its children the instance.
+
+Run by the image's own interpreter as `python3 -I -B -X utf8 host.py MODULE,MODULE,...`. Until
+serve_forks returns, this is the zygote: only modules that the image's operator listed have run.
+After it has returned, this is a child, confined, and about to run a tenant's code.
+"""
+
+import gc
+import importlib
+import sys
+import time
+
+_HOST = "/run/spore/host/python"
+sys.path.insert(0, _HOST)
+import _spore  # noqa: E402
+import spore_function  # noqa: E402
+import spore_renew  # noqa: E402
+import spore_script  # noqa: E402
+
+sys.path.remove(_HOST)
+
+_MODE_FUNCTION = 1
+
+
+def preload(modules):
+    """Imports what the image lists; an image that cannot keep its promise says so and ends."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # a module may well raise SystemExit
+            _spore.report_unready(f"preload {name}: {type(error).__name__}: {error}")
+            sys.exit(1)
+
+
+def main():
+    gc.disable()
+    started = time.monotonic_ns()
+    preload([name for name in sys.argv[1].split(",") if name])
+    spore_renew.install()
+    sys.argv = [""]
+    # What exists now lives for ever: collections in children must not touch, and so copy, it.
+    gc.collect()
+    gc.freeze()
+    version = "%d.%d.%d" % sys.version_info[:3]
+    try:
+        mode = _spore.serve_forks(version, (time.monotonic_ns() - started) // 1000)
+    except RuntimeError as error:
+        _spore.report_unready(str(error))
+        sys.exit(1)
+    gc.enable()
+    if mode == _MODE_FUNCTION:
+        spore_function.serve()
+    else:
+        spore_script.run()
+
+
+main()

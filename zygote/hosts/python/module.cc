@@ -1,0 +1,94 @@
+// _spore: what the Python host needs from below, as an extension module of the stable ABI, so that
+// one build serves every CPython from 3.11 on.
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstdio>
+#include <string>
+
+#include "zygote/hosts/python/channel.h"
+#include "zygote/hosts/python/confine.h"
+#include "zygote/hosts/python/zygote_loop.h"
+
+namespace {
+
+using spore::wire::FrameHeader;
+using spore::wire::FrameType;
+
+PyObject* ServeForks(PyObject*, PyObject* args) {
+  const char* version = nullptr;
+  unsigned long long preload_us = 0;
+  if (!PyArg_ParseTuple(args, "sK", &version, &preload_us)) return nullptr;
+  spore::wire::ZygoteReady ready;
+  snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", version);
+  ready.preload_us = preload_us;
+  const spore::RuntimeHooks hooks{PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child};
+  const spore::Result<spore::wire::Mode> mode = spore::ServeForks(ready, hooks);
+  if (!mode) {
+    PyErr_SetString(PyExc_RuntimeError, mode.error().Message().c_str());
+    return nullptr;
+  }
+  return PyLong_FromUnsignedLong(static_cast<unsigned long>(*mode));
+}
+
+PyObject* ReportUnready(PyObject*, PyObject* args) {
+  const char* reason = nullptr;
+  if (!PyArg_ParseTuple(args, "s", &reason)) return nullptr;
+  spore::ReportUnready(reason);
+  Py_RETURN_NONE;
+}
+
+// The next frame as (type, id, body); None when the daemon has closed the channel.
+PyObject* Receive(PyObject*, PyObject*) {
+  FrameHeader header{};
+  bool got = false;
+  Py_BEGIN_ALLOW_THREADS;
+  got = spore::ReadExactly(spore::kInstanceFd, &header, sizeof header);
+  Py_END_ALLOW_THREADS;
+  if (!got) Py_RETURN_NONE;
+  PyObject* body = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(header.length));
+  if (body == nullptr) return nullptr;
+  char* bytes = PyBytes_AsString(body);
+  Py_BEGIN_ALLOW_THREADS;
+  got = spore::ReadExactly(spore::kInstanceFd, bytes, header.length);
+  Py_END_ALLOW_THREADS;
+  if (!got) {
+    Py_DECREF(body);
+    Py_RETURN_NONE;
+  }
+  return Py_BuildValue("(IKN)", static_cast<unsigned>(header.type),
+                       static_cast<unsigned long long>(header.id), body);
+}
+
+// send(type, id, body) -> bool
+PyObject* Send(PyObject*, PyObject* args) {
+  unsigned type = 0;
+  unsigned long long id = 0;
+  const char* body = nullptr;
+  Py_ssize_t length = 0;
+  if (!PyArg_ParseTuple(args, "IKy#", &type, &id, &body, &length)) return nullptr;
+  bool sent = false;
+  Py_BEGIN_ALLOW_THREADS;
+  sent = spore::WriteFrame(spore::kInstanceFd, static_cast<FrameType>(type), id, body,
+                           static_cast<size_t>(length));
+  Py_END_ALLOW_THREADS;
+  return PyBool_FromLong(sent);
+}
+
+PyMethodDef kMethods[] = {
+    {"serve_forks", ServeForks, METH_VARARGS,
+     "serve_forks(version, preload_us) -> mode\n\nReturns in each child, confined."},
+    {"report_unready", ReportUnready, METH_VARARGS, "report_unready(reason)"},
+    {"receive", Receive, METH_NOARGS, "receive() -> (type, id, body) or None"},
+    {"send", Send, METH_VARARGS, "send(type, id, body) -> bool"},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef kModule = {
+    PyModuleDef_HEAD_INIT, "_spore", nullptr, -1, kMethods, nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) PyObject* PyInit__spore() {
+  return PyModule_Create(&kModule);
+}

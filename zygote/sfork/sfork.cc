@@ -1,0 +1,90 @@
+#include "zygote/sfork/sfork.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "sandbox/sys/clone.h"
+#include "zygote/sfork/audit.h"
+
+namespace spore {
+namespace {
+
+bool HarmlessToShare(const DescriptorNote& note) {
+  const int flags = fcntl(note.fd, F_GETFL);
+  if (S_ISCHR(note.mode)) return true;  // the image's /dev holds null, zero, full and random only
+  return S_ISREG(note.mode) && flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
+}
+
+Result<> CheckThreads() {
+  SPORE_ASSIGN(const size_t threads, CountThreads());
+  if (threads == 1) return {};
+  return MakeError(ErrorKind::kPrecondition,
+                   "the zygote has " + std::to_string(threads) + " threads (" + DescribeThreads() +
+                       ") where one is expected",
+                   "a preloaded module starts threads: take it off the image's preload list");
+}
+
+}  // namespace
+
+Result<FrozenProcess> FrozenProcess::Freeze(const FreezeOptions& options) {
+  SPORE_TRY(CheckThreads());
+  FrozenProcess frozen;
+  SPORE_ASSIGN(frozen.descriptors_, ListDescriptors());
+  for (const DescriptorNote& note : frozen.descriptors_) {
+    const auto& allowed = options.allowed_descriptors;
+    if (std::find(allowed.begin(), allowed.end(), note.fd) != allowed.end()) continue;
+    if (HarmlessToShare(note)) continue;
+    return MakeError(ErrorKind::kPrecondition,
+                     "the zygote holds descriptor " + DescribeDescriptor(note.fd) +
+                         ", which its children would share",
+                     "a preloaded module opened it: take it off the image's preload list");
+  }
+  // The kernel was told this address by glibc (set_tid_address(2)): it is the `tid` field of the
+  // main thread's descriptor, which must hold the child's id in the child.
+  if (prctl(PR_GET_TID_ADDRESS, &frozen.tid_address_, 0, 0, 0) < 0)
+    return SysError("prctl PR_GET_TID_ADDRESS", {}, "the kernel needs CONFIG_CHECKPOINT_RESTORE");
+  if (syscall(SYS_get_robust_list, 0, &frozen.robust_list_, &frozen.robust_list_size_) < 0)
+    return SysError("get_robust_list");
+  return frozen;
+}
+
+Result<> FrozenProcess::Audit(uint32_t extra_descriptors) const {
+  SPORE_TRY(CheckThreads());
+  SPORE_ASSIGN(const size_t open_now, CountDescriptors());
+  if (open_now != descriptors_.size() + extra_descriptors) {
+    return MakeError(ErrorKind::kInternal,
+                     "the zygote has " + std::to_string(open_now) + " descriptors open where " +
+                         std::to_string(descriptors_.size() + extra_descriptors) + " are expected");
+  }
+  for (const DescriptorNote& note : descriptors_) {
+    struct stat status {};
+    if (fstat(note.fd, &status) < 0 || status.st_dev != note.device || status.st_ino != note.inode)
+      return MakeError(ErrorKind::kInternal, "the zygote's descriptor " +
+                                                 DescribeDescriptor(note.fd) +
+                                                 " is not what it was at the freeze");
+  }
+  return {};
+}
+
+Result<pid_t> FrozenProcess::Clone(const CloneRequest& request, UniqueFd* pidfd) const {
+  SPORE_TRY(Audit(request.extra_descriptors));
+  const pid_t pid = CloneProcess(
+      {.flags = request.flags, .cgroup_fd = request.cgroup_fd, .child_tid = tid_address_}, pidfd);
+  if (pid < 0) return SysError("clone the zygote");
+  return pid;
+}
+
+StepResult FrozenProcess::Thaw() const {
+  // The kernel gives a forked child no robust list; glibc's fork registers it again, so do we.
+  // (Its rseq registration it keeps, since the child has an address space of its own.)
+  if (syscall(SYS_set_robust_list, robust_list_, robust_list_size_) < 0)
+    return StepFailed("set_robust_list");
+  return StepOk();
+}
+
+}  // namespace spore

@@ -1,0 +1,24 @@
+// spore-zygote: builds an image's world and supervises its zygote and sandboxes. spored starts it.
+#include <fcntl.h>
+
+#include <cstdio>
+
+#include "zygote/supervisor/launch.h"
+#include "zygote/supervisor/options.h"
+#include "zygote/supervisor/supervise.h"
+
+int main(int argc, char** argv) {
+  spore::Result<spore::SupervisorOptions> options = spore::ParseSupervisorOptions(argc, argv);
+  if (!options) {
+    fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());
+    return 2;
+  }
+  // They came through an exec and so without close-on-exec; nothing but us may keep them.
+  for (const int fd : {options->supervisor_fd, options->zygote_fd}) {
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+      perror("spore-zygote: descriptors from spored");
+      return 2;
+    }
+  }
+  return spore::Launch(*options, [&] { return spore::Supervise(*options); });
+}

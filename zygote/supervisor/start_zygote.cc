@@ -1,0 +1,92 @@
+#include "zygote/supervisor/start_zygote.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+
+#include "sandbox/steps/step.h"
+#include "sandbox/sys/clone.h"
+
+namespace spore {
+namespace {
+
+constexpr uint64_t Bit(int capability) {
+  return 1ull << capability;
+}
+// clone and setns into namespaces, mounts of a child; its identity; its bounding set; its root.
+constexpr uint64_t kZygoteCapabilities =
+    Bit(CAP_SYS_ADMIN) | Bit(CAP_SETUID) | Bit(CAP_SETGID) | Bit(CAP_SETPCAP) | Bit(CAP_SYS_CHROOT);
+
+struct ExecPlan {
+  std::vector<char*> argv, envp;
+  int null_fd, zygote_fd;
+  const SeccompProgram* base;
+};
+
+StepResult ConfineAndExec(const ExecPlan& plan) {
+  const int places[] = {plan.null_fd, plan.null_fd, -1, plan.zygote_fd};
+  if (StepResult r = PlaceDescriptors(places, 4); !r.ok()) return r;
+  if (StepResult r = LimitBoundingSet(kZygoteCapabilities); !r.ok()) return r;
+  if (StepResult r = SetCapabilities(kZygoteCapabilities); !r.ok()) return r;
+  if (StepResult r = SetNoNewPrivs(); !r.ok()) return r;
+  if (const int error = LoadSeccompProgram(*plan.base); error < 0)
+    return {-error, "load the base seccomp filter"};
+  execve(plan.argv[0], plan.argv.data(), plan.envp.data());
+  return StepFailed("execute the runtime");
+}
+
+// A sandbox's runtime is always pid 2. OpenSSL notices a fork by a changed pid, so the zygote must
+// never have that pid itself: it is used up first.
+Result<> SkipOnePid() {
+  const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
+  if (pid < 0) return SysError("clone");
+  if (pid == 0) _exit(0);
+  if (TEMP_FAILURE_RETRY(waitpid(pid, nullptr, 0)) < 0) return SysError("wait for a process");
+  return {};
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& s : strings) pointers.push_back(s.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+}  // namespace
+
+Result<pid_t> StartZygote(const SupervisorOptions& options, const SeccompProgram& base) {
+  UniqueFd null_fd(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null_fd) return SysError("open", "/dev/null");
+  std::string preload;
+  for (const std::string& module : options.preload)
+    preload += (preload.empty() ? "" : ",") + module;
+  // -I: nothing of the environment or the working directory decides what is imported; -B: no
+  // bytecode is written; -X utf8: as in any current Lambda runtime.
+  std::vector<std::string> arguments = {
+      options.interpreter, "-I", "-B", "-X", "utf8", "/run/spore/host/python/host.py", preload};
+  std::vector<std::string> environment = {"PATH=/usr/local/bin:/usr/bin:/bin",
+                                          "HOME=/tmp",
+                                          "TMPDIR=/tmp",
+                                          "LANG=C.UTF-8",
+                                          "TZ=UTC",
+                                          "USER=sandbox",
+                                          "LOGNAME=sandbox"};
+  environment.insert(environment.end(), options.environment.begin(), options.environment.end());
+  SPORE_TRY(SkipOnePid());
+  const ExecPlan plan{Pointers(arguments), Pointers(environment), null_fd.get(), options.zygote_fd,
+                      &base};
+  const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
+  if (pid < 0) return SysError("clone the zygote");
+  if (pid == 0) {
+    const StepResult failed = ConfineAndExec(plan);
+    dprintf(STDERR_FILENO, "spore-zygote: %s: %s %s\n", failed.operation,
+            strerrordesc_np(failed.errno_value), plan.argv[0]);
+    _exit(127);
+  }
+  return pid;
+}
+
+}  // namespace spore
