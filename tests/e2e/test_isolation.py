@@ -1,0 +1,228 @@
+"""What a hostile function attempts from inside; every promise of docs/threat-model.md."""
+import concurrent.futures
+import os
+import socket
+import time
+
+import daemon
+import pytest
+
+REFUSED = {"EPERM", "EACCES", "ENOSYS", "ENOENT", "EINVAL", "EROFS", "ENOTTY", "ESRCH", "EBADF",
+           "EAFNOSUPPORT", "EOPNOTSUPP", "ENXIO", "ENODEV", "EFAULT", "refused",
+           "PermissionError", "FileNotFoundError"}
+FIREWALLED = {"EPERM", "EACCES", "ENOSYS"}
+
+
+def assert_refused(outcomes, allowed=REFUSED, done=()):
+    """Every attempt was refused; those in `done` worked."""
+    for name, outcome in outcomes.items():
+        if name in done:
+            assert outcome == "DONE", f"{name}: {outcome}"
+        else:
+            assert outcome in allowed or outcome.startswith(("killed", "signal")), \
+                f"{name}: {outcome}"
+
+
+@pytest.fixture(scope="module")
+def host_files(spored, victims):
+    canary = spored.directory / "canary"
+    canary.write_text("of the host")
+    os.chmod(canary, 0o644)
+    return victims("host_files", paths=[
+        str(canary), str(spored.state), str(spored.socket), str(daemon.ROOT), "/proc/1/root/root",
+        "/proc/1/cwd", f"/proc/{os.getpid()}/root"])
+
+
+def test_files_of_the_host_cannot_be_read(host_files):
+    assert_refused(host_files["read"], REFUSED | {"ENOTDIR"})
+
+
+def test_nothing_but_tmp_can_be_written(host_files):
+    assert_refused(host_files["overwrite"])
+    assert host_files["writable"] == []
+
+
+def test_the_root_holds_only_what_an_image_needs(host_files):
+    expected = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp",
+                "usr", "var", "home", "root", "run", "sys", "opt"}
+    assert set(host_files["root"]) <= expected
+    assert host_files["above"] == host_files["root"]
+    assert set(host_files["devices"]) <= {
+        "null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout", "stderr", "shm",
+        "tty", "ptmx", "pts"}
+
+
+def test_users_of_the_host_are_not_known(host_files):
+    names = [line.split(":")[0] for line in host_files["passwd"].splitlines()]
+    assert len(names) <= 4, names
+
+
+def test_no_mount_of_the_host_is_visible(host_files):
+    for mount in host_files["mounts"]:
+        assert mount == "/" or mount.startswith(("/usr", "/dev", "/proc", "/tmp", "/var", "/etc",
+                                                 "/bin", "/lib", "/sbin", "/sys")), mount
+
+
+def test_proc_shows_the_sandbox_alone(victims):
+    found = victims("proc_view")
+    assert len(found["pids"]) <= 2 and found["self"] in found["pids"]
+    assert_refused(found["read"])
+    assert_refused(found["links"])
+    assert_refused(found["write"])
+    assert found["oom_score"] in REFUSED
+
+
+def test_kernel_log_cannot_be_read(victims):
+    assert_refused(victims("proc_view")["syslog"], FIREWALLED)
+
+
+def test_mount_tree_cannot_be_changed(victims):
+    assert_refused(victims("mounts"), FIREWALLED)
+
+
+def test_namespaces_cannot_be_made_or_joined(victims):
+    outcomes = victims("namespaces")
+    # glibc and others fall back from clone3 to clone when it is said not to exist.
+    assert outcomes.pop("plain clone3") in ("ENOSYS", "EPERM")
+    assert_refused(outcomes, REFUSED, done=["plain clone works"])
+
+
+def test_processes_cannot_be_traced_or_read(victims):
+    assert_refused(victims("tracing"))
+
+
+def test_kernel_interfaces_are_closed(victims):
+    assert_refused(victims("kernel_interfaces"), FIREWALLED)
+
+
+def test_nothing_can_be_typed_into_a_terminal(victims):
+    assert_refused(victims("terminal"))
+
+
+def test_c_programs_are_refused_the_same(victims):
+    for program, outcomes in victims("programs", programs=["kernel_calls"]).items():
+        assert outcomes.pop("exit") == "0", program
+        assert_refused(outcomes, FIREWALLED | {"EBADF", "ENOTTY", "EINVAL"})
+
+
+def test_foreign_system_call_tables_are_closed(victims):
+    outcomes = victims("programs", programs=["foreign_abi"])["foreign_abi"]
+    assert outcomes.pop("exit") == "0" and len(outcomes) == 8
+    assert_refused(outcomes)
+
+
+def test_filter_cannot_be_fooled_by_hidden_bits(victims):
+    outcomes = victims("programs", programs=["argument_bits"])["argument_bits"]
+    assert outcomes.pop("exit") == "0" and len(outcomes) == 8
+    assert_refused(outcomes)
+
+
+def test_no_privilege_is_held_or_gained(victims):
+    found = victims("privileges")
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert found["status"][name] == ["0000000000000000"], name
+    assert found["status"]["NoNewPrivs"] == ["1"] and found["status"]["Seccomp"] == ["2"]
+    assert 0 not in map(int, found["status"]["Uid"] + found["status"]["Gid"])
+    assert found["groups"] in ([], [found["gid"]])
+    assert_refused(found["refused"], REFUSED | {"exit 1", "ValueError"})
+
+
+def test_setuid_programs_give_nothing(victims):
+    found = victims("privileges")
+    assert found["setuid programs"] > 0, "the host has setuid programs to try"
+    assert found["setuid copy"] == str(found["uid"])
+
+
+def test_network_is_out_of_reach(victims, spored):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        found = victims("network", ports=[listening.getsockname()[1]],
+                        sockets=[str(spored.socket), "/run/systemd/notify", "/run/docker.sock"])
+    assert_refused(found["refused"], REFUSED | {"gaierror", "EPROTONOSUPPORT", "ENETUNREACH",
+                                                "ECONNREFUSED"})
+    for family in ("inet stream", "inet6 stream", "inet raw", "packet", "netlink", "vsock"):
+        assert found["refused"][family] in FIREWALLED | {"EAFNOSUPPORT"}
+    assert found["socketpair works"]
+
+
+def test_no_descriptor_is_inherited(victims):
+    found = victims("descriptors")
+    for number in ("0", "1", "2"):
+        assert number in found
+    others = {number: what for number, what in found.items() if int(number) > 2}
+    assert len(others) <= 1, others
+    assert all(kind == "sock" for kind, _ in others.values()), others
+    assert not [what for what in found.values() if str(what[1]).startswith("/proc")]
+
+
+@pytest.fixture(scope="module")
+def settled(spored, victims):
+    """A neighbour with listening sockets, IPC objects and files, and who it is on the host."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        before = set(spored.tenant_processes())
+        settling = pool.submit(victims, "neighbours", settle="settled", seconds=6)
+        instance = daemon.wait_until(lambda: [
+            i for i in spored.instances(function="victims") if i["state"] == "BUSY"])[0]
+        time.sleep(0.7)
+        yield {"instance": instance, "pids": sorted(set(spored.tenant_processes()) - before),
+               "answer": settling}
+
+
+def test_neighbour_cannot_be_found_signalled_or_reached(spored, victims, settled):
+    pids = [settled["instance"]["pid"], os.getpid(), spored.process.pid, 1 << 20]
+    outcomes = victims("neighbours", seek="settled", pids=pids)
+    assert_refused(outcomes, REFUSED | {"ECONNREFUSED"})
+    # What it had made was really there, so that the search above means something.
+    made = settled["answer"].result()
+    assert made["pid"] == 2
+
+
+def test_signal_to_everybody_stays_inside(spored, victims):
+    spored.deploy("bystander", {"app.py": "def handler(e, c):\n    return 1\n"})
+    before = spored.invoke("bystander")
+    victims("everybody")
+    after = spored.invoke("bystander")
+    assert after["instance_id"] == before["instance_id"] and spored.process.poll() is None
+
+
+def test_nothing_of_another_invocation_is_seen(victims):
+    for word in ("first", "second"):
+        found = victims("residue", word=word)
+        assert found["builtin"] is None and found["module"] is None
+        assert found["environment"] is None and found["files"] == []
+        assert found["umask"] in (0o022, 0o077)
+
+
+def test_every_sandbox_has_an_identity_of_its_own(spored):
+    code = "import os, time\ndef handler(e, c):\n    time.sleep(1)\n    return os.getuid()\n"
+    spored.deploy("who", {"app.py": code}, isolation="ISOLATION_INVOCATION")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(spored.result, "who") for _ in range(4)]
+        instances = daemon.wait_until(lambda: (
+            lambda busy: busy if len(busy) == 4 else None)(
+                [i for i in spored.instances(function="who") if i["state"] == "BUSY"]))
+        namespaces = {i["id"]: namespaces_of(i["pid"]) for i in instances}
+        assert len({answer.result() for answer in answers}) == 4
+    assert len({i["uid"] for i in instances}) == 4
+    ours = namespaces_of(os.getpid())
+    for kind in ("pid", "mnt", "ipc", "uts", "net", "cgroup"):
+        assert len({spaces[kind] for spaces in namespaces.values()} | {ours[kind]}) == 5, kind
+    assert len({spaces["user"] for spaces in namespaces.values()} | {ours["user"]}) == 2
+
+
+def namespaces_of(pid):
+    return {name: os.readlink(f"/proc/{pid}/ns/{name}")
+            for name in ("pid", "mnt", "ipc", "uts", "net", "cgroup", "user")}
+
+
+def test_zygote_is_not_root_of_the_host(spored, victims):
+    victims("descriptors")
+    images = spored.call("System", "Info")["images"]
+    pids = [image["zygote_pid"] for image in images if image["zygote_pid"]]
+    assert pids
+    for pid in pids:
+        status = open(f"/proc/{pid}/status").read()
+        real = int(status.split("\nUid:\t")[1].split()[0])
+        assert spored.uid_base <= real < spored.uid_base + daemon.UIDS
+        assert os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
