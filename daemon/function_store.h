@@ -23,6 +23,8 @@
 #include <vector>
 
 #include "daemon/event_loop.h"
+#include "daemon/function_store_unpack.h"
+#include "daemon/validate.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
 #include "spore.pb.h"
@@ -32,26 +34,20 @@ namespace spore {
 // One immutable version of a function. Instances hold it by shared_ptr; when the last holder of a
 // superseded version lets go, its directory is removed on the blocking lane.
 struct FunctionVersion {
-  v1::Function function;   // every default filled in; `instances` unused
-  std::string code_path;   // <state>/functions/<name>/v<N>/code
-};
-
-struct UnpackLimits {
-  uint64_t archive_bytes = 256ull << 20;
-  uint64_t unpacked_bytes = 512ull << 20;
-  uint32_t files = 20000;
-  uint32_t path_bytes = 1024;
-  uint32_t depth = 64;
-  uint32_t seconds = 60;
+  v1::Function function;  // every default filled in; `instances` unused
+  std::string code_path;  // <state>/functions/<name>/v<N>/code
 };
 
 class FunctionStore {
  public:
   struct Options {
     std::string state_dir;
-    std::string unpack_program;   // path of spore-unpack
-    uid_t unpack_uid = 0;         // an unprivileged uid no sandbox ever has
+    std::string unpack_program;  // path of spore-unpack
+    uid_t unpack_uid = 0;        // an unprivileged uid no sandbox ever has
     UnpackLimits unpack;
+    // Told at Open, a line each, of what recovery dropped, repaired or had to skip. A damaged
+    // function does not stop the daemon: it is left on disk, cannot be found, and can be removed.
+    std::function<void(const std::string&)> report;
   };
   static Result<std::unique_ptr<FunctionStore>> Open(EventLoop& loop, BlockingLane& lane,
                                                      const Options& options);
@@ -59,6 +55,7 @@ class FunctionStore {
 
   using Done = std::function<void(Result<std::shared_ptr<const FunctionVersion>>)>;
   // `function` complete but for version, digest and sizes. kExists when the name is taken.
+  // The archive: a sealed memfd (CheckArchive). `done` never runs inside the call.
   virtual void Deploy(v1::Function function, UniqueFd archive, Done done) = 0;
   // New version; without an archive the code of the current one is kept (hard links or a copy).
   // Concurrent updates of one name are applied in order.
@@ -68,11 +65,5 @@ class FunctionStore {
   virtual std::shared_ptr<const FunctionVersion> Find(const std::string& name) const = 0;
   virtual std::vector<std::shared_ptr<const FunctionVersion>> List() const = 0;
 };
-
-// Checks what a client sent and fills in defaults; the error names field, value and expectation.
-Result<> ValidateFunctionName(const std::string& name);
-Result<> ValidateHandler(const std::string& runtime, const std::string& handler);
-Result<v1::Limits> ResolveLimits(const v1::Limits& asked, const v1::Limits& base);
-v1::Limits DefaultLimits();
 
 }  // namespace spore

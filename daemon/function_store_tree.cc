@@ -1,0 +1,185 @@
+#include "daemon/function_store_tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+namespace spore {
+namespace {
+
+struct CloseDir {
+  void operator()(DIR* dir) const { closedir(dir); }
+};
+
+// Calls `each` for the name of every entry but "." and "..".
+Result<> ForEachEntry(int directory, const std::function<Result<>(const char*)>& each) {
+  // A description of its own: the offset of `directory` may be in use.
+  UniqueFd own(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::unique_ptr<DIR, CloseDir> dir(own ? fdopendir(own.get()) : nullptr);
+  if (!dir) return SysError("read folder");
+  (void)own.Release();  // closedir's now
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(dir.get());
+    if (entry == nullptr) {
+      if (errno != 0) return SysError("read folder");
+      return {};
+    }
+    std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    SPORE_TRY(each(entry->d_name));
+  }
+}
+
+class TakeOver {
+ public:
+  explicit TakeOver(const TakeOverOptions& options) : options_(options) {}
+
+  Result<> Folder(int directory, uint32_t depth) {
+    if (depth > options_.max_depth) {
+      return MakeError(ErrorKind::kInternal, "the unpacked tree is deeper than allowed");
+    }
+    SPORE_TRY(
+        ForEachEntry(directory, [&](const char* name) { return Entry(directory, name, depth); }));
+    if (fchown(directory, 0, 0) != 0) return SysError("chown folder");
+    if (fchmod(directory, 0755) != 0) return SysError("chmod folder");
+    if (options_.sync && fsync(directory) != 0) return SysError("fsync folder");
+    return {};
+  }
+
+  TreeFacts facts;
+
+ private:
+  Result<> Entry(int directory, const char* name, uint32_t depth) {
+    struct stat info = {};
+    if (fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return SysError("stat", name);
+    if (info.st_uid != options_.owner || ++facts.entries > options_.max_entries) {
+      return MakeError(
+          ErrorKind::kInternal,
+          fmt::format("spore-unpack left more, or other, files than allowed: {}", name));
+    }
+    if (S_ISDIR(info.st_mode)) {
+      SPORE_ASSIGN(UniqueFd folder, OpenDirectory(directory, name));
+      return Folder(folder.get(), depth + 1);
+    }
+    if (S_ISLNK(info.st_mode)) {
+      if (fchownat(directory, name, 0, 0, AT_SYMLINK_NOFOLLOW) != 0) return SysError("chown", name);
+      return {};
+    }
+    facts.bytes += static_cast<uint64_t>(info.st_size);
+    if (!S_ISREG(info.st_mode) || info.st_nlink != 1 || facts.bytes > options_.max_bytes) {
+      return MakeError(ErrorKind::kInternal,
+                       fmt::format("spore-unpack left what it may not make: {}", name));
+    }
+    UniqueFd file(openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!file) return SysError("open", name);
+    if (fchown(file.get(), 0, 0) != 0) return SysError("chown", name);
+    if (fchmod(file.get(), (info.st_mode & 0100) != 0 ? 0755 : 0644) != 0) {
+      return SysError("chmod", name);
+    }
+    if (options_.sync && fsync(file.get()) != 0) return SysError("fsync", name);
+    return {};
+  }
+
+  TakeOverOptions options_;
+};
+
+// Folders deeper than this are first moved up, so that any depth needs few descriptors.
+constexpr uint32_t kRemoveDepth = 100;
+
+class Remover {
+ public:
+  explicit Remover(int top) : top_(top) {}
+
+  Result<> Empty(int directory, uint32_t depth) {
+    return ForEachEntry(directory, [&](const char* name) -> Result<> {
+      if (unlinkat(directory, name, 0) == 0 || errno == ENOENT) return {};
+      if (errno != EISDIR && errno != EPERM) return SysError("remove", name);
+      if (depth >= kRemoveDepth) {
+        std::string moved = fmt::format(".deep-{}", moved_++);
+        if (renameat(directory, name, top_, moved.c_str()) != 0) return SysError("move", name);
+        return {};
+      }
+      SPORE_ASSIGN(UniqueFd folder, OpenDirectory(directory, name));
+      SPORE_TRY(Empty(folder.get(), depth + 1));
+      if (unlinkat(directory, name, AT_REMOVEDIR) != 0) return SysError("remove folder", name);
+      return {};
+    });
+  }
+  uint32_t moved() const { return moved_; }
+
+ private:
+  int top_;
+  uint32_t moved_ = 0;
+};
+
+}  // namespace
+
+Result<TreeFacts> TakeOverTree(int directory, const TakeOverOptions& options) {
+  TakeOver walk(options);
+  SPORE_TRY(walk.Folder(directory, 0));
+  return walk.facts;
+}
+
+Result<> LinkTree(int from, int to, bool sync) {
+  auto copied = ForEachEntry(from, [&](const char* name) -> Result<> {
+    struct stat info = {};
+    if (fstatat(from, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return SysError("stat", name);
+    if (!S_ISDIR(info.st_mode)) {
+      if (linkat(from, name, to, name, 0) != 0) return SysError("link", name);
+      return {};
+    }
+    SPORE_ASSIGN(UniqueFd source, OpenDirectory(from, name));
+    SPORE_ASSIGN(UniqueFd target, MakeDirectory(to, name, 0755));
+    return LinkTree(source.get(), target.get(), sync);
+  });
+  if (!copied) return copied;
+  if (sync && fsync(to) != 0) return SysError("fsync folder");
+  return {};
+}
+
+Result<> RemoveTree(int parent, const std::string& name) {
+  if (unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  if (errno != EISDIR && errno != EPERM) return SysError("remove", name);
+  SPORE_ASSIGN(UniqueFd top, OpenDirectory(parent, name));
+  for (uint32_t moved = 0;;) {
+    Remover remover(top.get());
+    SPORE_TRY(remover.Empty(top.get(), 0));
+    // A pass that moved folders up may have done so behind the reader's back.
+    moved = remover.moved();
+    if (moved == 0) break;
+  }
+  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0) return SysError("remove folder", name);
+  return {};
+}
+
+Result<UniqueFd> OpenDirectory(int parent, const std::string& name) {
+  UniqueFd fd(openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return SysError("open folder", name);
+  return fd;
+}
+
+Result<UniqueFd> MakeDirectory(int parent, const std::string& name, mode_t mode, bool may_exist) {
+  if (mkdirat(parent, name.c_str(), mode) != 0 && !(may_exist && errno == EEXIST)) {
+    return SysError("make folder", name);
+  }
+  SPORE_ASSIGN(UniqueFd fd, OpenDirectory(parent, name));
+  // Whatever the umask was.
+  if (!may_exist && fchmod(fd.get(), mode) != 0) return SysError("chmod", name);
+  return fd;
+}
+
+Result<> SyncDirectory(int directory, const std::string& name) {
+  if (fsync(directory) != 0) return SysError("fsync folder", name);
+  return {};
+}
+
+}  // namespace spore

@@ -1,0 +1,273 @@
+#include "daemon/function_store_unpack.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <string_view>
+#include <vector>
+
+namespace spore {
+namespace {
+
+constexpr size_t kMaxWords = 2048;  // of the worker's stdout and stderr; the rest is dropped
+constexpr int kArchiveFd = 3;
+constexpr int kDirectoryFd = 4;
+
+struct Pipe {
+  UniqueFd read;
+  UniqueFd write;
+};
+
+// All descriptors to be passed get numbers above the targets, so that no dup2 overwrites another.
+Result<UniqueFd> Above(int fd) {
+  UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 10));
+  if (!copy) return SysError("duplicate descriptor");
+  return copy;
+}
+
+Result<Pipe> MakePipe() {
+  std::array<int, 2> fds = {};
+  if (pipe2(fds.data(), O_CLOEXEC | O_NONBLOCK) != 0) return SysError("make pipe");
+  Pipe pipe = {UniqueFd(fds[0]), UniqueFd(fds[1])};
+  // Blocking for the worker.
+  if (fcntl(pipe.write.get(), F_SETFL, 0) != 0) return SysError("make pipe");
+  SPORE_ASSIGN(pipe.write, Above(pipe.write.get()));
+  return pipe;
+}
+
+// posix_spawn's objects, released whatever happens. Errors are collected: any non-zero one.
+class SpawnSettings {
+ public:
+  SpawnSettings() {
+    error_ = posix_spawn_file_actions_init(&actions_) | posix_spawnattr_init(&attributes_);
+  }
+  ~SpawnSettings() {
+    posix_spawn_file_actions_destroy(&actions_);
+    posix_spawnattr_destroy(&attributes_);
+  }
+  SpawnSettings(const SpawnSettings&) = delete;
+  SpawnSettings& operator=(const SpawnSettings&) = delete;
+
+  void Pass(int fd, int as) { error_ |= posix_spawn_file_actions_adddup2(&actions_, fd, as); }
+  // Nothing but what was passed: close-on-exec is the first guard, this the second.
+  void CloseFrom(int fd) { error_ |= posix_spawn_file_actions_addclosefrom_np(&actions_, fd); }
+  // The lane's thread has every signal blocked; a child must not start like that.
+  void ResetSignals() {
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    error_ |= posix_spawnattr_setsigmask(&attributes_, &none);
+    error_ |= posix_spawnattr_setsigdefault(&attributes_, &all);
+    error_ |= posix_spawnattr_setflags(
+        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  }
+  Result<pid_t> Spawn(const std::string& program, std::vector<std::string> arguments) {
+    if (error_ != 0) return SysErrorOf(error_, "prepare to start", program);
+    std::vector<char*> argv = {const_cast<char*>(program.c_str())};
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    std::array<char*, 1> environment = {nullptr};
+    pid_t pid = -1;
+    int error = posix_spawn(&pid, program.c_str(), &actions_, &attributes_, argv.data(),
+                            environment.data());
+    if (error != 0) return SysErrorOf(error, "start", program);
+    return pid;
+  }
+
+ private:
+  posix_spawn_file_actions_t actions_;
+  posix_spawnattr_t attributes_;
+  int error_ = 0;
+};
+
+// A started worker; killed and reaped by the destructor if nobody has waited for it.
+class Worker {
+ public:
+  explicit Worker(pid_t pid)
+      : pid_(pid), pidfd_(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))) {}
+  ~Worker() {
+    if (pid_ < 0) return;
+    ::kill(pid_, SIGKILL);  // not yet reaped, so the number is still its own
+    (void)Wait();
+  }
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  int pidfd() const { return pidfd_.get(); }
+  Result<int> Wait() {
+    int status = 0;
+    pid_t pid = std::exchange(pid_, -1);
+    while (waitpid(pid, &status, 0) < 0) {
+      if (errno != EINTR) return SysError("wait for", "spore-unpack");
+    }
+    return status;
+  }
+
+ private:
+  pid_t pid_;
+  UniqueFd pidfd_;
+};
+
+// Takes what there is to read; keeps the first kMaxWords bytes. False at the end.
+bool Drain(int fd, std::string* words) {
+  std::array<char, 1024> buffer;
+  for (;;) {
+    ssize_t n = read(fd, buffer.data(), buffer.size());
+    if (n < 0) return errno == EAGAIN || errno == EINTR;
+    if (n == 0) return false;
+    size_t room = kMaxWords - words->size();
+    words->append(buffer.data(), std::min(static_cast<size_t>(n), room));
+  }
+}
+
+enum class Ending { kEnded, kTooSlow, kStopped };
+
+Result<Ending> Follow(const Worker& worker, const Pipe& out, const Pipe& err, int stop,
+                      uint32_t seconds, std::array<std::string, 2>* words) {
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  std::array<pollfd, 4> fds = {{{out.read.get(), POLLIN, 0},
+                                {err.read.get(), POLLIN, 0},
+                                {worker.pidfd(), POLLIN, 0},
+                                {stop, POLLIN, 0}}};
+  for (;;) {
+    auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return Ending::kTooSlow;
+    int n = poll(fds.data(), fds.size(), static_cast<int>(left.count()));
+    if (n < 0 && errno != EINTR) return SysError("poll");
+    if (n <= 0) continue;
+    for (size_t i : {0u, 1u}) {
+      // A negative number tells poll to leave the entry out.
+      if (fds[i].revents != 0 && !Drain(fds[i].fd, &(*words)[i])) fds[i].fd = -1;
+    }
+    if (fds[3].revents != 0) return Ending::kStopped;
+    if (fds[2].revents == 0) continue;
+    // What it wrote just before its end.
+    for (size_t i : {0u, 1u}) {
+      if (fds[i].fd >= 0) Drain(fds[i].fd, &(*words)[i]);
+    }
+    return Ending::kEnded;
+  }
+}
+
+// The worker may be in the archive's hands: its words are data, of one printable line.
+std::string OneLine(std::string_view words) {
+  std::string line(words.substr(0, words.find('\n')));
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return line;
+}
+
+Result<Unpacked> ParseReport(std::string_view words) {
+  constexpr std::string_view kPrefix = "sha256:";
+  constexpr size_t kDigestBytes = kPrefix.size() + 64;
+  Unpacked report;
+  bool valid = words.starts_with(kPrefix) && words.size() > kDigestBytes + 1 &&
+               words[kDigestBytes] == ' ' && words.ends_with('\n');
+  if (valid) {
+    report.digest = words.substr(0, kDigestBytes);
+    valid = std::all_of(report.digest.begin() + kPrefix.size(), report.digest.end(),
+                        [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+    const char* end = words.data() + words.size() - 1;
+    auto bytes = std::from_chars(words.data() + kDigestBytes + 1, end, report.bytes);
+    valid = valid && bytes.ec == std::errc() && bytes.ptr != end && *bytes.ptr == ' ';
+    auto files = valid ? std::from_chars(bytes.ptr + 1, end, report.files) : bytes;
+    valid = valid && files.ec == std::errc() && files.ptr == end;
+  }
+  if (!valid) return MakeError(ErrorKind::kInternal, "spore-unpack reported nonsense");
+  return report;
+}
+
+Result<Unpacked> Judge(int status, const std::array<std::string, 2>& words,
+                       const UnpackLimits& limits) {
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return ParseReport(words[0]);
+  std::string said = OneLine(words[1]);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2 && !said.empty()) {
+    return MakeError(ErrorKind::kInvalid, said);
+  }
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) {
+    return MakeError(ErrorKind::kInvalid,
+                     fmt::format("the archive takes longer than {} s to unpack", limits.seconds));
+  }
+  if (WIFSIGNALED(status)) {
+    return MakeError(ErrorKind::kInternal,
+                     fmt::format("spore-unpack was ended by signal {}", WTERMSIG(status)));
+  }
+  return MakeError(ErrorKind::kInternal, "spore-unpack failed: " + said);
+}
+
+}  // namespace
+
+Result<> CheckArchive(int archive, uint64_t max_bytes) {
+  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  int seals = fcntl(archive, F_GET_SEALS);
+  if (seals < 0 || (seals & kSeals) != kSeals) {
+    return MakeError(ErrorKind::kInvalid,
+                     "archive: the descriptor is no memfd sealed with F_SEAL_SHRINK, F_SEAL_GROW "
+                     "and F_SEAL_WRITE");
+  }
+  struct stat info = {};
+  if (fstat(archive, &info) != 0) return SysError("stat the archive");
+  if (static_cast<uint64_t>(info.st_size) > max_bytes) {
+    return MakeError(ErrorKind::kInvalid, fmt::format("archive: {} bytes; expected at most {}",
+                                                      info.st_size, max_bytes));
+  }
+  return {};
+}
+
+Result<Unpacked> RunUnpack(const UnpackJob& job) {
+  const UnpackLimits& limits = job.limits;
+  SPORE_ASSIGN(Pipe out, MakePipe());
+  SPORE_ASSIGN(Pipe err, MakePipe());
+  UniqueFd nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!nothing) return SysError("open", "/dev/null");
+  SPORE_ASSIGN(nothing, Above(nothing.get()));
+  SPORE_ASSIGN(UniqueFd archive, Above(job.archive));
+  SPORE_ASSIGN(UniqueFd directory, Above(job.directory));
+
+  SpawnSettings settings;
+  settings.Pass(nothing.get(), STDIN_FILENO);
+  settings.Pass(out.write.get(), STDOUT_FILENO);
+  settings.Pass(err.write.get(), STDERR_FILENO);
+  settings.Pass(archive.get(), kArchiveFd);
+  settings.Pass(directory.get(), kDirectoryFd);
+  settings.CloseFrom(kDirectoryFd + 1);
+  settings.ResetSignals();
+  SPORE_ASSIGN(
+      pid_t pid,
+      settings.Spawn(job.program,
+                     {"--max-bytes", std::to_string(limits.unpacked_bytes), "--max-files",
+                      std::to_string(limits.files), "--max-path", std::to_string(limits.path_bytes),
+                      "--max-depth", std::to_string(limits.depth), "--cpu-seconds",
+                      std::to_string(limits.seconds), "--uid", std::to_string(job.uid), "--gid",
+                      std::to_string(job.uid)}));
+  Worker worker(pid);
+  if (worker.pidfd() < 0) return SysError("pidfd_open", "spore-unpack");
+  out.write.Reset();
+  err.write.Reset();
+  std::array<std::string, 2> words;
+  SPORE_ASSIGN(Ending ending, Follow(worker, out, err, job.stop, limits.seconds, &words));
+  if (ending == Ending::kTooSlow) {
+    return MakeError(ErrorKind::kInvalid,
+                     fmt::format("the archive takes longer than {} s to unpack", limits.seconds));
+  }
+  if (ending == Ending::kStopped) return MakeError(ErrorKind::kUnavailable, "spored is stopping");
+  SPORE_ASSIGN(int status, worker.Wait());
+  return Judge(status, words, limits);
+}
+
+}  // namespace spore
