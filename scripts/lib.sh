@@ -16,7 +16,7 @@ unset PYTHONPATH PYTHONHOME PYTHONSTARTUP CXXFLAGS CFLAGS CPPFLAGS LDFLAGS SPORE
 # What the build needs, and what the product needs to run.
 SPORE_BUILD_PACKAGES=(
   g++ meson ninja-build pkg-config python3 python3-dev
-  libfmt-dev libexpected-dev libseccomp-dev libcap-dev liburing-dev libsystemd-dev libarchive-dev
+  libfmt-dev libexpected-dev libseccomp-dev libcap-dev liburing-dev libsystemd-dev libarchive-dev nettle-dev
   libprotobuf-dev protobuf-compiler libtomlplusplus-dev nlohmann-json3-dev libcli11-dev
 )
 SPORE_TEST_PACKAGES=(libgtest-dev python3-pytest procps)
