@@ -25,7 +25,7 @@ BANNED = [
     (r"\bpthread_create\s*\(", "threads: only in the blocking lane", ()),
     (r"(?<![\w.>])(?:::)?vfork\s*\(", "use clone3(2) or posix_spawn(3)", ()),
     (r"(?<![\w.>])(?:::)?signal\s*\((?![^)]*\bSIG_(?:IGN|DFL)\b)", "handlers: use sigaction(2)", ()),
-    (r"(?<![\w.>])(?:::)?accept\s*\(", "not close-on-exec: use accept4(2)", ()),
+    (r"(?<![\w.>])(?:::)?accept\s*\([^()]*,[^()]*,", "not close-on-exec: use accept4(2)", ()),
     (r"(?<![\w.>])(?:::)?pipe\s*\(", "not close-on-exec: use pipe2(2)", ()),
     (r"(?<![\w.>])(?:::)?(?:dup|creat)\s*\(", "not close-on-exec: use F_DUPFD_CLOEXEC, O_CLOEXEC",
      ("zygote/hosts/",)),
