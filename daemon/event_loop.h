@@ -21,7 +21,6 @@ namespace spore {
 // CLOCK_MONOTONIC in nanoseconds.
 uint64_t MonotonicNs();
 
-//
 // The thread that first calls Run owns the loop. Streams and watches are destroyed before it.
 class EventLoop {
  public:

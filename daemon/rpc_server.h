@@ -1,9 +1,12 @@
-// A ttrpc server on a UNIX stream socket.
+// A ttrpc server on a UNIX stream socket. Unary calls only.
 //
-// Framing (ttrpc PROTOCOL.md): 4 bytes length, 4 bytes stream id, 1 byte type (1 request, 2
-// response), 1 byte flags, big endian, then the message; at most 4 MiB. A frame that is too long,
-// of an unknown type, or with an even or reused stream id is answered with an error where a stream
-// id is known, else the connection is closed. Unary calls only.
+// Framing: daemon/rpc_frame.h. What is wrong with a frame is answered on its stream when the stream
+// is known, and the connection goes on; when the framing itself is lost (unknown type, stream 0)
+// the connection is closed.
+//
+// Descriptors: the kernel delivers them at the latest with the first byte of their frame, so those
+// that came before a frame's start belong to nobody and are closed. Where a refused request leaves
+// open whose a descriptor is, the connection is closed: no call ever gets another call's file.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
@@ -36,13 +39,13 @@ class Call {
  public:
   virtual ~Call() = default;
   virtual const Peer& peer() const = 0;
-  virtual const std::string& request() const = 0;  // the serialized request message
-  virtual uint64_t received_ns() const = 0;        // when its frame was complete
-  virtual std::vector<UniqueFd> TakeFds() = 0;     // as many as the method was registered with
+  virtual uint64_t received_ns() const = 0;     // when its frame was complete
+  virtual std::vector<UniqueFd> TakeFds() = 0;  // as many as the method was registered with
   virtual void Reply(const google::protobuf::MessageLite& response,
                      std::vector<UniqueFd> fds = {}) = 0;
   virtual void Fail(const Error& error) = 0;
-  // Runs (once, on the loop) if the client goes away before the answer.
+  // Runs (once, on the loop) if the client goes away, or the timeout it has set passes, before the
+  // answer; at once if that has already happened.
   virtual void OnCancel(std::function<void()> cancelled) = 0;
   virtual bool cancelled() const = 0;
 };
@@ -52,49 +55,50 @@ class RpcServer {
   struct Options {
     uint32_t max_message_bytes = 4u << 20;
     size_t max_connections = 1024;
+    size_t max_connections_per_uid = 512;  // root has none of its own
     size_t max_calls_per_connection = 256;
-    size_t max_pending_fds = 16;  // received and not yet claimed, a connection
+    size_t max_pending_fds = 16;                 // received and not yet claimed, a connection
     size_t max_pending_write_bytes = 64u << 20;  // a client that does not read is cut off
   };
   static std::unique_ptr<RpcServer> Create(EventLoop& loop, const Options& options);
   virtual ~RpcServer() = default;
 
-  using Handler = std::function<void(std::shared_ptr<Call>)>;
-  // Given a request, tells how many descriptors belong to it (0 for most methods). Returning an
-  // error refuses the call.
-  using FdCount = std::function<Result<size_t>(const std::string& request)>;
-  // `service` as on the wire: "spore.v1.Functions".
-  virtual void Register(std::string_view service, std::string_view method, Handler handler,
-                        FdCount fd_count = {}) = 0;
+  // What a method makes of a request message before it runs: how many descriptors belong to the
+  // call (0 for most), and what to do with it then. An error refuses the call.
+  struct Prepared {
+    size_t fds = 0;
+    std::function<void(std::shared_ptr<Call>)> start;
+  };
+  using Method = std::function<Result<Prepared>(const std::string& request)>;
+  // `service` as on the wire: "spore.v1.Functions". RegisterMethod below is easier to use.
+  virtual void Register(std::string_view service, std::string_view method, Method prepare) = 0;
   // Starts accepting on a listening socket, of which it takes ownership.
   virtual Result<> Listen(UniqueFd listening) = 0;
   // Stops accepting and answers new calls with UNAVAILABLE; calls in progress go on.
   virtual void Drain() = 0;
   virtual size_t calls_in_progress() const = 0;
+  virtual size_t connections() const = 0;
 };
 
-// Registers a handler that takes the parsed request; a message that does not parse is refused
-// with INVALID_ARGUMENT.
+// Registers a handler that takes the parsed request (its own: it may be moved from); a message that
+// does not parse is refused with INVALID_ARGUMENT.
 template <typename Request>
 void RegisterMethod(RpcServer& server, std::string_view service, std::string_view method,
-                    std::function<void(std::shared_ptr<Call>, const Request&)> handler,
+                    std::function<void(std::shared_ptr<Call>, Request&)> handler,
                     std::function<size_t(const Request&)> fd_count = {}) {
-  auto parse = [](const std::string& bytes, Request& request) { return request.ParseFromString(bytes); };
   server.Register(
       service, method,
-      [handler, parse, name = std::string(method)](std::shared_ptr<Call> call) {
-        Request request;
-        if (!parse(call->request(), request)) {
-          call->Fail({ErrorKind::kInvalid, 0, "request of " + name + " is not a valid message", {}, {}});
-          return;
+      [handler = std::move(handler), fd_count = std::move(fd_count),
+       name = std::string(method)](const std::string& bytes) -> Result<RpcServer::Prepared> {
+        auto request = std::make_shared<Request>();
+        if (!request->ParseFromString(bytes)) {
+          return MakeError(ErrorKind::kInvalid, "the request of " + name + " is not a valid " +
+                                                    Request::descriptor()->full_name());
         }
-        handler(std::move(call), request);
-      },
-      [fd_count, parse](const std::string& bytes) -> Result<size_t> {
-        if (!fd_count) return 0;
-        Request request;
-        if (!parse(bytes, request)) return 0;
-        return fd_count(request);
+        const size_t fds = fd_count ? fd_count(*request) : 0;
+        return RpcServer::Prepared{fds, [request, handler](std::shared_ptr<Call> call) {
+                                     handler(std::move(call), *request);
+                                   }};
       });
 }
 
