@@ -1,0 +1,159 @@
+#include "tools/bench/target.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "tools/bench/samples.h"
+#include "tools/client/pack.h"
+
+namespace spore::bench {
+namespace {
+
+constexpr const char* kCode =
+    "import time\n"
+    "def answer(event, context):\n"
+    "    return event\n"
+    "def hold(event, context):\n"
+    "    time.sleep(event / 1000)\n";
+
+client::Result<> WaitUntilItAnswers(const std::string& socket, pid_t pid, const std::string& log) {
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    auto connection = client::Connection::Open(socket);
+    if (connection) {
+      auto info =
+          connection->Call<v1::InfoResponse>("spore.v1.System", "Info", v1::InfoRequest());
+      if (info) return {};
+    }
+    if (::kill(pid, 0) != 0) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return client::LocalError("spored does not answer; its log:\n" + ReadFile(log));
+}
+
+client::Result<> DeployOne(client::Connection& connection, const client::Fd& code,
+                           const std::string& name, const std::string& handler,
+                           v1::Isolation isolation) {
+  v1::DeployRequest request;
+  request.set_name(name);
+  v1::FunctionSettings& settings = *request.mutable_settings();
+  settings.set_runtime("python");
+  settings.set_handler("app." + handler);
+  settings.set_isolation(isolation);
+  settings.mutable_limits()->set_idle_ms(600000);
+  auto done =
+      connection.Call<v1::Function>("spore.v1.Functions", "Deploy", request, {code.get()});
+  if (!done) return tl::unexpected(done.error());
+  return {};
+}
+
+}  // namespace
+
+client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program) {
+  auto folder = TemporaryFolder::Make();
+  if (!folder) return tl::unexpected(folder.error());
+  const std::string& path = folder->path();
+  const std::string config = path + "/spore.toml";
+  const std::string log = path + "/spored.log";
+  auto written = WriteFile(config, "runtime_dir = \"" + path + "/run\"\n" +
+                                       "cgroup_name = \"spore-bench-" +
+                                       std::to_string(::getpid()) + "\"\nuid_base = 1610612736\n");
+  if (!written) return tl::unexpected(written.error());
+  const std::string socket = path + "/spored.sock";
+  auto pid = bench::Start(
+      {program, "--config", config, "--socket", socket, "--state", path + "/state"}, log);
+  if (!pid) return tl::unexpected(pid.error());
+  PrivateDaemon daemon(std::move(*folder), *pid);
+  auto answers = WaitUntilItAnswers(socket, *pid, log);
+  if (!answers) return tl::unexpected(answers.error());
+  return daemon;
+}
+
+PrivateDaemon::~PrivateDaemon() {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGTERM);
+  Wait(pid_);
+}
+
+client::Result<Functions> Functions::Deploy(const std::string& socket) {
+  auto folder = TemporaryFolder::Make();
+  if (!folder) return tl::unexpected(folder.error());
+  auto written = WriteFile(folder->path() + "/app.py", kCode);
+  if (!written) return tl::unexpected(written.error());
+  auto code = client::PackCode(folder->path());
+  if (!code) return tl::unexpected(code.error());
+  auto connection = client::Connection::Open(socket);
+  if (!connection) return tl::unexpected(connection.error());
+
+  Functions functions(socket);
+  const std::string stem = "spore-bench-" + std::to_string(::getpid());
+  struct Wanted {
+    const char* suffix;
+    const char* handler;
+    v1::Isolation isolation;
+  };
+  for (const Wanted& wanted : {Wanted{"-fresh", "answer", v1::ISOLATION_INVOCATION},
+                               Wanted{"-reused", "answer", v1::ISOLATION_INSTANCE},
+                               Wanted{"-held", "hold", v1::ISOLATION_INSTANCE}}) {
+    auto done = DeployOne(*connection, *code, stem + wanted.suffix, wanted.handler,
+                          wanted.isolation);
+    if (!done) return tl::unexpected(done.error());
+    functions.names_.push_back(stem + wanted.suffix);
+  }
+  return functions;
+}
+
+Functions::~Functions() {
+  if (names_.empty()) return;
+  auto connection = client::Connection::Open(socket_);
+  if (!connection) return;
+  for (const std::string& name : names_) {
+    v1::RemoveFunctionRequest request;
+    request.set_name(name);
+    // Nothing to be done here if it fails; the daemon says why in its log.
+    static_cast<void>(connection->Call<v1::RemoveFunctionResponse>("spore.v1.Functions", "Remove",
+                                                                   request));
+  }
+}
+
+client::Result<double> TimeInvoke(client::Connection& connection, const std::string& function,
+                                  const std::string& payload, v1::StartKind expected) {
+  v1::InvokeRequest request;
+  request.set_name(function);
+  request.set_payload(payload);
+  const Stopwatch watch;
+  auto response =
+      connection.Call<v1::InvokeResponse>("spore.v1.Invocations", "Invoke", request);
+  const double us = watch.Us();
+  if (!response) return tl::unexpected(response.error());
+  if (response->has_error()) {
+    return client::LocalError(response->error().type() + ": " + response->error().message());
+  }
+  if (expected != v1::START_KIND_UNSPECIFIED && response->start_kind() != expected) {
+    return client::LocalError("expected " + v1::StartKind_Name(expected) + ", got " +
+                              v1::StartKind_Name(response->start_kind()) + ": " +
+                              response->start_reason());
+  }
+  return us;
+}
+
+client::Result<double> TimeRun(client::Connection& connection, int null_fd) {
+  v1::RunRequest request;
+  request.set_runtime("python");
+  request.set_script("pass");
+  request.add_args("pass.py");
+  const Stopwatch watch;
+  auto response = connection.Call<v1::RunResponse>("spore.v1.Invocations", "Run", request,
+                                                   {null_fd, null_fd, null_fd});
+  const double us = watch.Us();
+  if (!response) return tl::unexpected(response.error());
+  const v1::Death& death = response->death();
+  if (death.cause() != v1::Death::EXIT || death.exit_code() != 0) {
+    return client::LocalError("the script ended otherwise: " + death.message());
+  }
+  return us;
+}
+
+}  // namespace spore::bench

@@ -1,0 +1,57 @@
+// The spored that is measured: one that runs already, or one of the benchmark's own.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "spore.pb.h"
+#include "tools/bench/process.h"
+#include "tools/client/connection.h"
+
+namespace spore::bench {
+
+// A private daemon with its own socket, state, cgroup name and uid range; ended with its owner.
+class PrivateDaemon {
+ public:
+  static client::Result<PrivateDaemon> Start(const std::string& program);
+  ~PrivateDaemon();
+  PrivateDaemon(PrivateDaemon&& other) noexcept
+      : folder_(std::move(other.folder_)), pid_(std::exchange(other.pid_, -1)) {}
+  PrivateDaemon& operator=(PrivateDaemon&&) = delete;
+  std::string socket() const { return folder_.path() + "/spored.sock"; }
+
+ private:
+  PrivateDaemon(TemporaryFolder folder, pid_t pid) : folder_(std::move(folder)), pid_(pid) {}
+  TemporaryFolder folder_;
+  pid_t pid_;
+};
+
+// The functions that the benchmark deploys on the daemon, removed with this.
+class Functions {
+ public:
+  static client::Result<Functions> Deploy(const std::string& socket);
+  ~Functions();
+  Functions(Functions&& other) noexcept
+      : socket_(std::move(other.socket_)), names_(std::exchange(other.names_, {})) {}
+  Functions& operator=(Functions&&) = delete;
+
+  const std::string& fresh() const { return names_[0]; }   // isolation: invocation
+  const std::string& reused() const { return names_[1]; }  // isolation: instance
+  const std::string& held() const { return names_[2]; }    // sleeps as many ms as its event says
+
+ private:
+  explicit Functions(std::string socket) : socket_(std::move(socket)) {}
+  std::string socket_;
+  std::vector<std::string> names_;
+};
+
+// One request and its answer; the function's failure is an error. Times in microseconds.
+client::Result<double> TimeInvoke(client::Connection& connection, const std::string& function,
+                                  const std::string& payload, v1::StartKind expected);
+// A whole script, `pass`, from the request to the news of its end.
+client::Result<double> TimeRun(client::Connection& connection, int null_fd);
+
+}  // namespace spore::bench

@@ -1,0 +1,144 @@
+// spore function ls, show and rm.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "tools/spore/context.h"
+#include "tools/spore/output.h"
+#include "tools/spore/units.h"
+
+namespace spore::cli {
+namespace {
+
+constexpr const char* kService = "spore.v1.Functions";
+
+Outcome List(const Context& context, bool quiet) {
+  auto response =
+      CallDaemon<v1::ListFunctionsResponse>(context, kService, "List", v1::ListFunctionsRequest());
+  if (!response) return tl::unexpected(response.error());
+  if (quiet) {
+    for (const v1::Function& function : response->functions()) fmt::print("{}\n", function.name());
+    return kDone;
+  }
+  if (context.json) {
+    auto array = nlohmann::ordered_json::array();
+    for (const v1::Function& function : response->functions()) array.push_back(ToJson(function));
+    PrintJson(array);
+    return kDone;
+  }
+  Table table({{"NAME"},
+               {"VERSION", Align::kRight},
+               {"RUNTIME"},
+               {"IMAGE"},
+               {"HANDLER"},
+               {"ISOLATION"},
+               {"MEMORY", Align::kRight},
+               {"TIMEOUT", Align::kRight},
+               {"CODE", Align::kRight},
+               {"INSTANCES", Align::kRight},
+               {"UPDATED", Align::kRight}});
+  for (const v1::Function& function : response->functions()) {
+    const v1::FunctionSettings& settings = function.settings();
+    table.Add({function.name(), fmt::format("{}", function.version()), settings.runtime(),
+               settings.image(), settings.handler(), IsolationName(settings.isolation()),
+               HumanBytes(settings.limits().memory_bytes()),
+               HumanMicroseconds(settings.limits().timeout_ms() * 1000),
+               HumanBytes(function.code_bytes()), fmt::format("{}", function.instances()),
+               HumanAge(function.updated_unix_ms())});
+  }
+  table.Print();
+  return kDone;
+}
+
+Outcome Show(const Context& context, const std::string& name) {
+  v1::GetFunctionRequest request;
+  request.set_name(name);
+  auto response = CallDaemon<v1::Function>(context, kService, "Get", request);
+  if (!response) return tl::unexpected(response.error());
+  if (context.json) {
+    PrintJson(ToJson(*response));
+    return kDone;
+  }
+  const v1::FunctionSettings& settings = response->settings();
+  const v1::Limits& limits = settings.limits();
+  std::vector<std::pair<std::string, std::string>> pairs{
+      {"Name", response->name()},
+      {"Version", fmt::format("{}", response->version())},
+      {"Runtime", settings.runtime()},
+      {"Image", settings.image()},
+      {"Handler", settings.handler()},
+      {"Isolation", IsolationName(settings.isolation())},
+      {"Instances", fmt::format("{} of at most {}", response->instances(), limits.max_instances())},
+      {"Owner", fmt::format("uid {}", response->owner_uid())},
+      {"Created", HumanTime(response->created_unix_ms())},
+      {"Updated", HumanTime(response->updated_unix_ms())},
+      {"Code", HumanBytes(response->code_bytes())},
+      {"Digest", response->code_digest()},
+      {"Memory", HumanBytes(limits.memory_bytes())},
+      {"CPUs", fmt::format("{:g}", limits.cpu_millis() / 1000.0)},
+      {"Processes", fmt::format("{}", limits.pids())},
+      {"/tmp", HumanBytes(limits.tmp_bytes())},
+      {"Open files", fmt::format("{}", limits.open_files())},
+      {"Timeout", HumanMicroseconds(limits.timeout_ms() * 1000)},
+      {"Idle timeout", HumanMicroseconds(limits.idle_ms() * 1000)},
+      {"Payload limit", HumanBytes(limits.payload_bytes())},
+      {"Response limit", HumanBytes(limits.response_bytes())},
+      {"Output limit", HumanBytes(limits.output_bytes())},
+  };
+  for (const auto& [key, value] : settings.environment()) {
+    pairs.emplace_back("Environment", key + "=" + value);
+  }
+  PrintPairs(pairs);
+  return kDone;
+}
+
+// Goes on after a name that cannot be removed; fails in the end if there was one.
+Outcome Remove(const Context& context, const std::vector<std::string>& names) {
+  auto connection = context.Connect();
+  if (!connection) return tl::unexpected(connection.error());
+  int code = kDone;
+  for (const std::string& name : names) {
+    v1::RemoveFunctionRequest request;
+    request.set_name(name);
+    auto removed = connection->Call<v1::RemoveFunctionResponse>(kService, "Remove", request);
+    if (!removed) {
+      const Failure failure = Explain(removed.error(), context.socket);
+      if (failure.exit_code == kUnreachable) return tl::unexpected(failure);
+      fmt::print(stderr, "spore: {}\n", ForTerminal(failure.message, 2));
+      code = failure.exit_code;
+      continue;
+    }
+    fmt::print("{}\n", name);
+  }
+  return code;
+}
+
+}  // namespace
+
+void AddFunction(CLI::App& app, Context& context) {
+  CLI::App* function = app.add_subcommand("function", "Deploy, list, change and remove functions");
+  function->require_subcommand(1);
+  AddFunctionDeploy(*function, context);
+
+  CLI::App* list = AddCommand(*function, context, "ls", "List functions");
+  auto quiet = std::make_shared<bool>(false);
+  list->add_flag("-q,--quiet", *quiet, "Print names only");
+  list->callback(
+      [&context, quiet] { context.command = [&context, quiet] { return List(context, *quiet); }; });
+
+  CLI::App* show = AddCommand(*function, context, "show", "Show one function");
+  auto name = std::make_shared<std::string>();
+  show->add_option("NAME", *name, "Function")->required();
+  show->callback(
+      [&context, name] { context.command = [&context, name] { return Show(context, *name); }; });
+
+  CLI::App* remove =
+      AddCommand(*function, context, "rm", "Remove functions, their code and their logs");
+  auto names = std::make_shared<std::vector<std::string>>();
+  remove->add_option("NAME", *names, "Functions")->required();
+  remove->callback([&context, names] {
+    context.command = [&context, names] { return Remove(context, *names); };
+  });
+}
+
+}  // namespace spore::cli

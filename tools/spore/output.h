@@ -1,0 +1,62 @@
+// Printing for people (aligned tables) and for programs (JSON).
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "spore.pb.h"
+
+namespace spore::cli {
+
+enum class Align { kLeft, kRight };
+
+class Table {
+ public:
+  struct Column {
+    std::string title;
+    Align align = Align::kLeft;
+  };
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  std::string Text(bool bold_header) const;
+  void Print() const;  // to stdout
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// "Key:   value" lines, the values aligned; empty values are left out.
+void PrintPairs(const std::vector<std::pair<std::string, std::string>>& pairs);
+
+// Protobuf's JSON with the names of spore.proto, every plain field present, and 64-bit numbers as
+// numbers (protobuf itself would quote them; its parsers take both).
+nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
+// As text on stdout.
+void PrintJson(const nlohmann::ordered_json& json);
+
+// Bytes as a JSON string; what is not UTF-8 is replaced.
+nlohmann::ordered_json TextJson(std::string_view bytes);
+
+// Control characters made visible, so that a tenant's text cannot drive the reader's terminal;
+// unchanged when `fd` is no terminal. Tabs and line ends stay.
+std::string ForTerminal(std::string_view text, int fd);
+
+std::string StateName(v1::Instance::State state);  // "busy"
+std::string StateName(v1::Image::State state);     // "ready"
+std::string StartName(v1::StartKind kind);         // "fork"
+std::string IsolationName(v1::Isolation isolation);
+std::string CauseName(v1::Death::Cause cause);  // "out of memory"
+// One line on a death: "out of memory (limit 128 MiB, peak 128 MiB)", "exit code 3".
+std::string DescribeDeath(const v1::Death& death, uint64_t timeout_ms);
+std::string SignalName(int signal);  // "SIGSEGV"
+
+// The waterfall of a trace.
+std::string TraceText(const v1::Trace& trace);
+
+}  // namespace spore::cli
