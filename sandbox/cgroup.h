@@ -41,7 +41,7 @@ struct CgroupLimits {
 struct CgroupUsage {
   uint64_t memory_bytes = 0;
   uint64_t memory_peak_bytes = 0;
-  uint64_t oom_kills = 0;   // processes the oom killer ended in this cgroup
+  uint64_t oom_kills = 0;  // processes the oom killer ended in this cgroup
   uint64_t cpu_us = 0;
   uint32_t pids = 0;
   uint64_t pids_limit_hits = 0;  // forks refused by pids.max
@@ -49,7 +49,7 @@ struct CgroupUsage {
 
 // The cgroup of one sandbox (or zygote) in every hierarchy that is used. Owns the directories:
 // the destructor kills what is left inside and removes them, retrying is CgroupTree's job (an
-// rmdir can fail with EBUSY while a killed process is still being reaped).
+// rmdir can fail with EBUSY while a killed process is still exiting).
 class Cgroup {
  public:
   ~Cgroup();
@@ -66,7 +66,9 @@ class Cgroup {
   const std::vector<UniqueFd>& v1_procs() const;
 
   Result<> Attach(pid_t pid);  // from outside; 0 means the caller
-  Result<> Kill();             // cgroup.kill, else SIGKILL to every member until none is left
+  // cgroup.kill, else pids.max 0 (until the next SetLimits) and SIGKILL to every member. Does not
+  // wait for their end.
+  Result<> Kill();
   std::vector<std::string> Paths() const;
 
  private:
@@ -77,10 +79,10 @@ class Cgroup {
 };
 
 struct CgroupTreeOptions {
-  std::string name = "spore";        // the sub-group under which everything is made
-  std::optional<std::string> root;   // v2: a delegated directory; default: detect
-  bool favordynmods = true;          // v1 and hybrid: see FavorDynmods in docs
-  std::string runtime_dir;           // an existing private directory for the favordynmods mount
+  std::string name = "spore";       // the sub-group under which everything is made
+  std::optional<std::string> root;  // v2: a delegated directory; default: detect
+  bool favordynmods = true;         // v1 and hybrid: see cgroup_favor_dynmods.h
+  bool use_cgroup_kill = true;      // false: kill as on kernels before 5.14 (for tests)
 };
 
 // The daemon's part of the cgroup hierarchies.
@@ -94,6 +96,7 @@ class CgroupTree {
   CgroupTree& operator=(CgroupTree&&) noexcept;
 
   CgroupLayout layout() const;
+  bool favors_dynmods() const;  // whether the option could be switched on
   // One group an image; `zygote_uid` is the host uid that is root in its user namespace.
   Result<> AddGroup(const std::string& group, uid_t zygote_uid);
   Result<> RemoveGroup(const std::string& group);
@@ -102,6 +105,7 @@ class CgroupTree {
   // Directories whose rmdir said EBUSY are kept and tried again here; returns how many remain.
   size_t RetryRemovals();
   // Kills every process found below <name> and removes all groups: what a dead daemon left behind.
+  // Waits for their end. Gives how many processes it killed. The daemon's own group stays.
   Result<size_t> Sweep();
 
  private:
