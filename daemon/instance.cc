@@ -1,0 +1,373 @@
+#include "daemon/instance.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+
+#include "daemon/log.h"
+
+namespace spore {
+namespace {
+
+constexpr size_t kTailBytes = 4096;
+// How long a runtime may take between closing its channel and being reported as ended, or between
+// its end and the end of what it had still written.
+constexpr auto kEndGrace = std::chrono::milliseconds(200);
+// The kernel may be long in ending a process; nobody waits for it for ever.
+constexpr auto kDyingLimit = std::chrono::seconds(5);
+
+int64_t NowUnixMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// The pid behind a pidfd in our own pid namespace (proc(5), fdinfo); 0 when it has ended.
+int32_t PidOf(const UniqueFd& pidfd) {
+  if (!pidfd) return 0;
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd.get()));
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("Pid:")) return std::max(0, std::atoi(line.c_str() + 4));
+  }
+  return 0;
+}
+
+std::string Milliseconds(uint64_t us) {
+  char text[32];
+  snprintf(text, sizeof text, "%.2f", static_cast<double>(us) / 1000.0);
+  return text;
+}
+
+}  // namespace
+
+Instance::Instance(const Environment& environment, SlotId slot, std::string id,
+                   const Work& first_work)
+    : environment_(environment),
+      slot_(slot),
+      id_(std::move(id)),
+      function_(first_work.version ? first_work.version->function.name() : ""),
+      version_(first_work.version),
+      image_name_(first_work.image),
+      limits_(first_work.limits),
+      isolation_(first_work.isolation),
+      owner_uid_(first_work.owner),
+      started_unix_ms_(NowUnixMs()),
+      created_ns_(MonotonicNs()),
+      parser_(limits_.response_bytes()),
+      output_(environment.loop, [this](auto stream, auto line) { LogLine(stream, line); }),
+      alive_(std::make_shared<bool>(true)) {}
+
+Instance::~Instance() {
+  *alive_ = false;
+  CancelTimers();
+}
+
+void Instance::CancelTimers() {
+  for (EventLoop::TimerId* timer : {&deadline_timer_, &idle_timer_, &closed_timer_}) {
+    if (*timer != 0) environment_.loop.CancelTimer(*timer);
+    *timer = 0;
+  }
+}
+
+void Instance::OnData(std::span<const std::byte> data) {
+  if (dying()) return;
+  // A frame can end the instance, and with its end this object.
+  const std::shared_ptr<bool> alive = alive_;
+  const auto status = parser_.Feed(data, [this](Frame& frame) { return OnFrame(frame); });
+  if (!*alive || dying()) return;
+  if (status == FrameParser::Status::kRubbish) return Rubbish(parser_.problem());
+  if (status == FrameParser::Status::kResponseTooLarge) {
+    Kill(v1::Death::RESPONSE_TOO_LARGE,
+         "Response payload size exceeded maximum allowed payload size (" +
+             std::to_string(limits_.response_bytes()) + " bytes).");
+  }
+}
+
+// False: feed no more.
+bool Instance::OnFrame(Frame& frame) {
+  const std::shared_ptr<bool> alive = alive_;
+  if (!confined_ && frame.type != wire::FrameType::kConfined) {
+    Rubbish("a frame before its confinement was reported");
+    return false;
+  }
+  switch (frame.type) {
+    case wire::FrameType::kConfined:
+      OnConfined(frame);
+      break;
+    case wire::FrameType::kLoaded:
+      OnLoaded(frame);
+      break;
+    case wire::FrameType::kResponse:
+      OnResponse(frame);
+      break;
+    case wire::FrameType::kFailed:
+    case wire::FrameType::kLoadFailed:
+      OnFailed(frame);
+      break;
+    default:
+      Rubbish("a frame of unknown type");
+  }
+  return *alive && !dying();
+}
+
+void Instance::OnConfined(const Frame& frame) {
+  auto confined = ParseConfined(frame.body);
+  if (confined_ || !confined) return Rubbish("a second report of its confinement");
+  confined_ = true;
+  if (work_) work_->trace.AddWire("instance", confined->steps);
+  if (!confined->failure.failed()) return;
+  start_error_ = Error{
+      ErrorKind::kInternal,
+      confined->failure.errno_value,
+      confined->failure.operation,
+      {},
+      {}}.Wrap("confine an instance");
+  BeginDying();
+}
+
+void Instance::OnLoaded(const Frame& frame) {
+  auto load_us = ParseLoaded(frame.body);
+  if (loaded_ || !load_us) return Rubbish("a report of its loading that cannot be");
+  loaded_ = true;
+  loaded_ns_ = MonotonicNs();
+  const uint64_t load_ns = std::min(*load_us * 1000, loaded_ns_);
+  if (work_) work_->trace.AddOf("instance", "load", loaded_ns_ - load_ns, loaded_ns_);
+  // A script has no more to say here; what it writes all the same stays unread.
+  if (!version_) channel_->PauseReading();
+}
+
+void Instance::OnResponse(Frame& frame) {
+  if (!version_ || !work_ || !loaded_ || frame.id != invocations_) {
+    return Rubbish("a response that nobody had asked for");
+  }
+  WorkResult result = NewResult();
+  result.payload = std::move(frame.body);
+  Answer(std::move(result));
+  AfterAnswer();
+}
+
+void Instance::OnFailed(const Frame& frame) {
+  const bool load_failed = frame.type == wire::FrameType::kLoadFailed;
+  const bool expected = load_failed ? !loaded_ : loaded_ && frame.id == invocations_;
+  if (!version_ || !work_ || !expected) return Rubbish("an error that nobody had asked for");
+  auto error = ParseFailed(frame.body);
+  if (!error) return Rubbish("an error report that is " + error.error().Message());
+  WorkResult result = NewResult();
+  result.error = std::move(*error);
+  Answer(std::move(result));
+  if (load_failed) return AwaitEnd();  // it exits by itself
+  AfterAnswer();
+}
+
+void Instance::Rubbish(const std::string& what) {
+  Kill(v1::Death::PROTOCOL, "it wrote rubbish to its request channel: " + what);
+}
+
+void Instance::OnTimeout() {
+  deadline_timer_ = 0;
+  char text[64];
+  snprintf(text, sizeof text, "Task timed out after %.2f seconds",
+           static_cast<double>(limits_.timeout_ms()) / 1000.0);
+  Kill(v1::Death::TIMEOUT, text);
+}
+
+void Instance::OnRuntimeEnded(const ZygoteLink::Exit& exited) {
+  facts_.runtime = exited;
+  if (dying()) return;
+  // What it wrote last may still be on its way.
+  if (channel_ && work_ && version_) return AwaitEnd();
+  BeginDying();
+}
+
+void Instance::OnChannelClosed() {
+  channel_.reset();
+  if (dying()) return;
+  if (facts_.runtime) return BeginDying();
+  // A script may close it. For anybody else this is the end, whose cause is about to be reported.
+  if (version_) AwaitEnd();
+}
+
+void Instance::AwaitEnd() {
+  if (closed_timer_ != 0) return;
+  closed_timer_ = environment_.loop.AddTimer(kEndGrace, [this] {
+    closed_timer_ = 0;
+    if (facts_.runtime || !work_) return BeginDying();
+    Kill(v1::Death::PROTOCOL, "it closed its request channel");
+  });
+}
+
+WorkResult Instance::NewResult() const {
+  WorkResult result;
+  result.start_kind = reused_ ? v1::START_KIND_WARM : v1::START_KIND_FORK;
+  result.start_reason = work_->start_reason;
+  result.instance_id = id_;
+  result.duration_us = WallUs();
+  return result;
+}
+
+uint64_t Instance::WallUs() const {
+  return work_sent_ns_ == 0 ? 0 : (MonotonicNs() - work_sent_ns_) / 1000;
+}
+
+// Answers the work in progress. The log's last lines come after the answer, unless it wants them.
+void Instance::Answer(WorkResult result) {
+  if (deadline_timer_ != 0) environment_.loop.CancelTimer(deadline_timer_);
+  deadline_timer_ = 0;
+  const uint64_t begin = std::max(work_sent_ns_, loaded_ns_);
+  work_->trace.AddOf("instance", "handler", begin, MonotonicNs());
+  CgroupUsage usage = facts_.usage;
+  auto read_usage = [&] {
+    if (!sandbox_) return;
+    if (auto now = sandbox_->cgroup.Usage()) usage = *now;
+  };
+  const std::string error_line =
+      result.error ? result.error->type() + ": " + result.error->message() : std::string();
+  if (work_->want_tail) {
+    read_usage();
+    EndInvocationLog(error_line, usage);
+    result.log_tail = tail_;
+  }
+  work_->done(*work_, std::move(result));
+  if (version_ && !work_->want_tail) {
+    read_usage();
+    EndInvocationLog(error_line, usage);
+  }
+  work_.reset();
+}
+
+void Instance::AfterAnswer() {
+  if (dying()) return;
+  if (isolation_ != v1::ISOLATION_INSTANCE) {
+    return Kill(v1::Death::EVICTION, "its one invocation is done");
+  }
+  state_ = State::kIdle;
+  loaded_ns_ = 0;
+  idle_timer_ = environment_.loop.AddTimer(std::chrono::milliseconds(limits_.idle_ms()), [this] {
+    idle_timer_ = 0;
+    Kill(v1::Death::EVICTION, "idle for " + std::to_string(limits_.idle_ms()) + " ms");
+  });
+  environment_.owner.InstanceIdle(*this);
+}
+
+void Instance::EndInvocationLog(const std::string& error_line, const CgroupUsage& usage) {
+  if (!version_) return;
+  output_.Finish();
+  if (!error_line.empty()) LogLine(v1::LogLine::SYSTEM, error_line);
+  LogLine(v1::LogLine::SYSTEM, "END RequestId: " + work_->request_id);
+  const uint64_t peak_mb = (usage.memory_peak_bytes + (1u << 20) - 1) >> 20;
+  LogLine(v1::LogLine::SYSTEM,
+          "REPORT RequestId: " + work_->request_id + "\tDuration: " + Milliseconds(WallUs()) +
+              " ms\tMemory Size: " + std::to_string(limits_.memory_bytes() >> 20) +
+              " MB\tMax Memory Used: " + std::to_string(peak_mb) +
+              " MB\tStart: " + (reused_ ? "warm" : "fork"));
+}
+
+void Instance::LogLine(v1::LogLine::Stream stream, std::string_view line) {
+  environment_.logs.Append(function_, id_, stream, line);
+  if (!work_ || !work_->want_tail) return;
+  tail_.append(line);
+  tail_ += '\n';
+  if (tail_.size() > 2 * kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
+}
+
+void Instance::Kill(v1::Death::Cause cause, const std::string& message) {
+  if (dying()) return;
+  // What ended by itself keeps its own cause.
+  if (!facts_.runtime) {
+    facts_.killed_for = cause;
+    facts_.kill_message = message;
+  }
+  BeginDying();
+}
+
+void Instance::BeginDying() {
+  if (dying()) return;
+  state_ = State::kDying;
+  CancelTimers();
+  facts_.wall_us = WallUs();
+  environment_.owner.InstanceDying(*this);
+  if (!sandbox_) {
+    environment_.loop.Post([this, alive = alive_] {
+      if (*alive) Gone({});
+    });
+    return;
+  }
+  deadline_timer_ = environment_.loop.AddTimer(kDyingLimit, [this] {
+    deadline_timer_ = 0;
+    if (work_) AnswerDeath(DetermineDeath(facts_));
+  });
+  generation_->pool->Dispose(std::move(sandbox_),
+                             [this, alive = alive_](const SandboxPool::Gone& gone) {
+                               if (*alive) Gone(gone);
+                             });
+}
+
+void Instance::Gone(const SandboxPool::Gone& gone) {
+  state_ = State::kDead;
+  CancelTimers();
+  facts_.usage = gone.usage;
+  facts_.memory_limit_bytes = limits_.memory_bytes();
+  facts_.pids_limit = limits_.pids();
+  facts_.supervisor_lost = !gone.init_exit && !facts_.runtime && generation_ != nullptr;
+  death_ = DetermineDeath(facts_);
+  if (version_) output_.Finish();
+  if (work_) AnswerDeath(death_);
+  environment_.owner.InstanceGone(*this);
+}
+
+void Instance::AnswerDeath(const v1::Death& death) {
+  WorkResult result = NewResult();
+  if (start_error_) {
+    result.refused = *start_error_;
+  } else if (version_) {
+    result.error = ErrorOfDeath(death, work_->request_id);
+  } else {
+    result.death = death;
+  }
+  Answer(std::move(result));
+}
+
+v1::Instance Instance::Describe() const {
+  v1::Instance info;
+  info.set_id(id_);
+  info.set_function(function_);
+  if (version_) info.set_function_version(version_->function.version());
+  info.set_image(image_name_);
+  info.set_start_kind(v1::START_KIND_FORK);
+  info.set_uid(host_uid_base_ + sandbox_uid_);
+  info.set_started_unix_ms(started_unix_ms_);
+  info.set_invocations(invocations_);
+  info.set_owner_uid(owner_uid_);
+  *info.mutable_limits() = limits_;
+  for (const std::string& path : cgroup_paths_) info.add_cgroups(path);
+  switch (state_) {
+    case State::kStarting:
+      info.set_state(v1::Instance::STARTING);
+      break;
+    case State::kIdle:
+      info.set_state(v1::Instance::IDLE);
+      break;
+    case State::kBusy:
+      info.set_state(v1::Instance::BUSY);
+      break;
+    case State::kDying:
+    case State::kDead:
+      info.set_state(v1::Instance::DEAD);
+      *info.mutable_death() = death_;
+      info.set_cpu_us(death_.usage().cpu_us());
+      return info;
+  }
+  info.set_pid(PidOf(runtime_pidfd_));
+  if (!sandbox_) return info;
+  if (auto usage = sandbox_->cgroup.Usage()) {
+    info.set_memory_bytes(usage->memory_bytes);
+    info.set_cpu_us(usage->cpu_us);
+    info.set_pids(usage->pids);
+  }
+  return info;
+}
+
+}  // namespace spore

@@ -1,0 +1,151 @@
+// One sandbox in which a function is loaded or a script runs, from its start to its death.
+//
+//   starting --(frames written, runtime forked)--> busy <--> idle
+//        any --(kill, end of runtime or init, rubbish, deadline)--> dying --(init reaped)--> dead
+//
+// Exactly one thing answers an invocation: the first of its response, the instance's death, or a
+// failure to start. Whatever the runtime says is the tenant's word and decides nothing but that
+// tenant's own answer.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "daemon/config.h"
+#include "daemon/death.h"
+#include "daemon/event_loop.h"
+#include "daemon/instance_channel.h"
+#include "daemon/log_store.h"
+#include "daemon/output_capture.h"
+#include "daemon/scheduler.h"
+#include "daemon/work.h"
+#include "daemon/zygote_image.h"
+#include "sandbox/sys/result.h"
+#include "spore.pb.h"
+
+namespace spore {
+
+struct ForkDescriptors;  // instance_start.cc
+
+class Instance {
+ public:
+  // Told about each change; the Invoker. An instance may be destroyed in InstanceGone only.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void InstanceIdle(Instance& instance) = 0;
+    virtual void InstanceDying(Instance& instance) = 0;
+    virtual void InstanceGone(Instance& instance) = 0;
+  };
+  struct Environment {
+    EventLoop& loop;
+    LogStore& logs;
+    Owner& owner;
+  };
+
+  Instance(const Environment& environment, SlotId slot, std::string id, const Work& first_work);
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  // Puts the runtime into the sandbox and gives it its first work.
+  void Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_ptr<Work> work);
+  // There is no sandbox for it: answers the work and is gone.
+  void StartFailed(std::unique_ptr<Work> work, const Error& error);
+  // The next invocation of an idle instance.
+  void Invoke(std::unique_ptr<Work> work);
+  // Ends it; the work in progress, if any, is answered with the death.
+  void Kill(v1::Death::Cause cause, const std::string& message);
+
+  SlotId slot() const { return slot_; }
+  const std::string& id() const { return id_; }
+  const std::string& function() const { return function_; }
+  uid_t owner_uid() const { return owner_uid_; }
+  bool dying() const { return state_ == State::kDying || state_ == State::kDead; }
+  // The work in progress, or 0.
+  uint64_t current_work() const { return work_ ? work_->id : 0; }
+  v1::Instance Describe() const;
+
+ private:
+  enum class State { kStarting, kIdle, kBusy, kDying, kDead };
+
+  // instance_start.cc
+  Result<> Launch();
+  Result<> OpenChannel(UniqueFd ours, const std::string& frames);
+  void SendFork(const ForkDescriptors& descriptors);
+  Result<std::string> FirstFrames();
+  Result<std::string> NextInvokeFrame();
+  void BeginWork();
+  void Forked(Result<ZygoteLink::Forked> forked);
+
+  // instance.cc
+  void OnData(std::span<const std::byte> data);
+  bool OnFrame(Frame& frame);
+  void OnConfined(const Frame& frame);
+  void OnLoaded(const Frame& frame);
+  void OnResponse(Frame& frame);
+  void OnFailed(const Frame& frame);
+  void OnRuntimeEnded(const ZygoteLink::Exit& exited);
+  void OnChannelClosed();
+  void OnTimeout();
+  void AwaitEnd();
+  void Answer(WorkResult result);
+  void AnswerDeath(const v1::Death& death);
+  void AfterAnswer();
+  void EndInvocationLog(const std::string& error_line, const CgroupUsage& usage);
+  WorkResult NewResult() const;
+  void LogLine(v1::LogLine::Stream stream, std::string_view line);
+  void Rubbish(const std::string& what);
+  void BeginDying();
+  void Gone(const SandboxPool::Gone& gone);
+  void CancelTimers();
+  uint64_t WallUs() const;
+
+  Environment environment_;
+  SlotId slot_;
+  std::string id_;
+  std::string function_;
+  std::shared_ptr<const FunctionVersion> version_;
+  std::string image_name_;
+  std::map<std::string, std::string> image_environment_;
+  v1::Limits limits_;
+  v1::Isolation isolation_;
+  uid_t owner_uid_;
+  uint32_t host_uid_base_ = 0;
+  int64_t started_unix_ms_;
+
+  State state_ = State::kStarting;
+  std::unique_ptr<Work> work_;
+  uint64_t invocations_ = 0;
+  bool reused_ = false;  // the current work met an idle instance
+  uint64_t work_start_ns_ = 0;
+  uint64_t work_sent_ns_ = 0;
+  uint64_t loaded_ns_ = 0;
+  uint64_t created_ns_;
+  std::string tail_;
+  std::optional<Error> start_error_;  // Spore's own failure while it started
+
+  ZygoteGeneration* generation_ = nullptr;
+  std::unique_ptr<Sandbox> sandbox_;
+  std::vector<std::string> cgroup_paths_;
+  uint32_t sandbox_uid_ = 0;
+  UniqueFd runtime_pidfd_;
+  int32_t runtime_pid_ = 0;
+  bool confined_ = false;
+  bool loaded_ = false;
+  FrameParser parser_;
+  OutputCapture output_;
+  std::unique_ptr<EventLoop::Stream> channel_;
+
+  EventLoop::TimerId deadline_timer_ = 0;
+  EventLoop::TimerId idle_timer_ = 0;
+  EventLoop::TimerId closed_timer_ = 0;
+  DeathFacts facts_;
+  v1::Death death_;
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace spore

@@ -1,0 +1,78 @@
+// The frames of an instance's socket: writes ours, parses theirs. What comes in is the tenant's and
+// is taken for hostile: every length is checked before anything of it is kept, and the parser
+// keeps no more than one frame.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sandbox/sys/result.h"
+#include "spore.pb.h"
+#include "zygote/protocol.h"
+
+namespace spore {
+
+struct Frame {
+  wire::FrameType type;
+  uint64_t id = 0;
+  std::string body;
+};
+
+// Cuts a byte stream into frames.
+class FrameParser {
+ public:
+  enum class Status {
+    kOk,
+    kResponseTooLarge,  // a response was announced that is longer than allowed
+    kRubbish,           // not the protocol; problem() says what was wrong
+  };
+  explicit FrameParser(uint64_t response_bytes) : response_bytes_(response_bytes) {}
+
+  // Hands out each frame as it becomes complete. `take` returns false to stop (the parser may then
+  // be gone). After anything but kOk no more may be fed.
+  Status Feed(std::span<const std::byte> data, const std::function<bool(Frame&)>& take);
+  const std::string& problem() const { return problem_; }
+  bool mid_frame() const { return header_size_ > 0; }
+
+ private:
+  Status CheckHeader();
+
+  uint64_t response_bytes_;
+  std::byte header_bytes_[sizeof(wire::FrameHeader)] = {};
+  size_t header_size_ = 0;
+  wire::FrameHeader header_{};
+  std::string body_;
+  std::string problem_;
+};
+
+// Longest body of kLoaded, and of kFailed and kLoadFailed.
+constexpr uint32_t kMaxLoadedBody = 4096;
+constexpr uint32_t kMaxFailedBody = 1u << 20;
+
+// Bodies. Each refuses what does not have the expected shape.
+Result<wire::Confined> ParseConfined(std::string_view body);
+Result<uint64_t> ParseLoaded(std::string_view body);  // the load time in us
+Result<v1::FunctionError> ParseFailed(std::string_view body);
+
+// What spored writes.
+std::string LoadFunctionFrame(const v1::Function& function,
+                              const std::map<std::string, std::string>& image_environment);
+// Fails when the script is not UTF-8.
+Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
+                                    const std::map<std::string, std::string>& image_environment);
+struct InvokeMeta {
+  std::string request_id;
+  int64_t deadline_unix_ms = 0;
+  std::string arn;
+  std::string client_context;  // JSON, or empty
+};
+// Fails when client_context is not JSON.
+Result<std::string> InvokeFrame(uint64_t id, const InvokeMeta& meta, std::string_view payload);
+
+}  // namespace spore

@@ -1,0 +1,264 @@
+#include "daemon/sandbox_pool.h"
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "daemon/log.h"
+
+namespace spore {
+namespace {
+
+// A refill that starts at once takes the CPU from the very fork it follows, so it waits a little
+// while enough are left (Android's pool of unspecialised processes does the same).
+constexpr auto kRefillDelay = std::chrono::milliseconds(2);
+constexpr auto kFailureDelay = std::chrono::milliseconds(200);
+constexpr auto kRemovalDelay = std::chrono::milliseconds(10);
+constexpr uint32_t kMaxMakingAtOnce = 16;
+constexpr uint32_t kFailuresUntilError = 3;
+constexpr uint64_t kTmpBytesPerInode = 4096;
+
+// Unique while the daemon lives; also the name of the sandbox's cgroup.
+uint64_t NextSandboxId() {
+  static uint64_t last = 0;
+  return ++last;
+}
+
+}  // namespace
+
+SandboxPool::SandboxPool(EventLoop& loop, ZygoteLink& link, CgroupTree& cgroups, UidAllocator& uids,
+                         Options options)
+    : loop_(loop),
+      link_(link),
+      cgroups_(cgroups),
+      uids_(uids),
+      options_(std::move(options)),
+      alive_(std::make_shared<bool>(true)) {}
+
+SandboxPool::~SandboxPool() {
+  *alive_ = false;
+  if (refill_timer_ != 0) loop_.CancelTimer(refill_timer_);
+  if (removal_timer_ != 0) loop_.CancelTimer(removal_timer_);
+  for (auto& sandbox : ready_) uids_.Return(sandbox->uid);
+  for (auto& [id, sandbox] : making_) uids_.Return(sandbox->uid);
+  for (auto& [id, ending] : ending_) uids_.Return(ending.sandbox->uid);
+}
+
+void SandboxPool::Fill() {
+  if (retired_) return;
+  const size_t wanted = options_.target + waiting_.size();
+  while (!retired_ && ready_.size() + making_.size() < wanted &&
+         making_.size() < kMaxMakingAtOnce && refill_timer_ == 0) {
+    MakeOne();
+  }
+}
+
+void SandboxPool::MakeOne() {
+  const std::optional<uint32_t> uid = uids_.Take();
+  if (!uid) {
+    return MakeFailed(
+        {ErrorKind::kOverloaded, 0, "all uids of image " + options_.group + " are in use", {}, {}});
+  }
+  const uint64_t id = NextSandboxId();
+  auto cgroup = cgroups_.Create(options_.group, "s" + std::to_string(id), options_.defaults.limits);
+  if (!cgroup) {
+    uids_.Return(*uid);
+    return MakeFailed(std::move(cgroup).error());
+  }
+  std::unique_ptr<Sandbox> sandbox(new Sandbox{.id = id,
+                                               .uid = *uid,
+                                               .tmp_bytes = options_.defaults.tmp_bytes,
+                                               .cgroup = std::move(*cgroup)});
+  wire::MakeSandbox request;
+  request.sandbox_id = id;
+  request.uid = *uid;
+  request.tmp_bytes = sandbox->tmp_bytes;
+  request.tmp_inodes = sandbox->tmp_bytes / kTmpBytesPerInode + 64;
+  snprintf(request.hostname, sizeof request.hostname, "sandbox");
+  std::vector<int> fds;
+  if (sandbox->cgroup.v2_directory() >= 0) {
+    request.has_cgroup_v2 = 1;
+    fds.push_back(sandbox->cgroup.v2_directory());
+  }
+  for (const UniqueFd& procs : sandbox->cgroup.v1_procs()) {
+    fds.push_back(procs.get());
+    ++request.cgroup_procs;
+  }
+  making_[id] = std::move(sandbox);
+  link_.MakeSandbox(request, fds, [this, id, alive = alive_](Result<ZygoteLink::Made> made) {
+    if (!*alive) return;
+    if (!made) {
+      const auto found = making_.find(id);
+      std::unique_ptr<Sandbox> failed = std::move(found->second);
+      making_.erase(found);
+      Release(std::move(failed));
+      return MakeFailed(made.error());
+    }
+    Made(std::move(made));
+  });
+}
+
+void SandboxPool::Made(Result<ZygoteLink::Made> made) {
+  const auto found = making_.find(made->message.sandbox_id);
+  if (found == making_.end()) return;
+  std::unique_ptr<Sandbox> sandbox = std::move(found->second);
+  making_.erase(found);
+  failures_ = 0;
+  sandbox->init_pid = made->message.init_pid;
+  sandbox->has_landlock = made->message.has_landlock != 0;
+  sandbox->steps = made->message.steps;
+  sandbox->init_pidfd = std::move(made->fds.front());
+  made->fds.erase(made->fds.begin());
+  sandbox->fds = std::move(made->fds);
+  // One handler for its whole life: who has it when it ends is looked up then.
+  link_.OnExit(sandbox->init_pid, [this, id = sandbox->id, alive = alive_](const auto& exited) {
+    if (*alive) InitEnded(id, exited);
+  });
+  if (retired_) return Dispose(std::move(sandbox), [](const Gone&) {});
+  Deliver(std::move(sandbox));
+}
+
+void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
+  if (waiting_.empty()) {
+    ready_.push_back(std::move(sandbox));
+    return Fill();
+  }
+  const Taken taken = std::move(waiting_.begin()->second);
+  waiting_.erase(waiting_.begin());
+  const std::shared_ptr<bool> alive = alive_;
+  HandOut(std::move(sandbox), taken);
+  if (*alive) Fill();
+}
+
+void SandboxPool::HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken) {
+  in_use_[sandbox->id] = sandbox.get();
+  taken(std::move(sandbox));
+}
+
+void SandboxPool::MakeFailed(const Error& error) {
+  ++failures_;
+  if (retired_) return;
+  Log(LogLevel::kError, "image " + options_.group + ": " + error.Message());
+  const std::shared_ptr<bool> alive = alive_;
+  if (failures_ >= kFailuresUntilError || error.kind == ErrorKind::kOverloaded) {
+    auto waiting = std::move(waiting_);
+    waiting_.clear();
+    for (auto& [request, taken] : waiting) taken(tl::unexpected(error));
+  }
+  if (!*alive || refill_timer_ != 0) return;
+  refill_timer_ = loop_.AddTimer(kFailureDelay, [this] {
+    refill_timer_ = 0;
+    Fill();
+  });
+}
+
+uint64_t SandboxPool::Take(Taken taken) {
+  const uint64_t request = next_request_++;
+  if (retired_) {
+    taken(MakeError(ErrorKind::kUnavailable, "the zygote of image " + options_.group + " ended"));
+    return request;
+  }
+  if (ready_.empty()) {
+    waiting_[request] = std::move(taken);
+    Fill();
+    return request;
+  }
+  std::unique_ptr<Sandbox> sandbox = std::move(ready_.front());
+  ready_.pop_front();
+  const std::shared_ptr<bool> alive = alive_;
+  HandOut(std::move(sandbox), taken);
+  if (*alive) RefillSoon();
+  return request;
+}
+
+void SandboxPool::Cancel(uint64_t request) {
+  waiting_.erase(request);
+}
+
+void SandboxPool::RefillSoon() {
+  if (ready_.size() < options_.target / 2 || ready_.empty()) return Fill();
+  if (refill_timer_ != 0) return;
+  refill_timer_ = loop_.AddTimer(kRefillDelay, [this] {
+    refill_timer_ = 0;
+    Fill();
+  });
+}
+
+void SandboxPool::Dispose(std::unique_ptr<Sandbox> sandbox, std::function<void(const Gone&)> gone) {
+  // Kills every process of its pid namespace with it (pid_namespaces(7)). Failing means that it has
+  // ended already.
+  syscall(SYS_pidfd_send_signal, sandbox->init_pidfd.get(), SIGKILL, nullptr, 0);
+  const uint64_t id = sandbox->id;
+  const bool ended = sandbox->ended;
+  in_use_.erase(id);
+  sandbox->on_init_ended = nullptr;
+  ending_[id] = Ending{std::move(sandbox), std::move(gone)};
+  if (ended) {
+    // Not at once: the caller is in the middle of something.
+    loop_.Post([this, id, alive = alive_] {
+      if (*alive) Finish(id, ending_.at(id).sandbox->init_exit);
+    });
+  }
+}
+
+void SandboxPool::InitEnded(uint64_t id, const ZygoteLink::Exit& exited) {
+  if (ending_.contains(id)) return Finish(id, exited);
+  const auto in_use = in_use_.find(id);
+  if (in_use != in_use_.end()) {
+    in_use->second->ended = true;
+    in_use->second->init_exit = exited;
+    if (auto handler = std::move(in_use->second->on_init_ended)) handler();
+    return;
+  }
+  for (auto it = ready_.begin(); it != ready_.end(); ++it) {
+    if ((*it)->id != id) continue;
+    std::unique_ptr<Sandbox> lost = std::move(*it);
+    ready_.erase(it);
+    Log(LogLevel::kWarning, "image " + options_.group + ": an unused sandbox ended");
+    Release(std::move(lost));
+    return RefillSoon();
+  }
+}
+
+void SandboxPool::Finish(uint64_t id, const ZygoteLink::Exit& exited) {
+  auto ending = ending_.extract(id);
+  Gone gone;
+  if (auto usage = ending.mapped().sandbox->cgroup.Usage()) gone.usage = *usage;
+  gone.init_exit = exited;
+  Release(std::move(ending.mapped().sandbox));
+  ending.mapped().gone(gone);
+}
+
+// Its init has been reaped, so every process of it has: the kernel reaps a pid namespace's last
+// process last.
+void SandboxPool::Release(std::unique_ptr<Sandbox> sandbox) {
+  const uint32_t uid = sandbox->uid;
+  sandbox.reset();  // removes the cgroup
+  uids_.Return(uid);
+  if (removal_timer_ == 0) {
+    removal_timer_ = loop_.AddTimer(kRemovalDelay, [this] { RetryRemovals(); });
+  }
+}
+
+void SandboxPool::RetryRemovals() {
+  removal_timer_ = 0;
+  if (cgroups_.RetryRemovals() == 0) return;
+  removal_timer_ = loop_.AddTimer(kRemovalDelay, [this] { RetryRemovals(); });
+}
+
+void SandboxPool::Retire() {
+  if (retired_) return;
+  retired_ = true;
+  auto ready = std::move(ready_);
+  ready_.clear();
+  for (auto& sandbox : ready) Dispose(std::move(sandbox), [](const Gone&) {});
+  auto waiting = std::move(waiting_);
+  waiting_.clear();
+  for (auto& [request, taken] : waiting) {
+    taken(MakeError(ErrorKind::kUnavailable, "the zygote of image " + options_.group + " ended"));
+  }
+}
+
+}  // namespace spore

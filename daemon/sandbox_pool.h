@@ -1,0 +1,115 @@
+// The sandboxes of one supervisor: made ahead of use, handed out, and put away when they end.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "daemon/event_loop.h"
+#include "daemon/uid_allocator.h"
+#include "daemon/zygote_link.h"
+#include "sandbox/cgroup.h"
+#include "sandbox/sys/result.h"
+#include "sandbox/sys/unique_fd.h"
+#include "zygote/protocol.h"
+
+namespace spore {
+
+// A tiny init in namespaces of its own, waiting for a runtime.
+struct Sandbox {
+  uint64_t id = 0;
+  uint32_t uid = 0;  // inside the user namespace
+  uint64_t tmp_bytes = 0;
+  Cgroup cgroup;
+  int32_t init_pid = 0;  // as the supervisor sees it
+  UniqueFd init_pidfd;
+  std::vector<UniqueFd> fds;  // from wire::kPidNamespace on, the Landlock ruleset last if any
+  bool has_landlock = false;
+  wire::Steps steps;  // of its making
+  // Set by whoever has taken the sandbox: its init has ended by itself; Dispose comes next.
+  std::function<void()> on_init_ended;
+  bool ended = false;
+  ZygoteLink::Exit init_exit;
+};
+
+struct SandboxDefaults {
+  CgroupLimits limits;
+  uint64_t tmp_bytes = 64u << 20;
+};
+
+class SandboxPool {
+ public:
+  struct Options {
+    std::string group;         // of the cgroup tree
+    uint32_t target = 8;       // how many to keep ready
+    SandboxDefaults defaults;  // what they are made with
+  };
+  // What a sandbox had used when it ended, and how its init ended.
+  struct Gone {
+    CgroupUsage usage;
+    ZygoteLink::Exit init_exit;
+  };
+  using Taken = std::function<void(Result<std::unique_ptr<Sandbox>>)>;
+
+  // All borrowed; `uids` outlives the pool because several generations of an image share it.
+  SandboxPool(EventLoop& loop, ZygoteLink& link, CgroupTree& cgroups, UidAllocator& uids,
+              Options options);
+  ~SandboxPool();
+  SandboxPool(const SandboxPool&) = delete;
+  SandboxPool& operator=(const SandboxPool&) = delete;
+
+  // Starts filling up to the target.
+  void Fill();
+  // Hands out a ready sandbox at once, or the next one to be made. Returns an id for Cancel.
+  uint64_t Take(Taken taken);
+  void Cancel(uint64_t request);
+
+  // Takes the end of a sandbox upon itself: kills it if needed, waits until its init has been
+  // reaped, removes its cgroup, returns its uid, then tells.
+  void Dispose(std::unique_ptr<Sandbox> sandbox, std::function<void(const Gone&)> gone);
+  // Kills the ready ones and makes no more: the zygote has gone.
+  void Retire();
+
+  size_t ready() const { return ready_.size(); }
+  // Sandboxes that exist, whatever their state.
+  size_t live() const { return ready_.size() + making_.size() + in_use_.size() + ending_.size(); }
+
+ private:
+  struct Ending {
+    std::unique_ptr<Sandbox> sandbox;
+    std::function<void(const Gone&)> gone;
+  };
+  void MakeOne();
+  void Made(Result<ZygoteLink::Made> made);
+  void Deliver(std::unique_ptr<Sandbox> sandbox);
+  void MakeFailed(const Error& error);
+  void InitEnded(uint64_t id, const ZygoteLink::Exit& exited);
+  void Finish(uint64_t id, const ZygoteLink::Exit& exited);
+  void RetryRemovals();
+  void HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken);
+  void RefillSoon();
+  void Release(std::unique_ptr<Sandbox> sandbox);
+
+  EventLoop& loop_;
+  ZygoteLink& link_;
+  CgroupTree& cgroups_;
+  UidAllocator& uids_;
+  Options options_;
+  bool retired_ = false;
+  uint32_t failures_ = 0;  // in a row
+  uint64_t next_request_ = 1;
+  EventLoop::TimerId refill_timer_ = 0;
+  EventLoop::TimerId removal_timer_ = 0;
+  std::deque<std::unique_ptr<Sandbox>> ready_;
+  std::map<uint64_t, std::unique_ptr<Sandbox>> making_;
+  std::map<uint64_t, Sandbox*> in_use_;
+  std::map<uint64_t, Ending> ending_;
+  std::map<uint64_t, Taken> waiting_;  // in the order of asking
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace spore

@@ -1,0 +1,123 @@
+// Decides which instance serves which invocation, what waits, what is evicted and what is refused.
+//
+// Pure bookkeeping: no processes, no clock, no I/O. Every call returns the actions to take; the
+// Invoker takes them. A slot is a place for one instance, from the decision to start it until it
+// is gone.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "sandbox/sys/result.h"
+
+namespace spore {
+
+using TicketId = uint64_t;
+using SlotId = uint64_t;
+
+struct SchedulerLimits {
+  uint32_t max_instances = 1000;  // on the host
+  uint32_t max_queue = 1024;
+  uint64_t max_queue_ns = 10'000'000'000;
+};
+
+// One invocation or run that wants an instance.
+struct Ticket {
+  TicketId id = 0;
+  std::string function;  // empty: a run
+  uint64_t version = 0;
+  bool reuse = false;          // an idle instance will do
+  uint32_t max_instances = 0;  // of the function
+  uint64_t now_ns = 0;
+};
+
+struct Action {
+  enum class Kind {
+    kReuse,   // give `ticket` to the idle instance in `slot`
+    kStart,   // start an instance in `slot` for `ticket`
+    kEvict,   // kill the idle instance in `slot`
+    kRefuse,  // answer `ticket` with `error`
+  };
+  Kind kind;
+  SlotId slot = 0;
+  TicketId ticket = 0;
+  std::string reason;  // why this, in words
+  Error error;         // of kRefuse
+};
+using Actions = std::vector<Action>;
+
+class Scheduler {
+ public:
+  explicit Scheduler(const SchedulerLimits& limits) : limits_(limits) {}
+
+  Actions Submit(Ticket ticket);
+  // The client of a waiting ticket went away. False: it is not waiting.
+  bool Cancel(TicketId ticket);
+  // Refuses tickets that have waited too long.
+  Actions Expire(uint64_t now_ns);
+  std::optional<uint64_t> next_expiry_ns() const;
+
+  // The instance can take another invocation (of the same function and version).
+  Actions SlotIdle(SlotId slot);
+  // The instance is being ended and must not be used again.
+  void SlotDying(SlotId slot);
+  // The instance is gone with all that it used.
+  Actions SlotGone(SlotId slot);
+
+  // `version` is current from now on: idle instances of others are evicted. Version 0: removed.
+  Actions Replace(const std::string& function, uint64_t version);
+
+  size_t live() const { return slots_.size(); }
+  size_t idle() const { return idle_by_age_.size(); }
+  size_t queued() const { return queue_.size(); }
+  uint32_t live_of(const std::string& function) const;
+
+ private:
+  struct Function {
+    std::string name;
+    uint32_t live = 0;
+    uint32_t queued = 0;
+    uint32_t dying = 0;
+    uint64_t current = 0;      // version; 0: not known
+    std::vector<SlotId> idle;  // the last one was used last
+  };
+  enum class State { kBusy, kIdle, kDying };
+  struct Slot {
+    Function* function = nullptr;
+    uint64_t version = 0;
+    State state = State::kBusy;
+    uint64_t idle_order = 0;
+  };
+  enum class Blocked { kNo, kFunction, kHost };
+
+  Function& FunctionOf(const std::string& name);
+  void DropIfUnused(Function* function);
+  Blocked TryPlace(const Ticket& ticket, Function& function, Actions& actions);
+  void PlaceQueued(Actions& actions);
+  void MakeRoom(Actions& actions);
+  void TakeFromIdle(SlotId id, Slot& slot);
+  void Evict(SlotId id, Actions& actions, std::string reason);
+  Error QueueFullError(const Ticket& ticket, Blocked blocked) const;
+  Error WaitedTooLongError(const Ticket& ticket, const Function& function) const;
+
+  struct Waiting {
+    Ticket ticket;
+    Function* function;
+  };
+  SchedulerLimits limits_;
+  SlotId next_slot_ = 1;
+  uint64_t next_idle_order_ = 1;
+  uint32_t dying_ = 0;
+  std::unordered_map<std::string, std::unique_ptr<Function>> functions_;
+  std::unordered_map<SlotId, Slot> slots_;
+  std::map<uint64_t, SlotId> idle_by_age_;  // the oldest first
+  std::list<Waiting> queue_;                // first come, first served
+};
+
+}  // namespace spore

@@ -1,0 +1,57 @@
+// One invocation or run on its way through the daemon, and what came of it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/function_store.h"
+#include "daemon/trace.h"
+#include "sandbox/sys/result.h"
+#include "sandbox/sys/unique_fd.h"
+#include "spore.pb.h"
+
+namespace spore {
+
+struct WorkResult {
+  std::optional<Error> refused;            // Spore could not do it; nothing below is set
+  std::string payload;                     // of a function that succeeded
+  std::optional<v1::FunctionError> error;  // of one that failed
+  v1::Death death;                         // of a run
+  v1::StartKind start_kind = v1::START_KIND_UNSPECIFIED;
+  std::string start_reason;
+  std::string instance_id;
+  std::string log_tail;
+  uint64_t duration_us = 0;
+};
+
+struct Work {
+  explicit Work(uint64_t received_ns) : trace(received_ns) {}
+
+  uint64_t id = 0;
+  std::shared_ptr<const FunctionVersion> version;  // null: a run
+  std::string image;
+  v1::Limits limits;
+  v1::Isolation isolation = v1::ISOLATION_INVOCATION;
+  uid_t owner = 0;  // of the instance that is started for it
+  std::string request_id;
+
+  std::string payload;
+  std::string client_context;
+  bool want_tail = false;
+
+  v1::RunRequest run;
+  std::vector<UniqueFd> standard_fds;  // stdin, stdout, stderr of a run
+
+  TraceLog trace;
+  std::string start_reason;
+  // Called exactly once. The work itself (with its trace) is still there during the call.
+  std::function<void(const Work& work, WorkResult result)> done;
+};
+
+}  // namespace spore

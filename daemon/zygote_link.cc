@@ -1,0 +1,314 @@
+#include "daemon/zygote_link.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include "daemon/log.h"
+
+namespace spore {
+namespace {
+
+constexpr size_t kMaxMessageLine = 1024;
+constexpr int kMaxReapAttempts = 2000;
+
+// The text of a Failure, which another process filled in: it need not be terminated.
+Error ToError(const wire::Failure& failure, std::string_view doing) {
+  const std::string text(failure.operation, strnlen(failure.operation, sizeof failure.operation));
+  return Error{ErrorKind::kInternal, failure.errno_value, text, {}, {}}.Wrap(doing);
+}
+
+}  // namespace
+
+ZygoteLink::ZygoteLink(EventLoop& loop, std::string name, Cgroup cgroup, Handlers handlers)
+    : loop_(loop),
+      name_(std::move(name)),
+      cgroup_(std::move(cgroup)),
+      handlers_(std::move(handlers)),
+      alive_(std::make_shared<bool>(true)) {}
+
+ZygoteLink::~ZygoteLink() {
+  *alive_ = false;
+  if (reap_timer_ != 0) loop_.CancelTimer(reap_timer_);
+  if (process_group_ == 0) return;
+  // The group's id stays reserved while one of its processes is unreaped, so this hits no other.
+  if (!supervisor_gone_) kill(-process_group_, SIGKILL);
+  while (waitid(P_PGID, static_cast<id_t>(process_group_), nullptr, WEXITED) == 0 ||
+         errno == EINTR) {
+  }
+}
+
+Result<std::unique_ptr<ZygoteLink>> ZygoteLink::Start(EventLoop& loop, const ImageManifest& image,
+                                                      const ZygoteSpawnOptions& options,
+                                                      Cgroup cgroup, Handlers handlers) {
+  SPORE_ASSIGN(ZygoteProcess process, SpawnZygote(image, options));
+  std::unique_ptr<ZygoteLink> link(
+      new ZygoteLink(loop, image.name, std::move(cgroup), std::move(handlers)));
+  const pid_t launcher = process.launcher;
+  link->Attach(std::move(process));
+  SPORE_TRY(link->cgroup_.Attach(launcher));
+  const std::array<std::byte, 1> go{};
+  SPORE_TRY(link->supervisor_->Send(go));
+  return link;
+}
+
+void ZygoteLink::Attach(ZygoteProcess process) {
+  process_group_ = process.launcher;
+  launcher_running_ = true;
+  launcher_pidfd_ = std::move(process.launcher_pidfd);
+  messages_fd_ = std::move(process.messages);
+  launcher_watch_ = loop_.WatchReadable(launcher_pidfd_.get(), [this] { LauncherEnded(); });
+  messages_watch_ = loop_.WatchReadable(messages_fd_.get(), [this] { ReadMessages(); });
+  supervisor_ = std::make_unique<PacketChannel>(
+      loop_, std::move(process.supervisor),
+      PacketChannel::Handlers{[this](Packet& packet) { SupervisorPacket(packet); },
+                              [this](int) { SupervisorGone(); }});
+  zygote_ = std::make_unique<PacketChannel>(
+      loop_, std::move(process.zygote),
+      PacketChannel::Handlers{[this](Packet& packet) { ZygotePacket(packet); },
+                              [this](int) { ZygoteClosed(); }});
+}
+
+void ZygoteLink::ReadMessages() {
+  std::array<char, 4096> buffer;
+  for (;;) {
+    const ssize_t size = read(messages_fd_.get(), buffer.data(), buffer.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EAGAIN) return;
+    if (size <= 0) break;
+    for (const char c : std::span(buffer.data(), static_cast<size_t>(size))) {
+      if (c != '\n' && message_line_.size() < kMaxMessageLine) {
+        message_line_ += c;
+        continue;
+      }
+      if (!message_line_.empty()) {
+        last_message_ = message_line_;
+        Log(LogLevel::kInfo, "image " + name_ + ": " + message_line_);
+      }
+      message_line_.clear();
+    }
+  }
+  messages_watch_.reset();
+}
+
+void ZygoteLink::LauncherEnded() {
+  siginfo_t info{};
+  const int result =
+      waitid(P_PIDFD, static_cast<id_t>(launcher_pidfd_.get()), &info, WEXITED | WNOHANG);
+  if (result == 0 && info.si_pid == 0) return;
+  launcher_running_ = false;
+  launcher_watch_.reset();
+  launcher_pidfd_.Reset();
+  if (info.si_code == CLD_EXITED && info.si_status == 0) return;
+  ReadMessages();
+  ZygoteGone("spore-zygote ended with " +
+             std::string(info.si_code == CLD_EXITED ? "status " : "signal ") +
+             std::to_string(info.si_status));
+}
+
+void ZygoteLink::MakeSandbox(const wire::MakeSandbox& request, std::span<const int> fds,
+                             std::function<void(Result<Made>)> done) {
+  if (supervisor_ == nullptr) {
+    return done(MakeError(ErrorKind::kUnavailable, "the supervisor of image " + name_ + " ended"));
+  }
+  if (auto sent = supervisor_->SendStruct(request, fds); !sent) {
+    return done(tl::unexpected(std::move(sent).error().Wrap("ask for a sandbox")));
+  }
+  making_[request.sandbox_id] = std::move(done);
+}
+
+void ZygoteLink::Fork(const wire::Fork& request, std::span<const int> fds,
+                      std::function<void(Result<Forked>)> done) {
+  if (zygote_ == nullptr) {
+    return done(MakeError(ErrorKind::kUnavailable, "the zygote of image " + name_ + " ended"));
+  }
+  if (auto sent = zygote_->SendStruct(request, fds); !sent) {
+    return done(tl::unexpected(std::move(sent).error().Wrap("ask for a fork")));
+  }
+  forking_[request.sandbox_id] = std::move(done);
+}
+
+void ZygoteLink::SupervisorPacket(Packet& packet) {
+  wire::Header header{.type = wire::Type::kProcessExited};
+  if (packet.data.size() < sizeof header) return;
+  memcpy(&header, packet.data.data(), sizeof header);
+  if (header.magic != wire::kMagic) {
+    Log(LogLevel::kError, "image " + name_ + ": its supervisor is of another build");
+    return Close();
+  }
+  if (header.type == wire::Type::kSandboxMade) return HandleMade(packet);
+  wire::ProcessExited exited;
+  if (header.type == wire::Type::kProcessExited && packet.CopyTo(exited)) HandleExit(exited);
+}
+
+void ZygoteLink::HandleMade(Packet& packet) {
+  Made made;
+  if (!packet.CopyTo(made.message)) return;
+  const auto found = making_.find(made.message.sandbox_id);
+  if (found == making_.end()) return;
+  auto done = std::move(found->second);
+  making_.erase(found);
+  if (made.message.failure.failed()) {
+    return done(tl::unexpected(ToError(made.message.failure, "make a sandbox")));
+  }
+  made.fds = std::move(packet.fds);
+  const size_t expected =
+      made.message.has_landlock != 0 ? wire::kSandboxFds : wire::kLandlockRuleset;
+  if (made.fds.size() != expected) {
+    return done(MakeError(ErrorKind::kInternal, "a sandbox came with a wrong set of descriptors"));
+  }
+  done(std::move(made));
+}
+
+void ZygoteLink::HandleExit(const wire::ProcessExited& exited) {
+  if (zygote_pid_ != 0 && exited.pid == zygote_pid_) {
+    return ZygoteGone(std::string("it ended with ") +
+                      (exited.code == CLD_EXITED ? "status " : "signal ") +
+                      std::to_string(exited.status));
+  }
+  const auto found = exit_handlers_.find(exited.pid);
+  if (found != exit_handlers_.end()) {
+    auto handler = std::move(found->second);
+    exit_handlers_.erase(found);
+    return handler(exited);
+  }
+  if (!forking_.empty()) early_exits_[exited.pid] = exited;
+}
+
+void ZygoteLink::OnExit(int32_t pid, std::function<void(const Exit&)> handler) {
+  if (supervisor_ == nullptr) {
+    // Not at once: the caller is still setting itself up.
+    loop_.Post([handler = std::move(handler)] { handler(std::nullopt); });
+    return;
+  }
+  const auto early = early_exits_.find(pid);
+  if (early == early_exits_.end()) {
+    exit_handlers_[pid] = std::move(handler);
+    return;
+  }
+  const wire::ProcessExited exited = early->second;
+  early_exits_.erase(early);
+  loop_.Post([handler = std::move(handler), exited] { handler(exited); });
+}
+
+void ZygoteLink::ForgetExit(int32_t pid) {
+  exit_handlers_.erase(pid);
+}
+
+void ZygoteLink::ZygotePacket(Packet& packet) {
+  wire::Header header{.type = wire::Type::kForked};
+  if (packet.data.size() < sizeof header) return;
+  memcpy(&header, packet.data.data(), sizeof header);
+  if (header.magic != wire::kMagic) return ZygoteGone("it is of another build");
+  if (header.type == wire::Type::kForked) HandleForked(packet);
+  if (header.type == wire::Type::kZygoteReady) HandleReady(packet);
+}
+
+void ZygoteLink::HandleReady(Packet& packet) {
+  wire::ZygoteReady message;
+  if (ready_ || zygote_gone_ || !packet.CopyTo(message)) return;
+  message.runtime_version[sizeof message.runtime_version - 1] = 0;
+  if (message.failure.failed()) {
+    return ZygoteGone(ToError(message.failure, "it could not get ready").Message());
+  }
+  zygote_pid_ = message.pid;
+  zygote_host_pid_ = packet.sender;
+  ready_ = true;
+  handlers_.on_ready(message);
+}
+
+void ZygoteLink::HandleForked(Packet& packet) {
+  Forked forked;
+  if (!packet.CopyTo(forked.message)) return;
+  const auto found = forking_.find(forked.message.sandbox_id);
+  if (found == forking_.end()) return;
+  auto done = std::move(found->second);
+  forking_.erase(found);
+  const std::shared_ptr<bool> alive = alive_;
+  if (forked.message.failure.failed()) {
+    done(tl::unexpected(ToError(forked.message.failure, "fork the zygote")));
+  } else if (packet.fds.size() != 1) {
+    done(MakeError(ErrorKind::kInternal, "a forked runtime came without its descriptor"));
+  } else {
+    forked.pidfd = std::move(packet.fds.front());
+    done(std::move(forked));
+  }
+  // Exits nobody can claim any more (a sandbox that failed to be made).
+  if (*alive && forking_.empty()) early_exits_.clear();
+}
+
+// How it ended is told by the supervisor, on another socket: give that a moment to arrive.
+void ZygoteLink::ZygoteClosed() {
+  loop_.AddTimer(std::chrono::milliseconds(50), [this, alive = alive_] {
+    if (*alive) ZygoteGone("it closed its socket");
+  });
+}
+
+void ZygoteLink::ZygoteGone(const std::string& reason) {
+  if (zygote_gone_) return;
+  zygote_gone_ = true;
+  zygote_.reset();
+  const std::shared_ptr<bool> alive = alive_;
+  auto forking = std::move(forking_);
+  forking_.clear();
+  for (auto& [id, done] : forking) {
+    done(MakeError(ErrorKind::kUnavailable, "the zygote of image " + name_ + " ended: " + reason));
+  }
+  if (!*alive) return;
+  ReadMessages();
+  std::string text = reason;
+  if (!ready_ && !last_message_.empty()) text += ": " + last_message_;
+  handlers_.on_zygote_gone(text);
+}
+
+void ZygoteLink::Close() {
+  if (supervisor_ != nullptr) SupervisorGone();
+}
+
+void ZygoteLink::SupervisorGone() {
+  if (supervisor_gone_) return;
+  supervisor_gone_ = true;
+  supervisor_.reset();
+  const std::shared_ptr<bool> alive = alive_;
+  auto making = std::move(making_);
+  making_.clear();
+  for (auto& [id, done] : making) {
+    done(MakeError(ErrorKind::kUnavailable, "the supervisor of image " + name_ + " ended"));
+  }
+  if (*alive) ZygoteGone("its supervisor ended");
+  if (*alive) Reap();
+}
+
+// Its socket closes a moment before a process can be reaped, and a supervisor whose socket we
+// closed has its children to kill first. SIGKILL to the group after a second of patience.
+void ZygoteLink::Reap() {
+  reap_timer_ = 0;
+  for (;;) {
+    siginfo_t info{};
+    if (waitid(P_PGID, static_cast<id_t>(process_group_), &info, WEXITED | WNOHANG) != 0) {
+      if (errno == EINTR) continue;
+      break;  // ECHILD: all reaped
+    }
+    if (info.si_pid != 0) continue;
+    if (++reap_attempts_ == kMaxReapAttempts / 2) kill(-process_group_, SIGKILL);
+    if (reap_attempts_ == kMaxReapAttempts) {
+      Log(LogLevel::kError, "image " + name_ + ": its supervisor cannot be reaped");
+      break;
+    }
+    reap_timer_ = loop_.AddTimer(std::chrono::milliseconds(1), [this] { Reap(); });
+    return;
+  }
+  launcher_watch_.reset();
+  const std::shared_ptr<bool> alive = alive_;
+  auto handlers = std::move(exit_handlers_);
+  exit_handlers_.clear();
+  for (auto& [pid, handler] : handlers) handler(std::nullopt);
+  if (*alive) handlers_.on_supervisor_gone();
+}
+
+}  // namespace spore
