@@ -7,13 +7,11 @@
 // ends. Since Linux 6.18 the effect itself stays until the next boot.
 #pragma once
 
-#include <string>
-
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
 
 namespace spore {
 
-Result<UniqueFd> MountFavorDynmods(const std::string& name);
+Result<UniqueFd> MountFavorDynmods();
 
 }  // namespace spore

@@ -174,7 +174,7 @@ Result<CgroupTree> CgroupTree::Open(const CgroupTreeOptions& options) {
   }
   // Without it everything works, only slower: not worth a failure.
   if (options.favordynmods && host.layout != CgroupLayout::kV2)
-    if (auto mount = MountFavorDynmods(options.name)) impl->favor_dynmods = std::move(*mount);
+    if (auto mount = MountFavorDynmods()) impl->favor_dynmods = std::move(*mount);
   return CgroupTree(std::move(impl));
 }
 
