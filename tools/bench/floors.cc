@@ -1,5 +1,6 @@
 #include "tools/bench/floors.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -64,8 +65,8 @@ bool Write(int fd, const Message& message) {
 [[noreturn]] void ForkOnOrder(int control, std::size_t touched_bytes) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (touched_bytes > 0) {
-    void* memory = ::mmap(nullptr, touched_bytes, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, touched_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) ::_exit(1);
     ::madvise(memory, touched_bytes, MADV_NOHUGEPAGE);
     std::memset(memory, 1, touched_bytes);

@@ -8,8 +8,8 @@
 
 namespace spore::bench {
 
-// Client to relay to worker and back, 64 bytes each way, over UNIX socket pairs: two processes that do
-// nothing else, standing in for the daemon and an instance.
+// Client to relay to worker and back, 64 bytes each way, over UNIX socket pairs: two processes that
+// do nothing else, standing in for the daemon and an instance.
 class RelayFloor {
  public:
   static client::Result<RelayFloor> Make();
@@ -25,8 +25,8 @@ class RelayFloor {
   pid_t worker_ = -1;
 };
 
-// Forks this process, which holds `touched_bytes` more of touched memory than else; the child writes
-// one byte back and leaves.
+// Forks this process, which holds `touched_bytes` more of touched memory than else; the child
+// writes one byte back and leaves.
 class ForkFloor {
  public:
   static client::Result<ForkFloor> Make(std::size_t touched_bytes);

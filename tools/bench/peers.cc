@@ -56,9 +56,9 @@ std::vector<Peer> FindPeers(const std::string& folder, std::vector<std::string>&
     auto made = MakeBundle(runc, folder);
     if (!made) left_out.push_back("runc: " + made.error().message);
     if (made) {
-      candidates.push_back({"runc run",
-                            {runc, "--root", folder + "/runc", "run", "--bundle",
-                             folder + "/bundle", "@ID"}});
+      candidates.push_back(
+          {"runc run",
+           {runc, "--root", folder + "/runc", "run", "--bundle", folder + "/bundle", "@ID"}});
     }
   }
   std::vector<Peer> peers;

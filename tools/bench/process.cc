@@ -36,8 +36,7 @@ client::Result<pid_t> Start(const std::vector<std::string>& argv, const std::str
                                    0600);
   posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
   pid_t pid = -1;
-  const int error =
-      ::posix_spawn(&pid, pointers[0], &actions, nullptr, pointers.data(), environ);
+  const int error = ::posix_spawn(&pid, pointers[0], &actions, nullptr, pointers.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return client::LocalError("cannot start " + argv[0], error);
   return pid;

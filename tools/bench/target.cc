@@ -23,8 +23,7 @@ client::Result<> WaitUntilItAnswers(const std::string& socket, pid_t pid, const 
   for (int attempt = 0; attempt < 1000; ++attempt) {
     auto connection = client::Connection::Open(socket);
     if (connection) {
-      auto info =
-          connection->Call<v1::InfoResponse>("spore.v1.System", "Info", v1::InfoRequest());
+      auto info = connection->Call<v1::InfoResponse>("spore.v1.System", "Info", v1::InfoRequest());
       if (info) return {};
     }
     if (::kill(pid, 0) != 0) break;
@@ -43,8 +42,7 @@ client::Result<> DeployOne(client::Connection& connection, const client::Fd& cod
   settings.set_handler("app." + handler);
   settings.set_isolation(isolation);
   settings.mutable_limits()->set_idle_ms(600000);
-  auto done =
-      connection.Call<v1::Function>("spore.v1.Functions", "Deploy", request, {code.get()});
+  auto done = connection.Call<v1::Function>("spore.v1.Functions", "Deploy", request, {code.get()});
   if (!done) return tl::unexpected(done.error());
   return {};
 }
@@ -57,9 +55,9 @@ client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program) {
   const std::string& path = folder->path();
   const std::string config = path + "/spore.toml";
   const std::string log = path + "/spored.log";
-  auto written = WriteFile(config, "runtime_dir = \"" + path + "/run\"\n" +
-                                       "cgroup_name = \"spore-bench-" +
-                                       std::to_string(::getpid()) + "\"\nuid_base = 1610612736\n");
+  auto written =
+      WriteFile(config, "runtime_dir = \"" + path + "/run\"\n" + "cgroup_name = \"spore-bench-" +
+                            std::to_string(::getpid()) + "\"\nuid_base = 1610612736\n");
   if (!written) return tl::unexpected(written.error());
   const std::string socket = path + "/spored.sock";
   auto pid = bench::Start(
@@ -97,8 +95,8 @@ client::Result<Functions> Functions::Deploy(const std::string& socket) {
   for (const Wanted& wanted : {Wanted{"-fresh", "answer", v1::ISOLATION_INVOCATION},
                                Wanted{"-reused", "answer", v1::ISOLATION_INSTANCE},
                                Wanted{"-held", "hold", v1::ISOLATION_INSTANCE}}) {
-    auto done = DeployOne(*connection, *code, stem + wanted.suffix, wanted.handler,
-                          wanted.isolation);
+    auto done =
+        DeployOne(*connection, *code, stem + wanted.suffix, wanted.handler, wanted.isolation);
     if (!done) return tl::unexpected(done.error());
     functions.names_.push_back(stem + wanted.suffix);
   }
@@ -113,8 +111,8 @@ Functions::~Functions() {
     v1::RemoveFunctionRequest request;
     request.set_name(name);
     // Nothing to be done here if it fails; the daemon says why in its log.
-    static_cast<void>(connection->Call<v1::RemoveFunctionResponse>("spore.v1.Functions", "Remove",
-                                                                   request));
+    static_cast<void>(
+        connection->Call<v1::RemoveFunctionResponse>("spore.v1.Functions", "Remove", request));
   }
 }
 
@@ -124,8 +122,7 @@ client::Result<double> TimeInvoke(client::Connection& connection, const std::str
   request.set_name(function);
   request.set_payload(payload);
   const Stopwatch watch;
-  auto response =
-      connection.Call<v1::InvokeResponse>("spore.v1.Invocations", "Invoke", request);
+  auto response = connection.Call<v1::InvokeResponse>("spore.v1.Invocations", "Invoke", request);
   const double us = watch.Us();
   if (!response) return tl::unexpected(response.error());
   if (response->has_error()) {

@@ -170,12 +170,13 @@ Outcome Prepare(const Context& context, v1::RunRequest& request,
 void AddRun(CLI::App& app, Context& context) {
   CLI::App* run = app.add_subcommand("run", "Run a script once in a sandbox of its own");
   auto request = std::make_shared<v1::RunRequest>();
-  run->footer(
-      "After the options: SCRIPT [ARGS...]. SCRIPT is a file, or - to read it from stdin; "
-      "whatever\n"
-      "follows it belongs to the script.");
-  // Everything from the script's name on is the script's, options too.
+  // Everything from the script's name on is the script's, options too: CLI11 leaves it alone as
+  // "remaining" because the positional below, there for the help text and for "--", takes nothing.
   run->prefix_command();
+  run->validate_positionals();
+  run->add_option("SCRIPT", "A file, or - to read it from stdin; ARGS may follow")
+      ->type_name("[ARGS...]")
+      ->check(CLI::Validator([](std::string&) { return std::string("not here"); }, ""));
   run->add_option("--socket", context.socket, "Where spored listens")->type_name("PATH");
   run->add_option("--runtime", *request->mutable_runtime(),
                   "Language runtime: python (default: by the script's name)")

@@ -1,0 +1,257 @@
+// spore-bench: measures Spore beside its peers in one run, their samples interleaved, so that the
+// ratios hold on a noisy machine.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <string>
+
+#include "tools/bench/concurrent.h"
+#include "tools/bench/floors.h"
+#include "tools/bench/memory.h"
+#include "tools/bench/peers.h"
+#include "tools/bench/report.h"
+#include "tools/bench/target.h"
+
+namespace spore::bench {
+namespace {
+
+struct Options {
+  std::string socket;  // empty: start a daemon
+  std::string spored;
+  unsigned rounds = 60;
+  unsigned clients = 64;
+  unsigned requests_each = 20;
+  unsigned idle_instances = 32;
+  bool quick = false;
+  bool json = false;
+  bool peers = true;
+};
+
+// One row and how to get one sample of it.
+struct Source {
+  std::size_t row = 0;
+  unsigned each_round = 1;
+  unsigned warm_up = 1;
+  std::function<client::Result<double>()> sample;
+};
+
+class Progress {
+ public:
+  explicit Progress(bool shown) : shown_(shown) {}
+  ~Progress() { Clear(); }
+  void Say(const std::string& text) {
+    if (shown_) fmt::print(stderr, "\r\033[K{}", text);
+  }
+  void Clear() {
+    if (shown_) fmt::print(stderr, "\r\033[K");
+  }
+
+ private:
+  bool shown_;
+};
+
+class Benchmark {
+ public:
+  explicit Benchmark(Options options)
+      : options_(std::move(options)), progress_(::isatty(STDERR_FILENO) != 0) {}
+  client::Result<Report> Run();
+
+ private:
+  void AddSource(std::string name, Baseline baseline, unsigned each_round, unsigned warm_up,
+                 std::function<client::Result<double>()> sample);
+  client::Result<> AddFloors();
+  client::Result<> AddSpore();
+  client::Result<> Measure();
+
+  Options options_;
+  Progress progress_;
+  Report report_;
+  std::vector<Source> sources_;
+  std::optional<TemporaryFolder> folder_;
+  std::optional<RelayFloor> relay_;
+  std::vector<ForkFloor> forks_;
+  std::optional<PrivateDaemon> daemon_;
+  std::optional<client::Connection> connection_;
+  std::optional<Functions> functions_;
+  client::Fd null_;
+};
+
+void Benchmark::AddSource(std::string name, Baseline baseline, unsigned each_round,
+                          unsigned warm_up, std::function<client::Result<double>()> sample) {
+  report_.rows.push_back({std::move(name), baseline, {}});
+  sources_.push_back({report_.rows.size() - 1, each_round, warm_up, std::move(sample)});
+}
+
+client::Result<> Benchmark::AddFloors() {
+  auto relay = RelayFloor::Make();
+  if (!relay) return tl::unexpected(relay.error());
+  relay_.emplace(std::move(*relay));
+  report_.relay = report_.rows.size();
+  AddSource("relay floor, 64 bytes there and back", Baseline::kNone, 20, 100,
+            [this] { return relay_->Time(); });
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  for (const std::size_t size : {std::size_t{0}, std::size_t{10}, std::size_t{50}}) {
+    auto fork = ForkFloor::Make(size * kMiB);
+    if (!fork) return tl::unexpected(fork.error());
+    forks_.push_back(std::move(*fork));
+    const std::size_t index = forks_.size() - 1;
+    AddSource(fmt::format("fork alone, {} MiB touched", size), Baseline::kFresh, 2, 3,
+              [this, index] { return forks_[index].Time(); });
+  }
+  return {};
+}
+
+client::Result<> Benchmark::AddSpore() {
+  if (options_.socket.empty()) {
+    auto daemon = PrivateDaemon::Start(options_.spored);
+    if (!daemon) return tl::unexpected(daemon.error());
+    daemon_.emplace(std::move(*daemon));
+    options_.socket = daemon_->socket();
+  }
+  auto functions = Functions::Deploy(options_.socket);
+  if (!functions) return tl::unexpected(functions.error());
+  functions_.emplace(std::move(*functions));
+  auto connection = client::Connection::Open(options_.socket);
+  if (!connection) return tl::unexpected(connection.error());
+  connection_.emplace(std::move(*connection));
+  null_.Reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+
+  report_.fresh = report_.rows.size();
+  AddSource("Spore: fresh sandbox, request to answer", Baseline::kFresh, 10, 20, [this] {
+    return TimeInvoke(*connection_, functions_->fresh(), "1", v1::START_KIND_FORK);
+  });
+  AddSource("Spore: run of 'pass', request to its end", Baseline::kFresh, 5, 10,
+            [this] { return TimeRun(*connection_, null_.get()); });
+  report_.reused = report_.rows.size();
+  // A JSON string of 64 bytes, as long as the relay's messages.
+  const std::string payload = "\"" + std::string(62, 'x') + "\"";
+  AddSource(
+      "Spore: reused instance, request to answer", Baseline::kReused, 20, 100, [this, payload] {
+        return TimeInvoke(*connection_, functions_->reused(), payload, v1::START_KIND_UNSPECIFIED);
+      });
+  return {};
+}
+
+client::Result<> Benchmark::Measure() {
+  for (Source& source : sources_) {
+    for (unsigned i = 0; i < source.warm_up; ++i) {
+      auto us = source.sample();
+      if (!us) return tl::unexpected(us.error());
+    }
+  }
+  for (unsigned round = 0; round < options_.rounds; ++round) {
+    progress_.Say(fmt::format("round {} of {}", round + 1, options_.rounds));
+    for (Source& source : sources_) {
+      for (unsigned i = 0; i < source.each_round; ++i) {
+        auto us = source.sample();
+        if (!us) {
+          return client::LocalError(report_.rows[source.row].name + ": " + us.error().message);
+        }
+        report_.rows[source.row].samples.Add(*us);
+      }
+    }
+  }
+  return {};
+}
+
+client::Result<Report> Benchmark::Run() {
+  auto folder = TemporaryFolder::Make();
+  if (!folder) return tl::unexpected(folder.error());
+  folder_.emplace(std::move(*folder));
+  progress_.Say("starting");
+  // The floors fork this process: before it has threads or much memory.
+  for (const auto& step : {&Benchmark::AddFloors, &Benchmark::AddSpore}) {
+    auto done = (this->*step)();
+    if (!done) return tl::unexpected(done.error());
+  }
+  std::vector<Peer> peers;
+  if (options_.peers) peers = FindPeers(folder_->path(), report_.left_out);
+  for (const Peer& peer : peers) {
+    AddSource(peer.name, Baseline::kFresh, 1, 1, [peer] { return TimePeer(peer); });
+  }
+  auto measured = Measure();
+  if (!measured) return tl::unexpected(measured.error());
+  if (options_.clients > 0) {
+    progress_.Say(fmt::format("{} clients at once", options_.clients));
+    auto many = MeasureConcurrent(options_.socket, functions_->fresh(), options_.clients,
+                                  options_.requests_each);
+    if (!many) return tl::unexpected(many.error());
+    report_.concurrent = std::move(*many);
+  }
+  if (options_.idle_instances > 0) {
+    progress_.Say("memory");
+    auto memory = MeasureMemory(options_.socket, functions_->held(), options_.idle_instances);
+    if (!memory) return tl::unexpected(memory.error());
+    report_.memory = *memory;
+  }
+  progress_.Clear();
+  return std::move(report_);
+}
+
+void AddOptions(CLI::App& app, Options& options) {
+  app.add_option("--socket", options.socket,
+                 "Measure the daemon that listens here (default: start one for the run)")
+      ->type_name("PATH");
+  app.add_option("--spored", options.spored, "The daemon to start (default SPORED, or installed)")
+      ->type_name("PATH");
+  app.add_option("--rounds", options.rounds, "Rounds; each takes samples of every row")
+      ->check(CLI::Range(1u, 100000u));
+  app.add_option("--clients", options.clients, "Clients at once; 0 leaves this part out")
+      ->check(CLI::Range(0u, 1000u));
+  app.add_option("--requests", options.requests_each, "Requests of each of these clients")
+      ->check(CLI::Range(1u, 100000u));
+  app.add_option("--idle", options.idle_instances, "Idle instances to weigh; 0 leaves this out")
+      ->check(CLI::Range(0u, 100u));
+  app.add_flag("--no-peers{false}", options.peers, "Leave out python3, bwrap and runc");
+  app.add_flag("--quick", options.quick, "A few samples of everything: shows that it works");
+  app.add_flag("--json", options.json, "Print JSON");
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  const char* spored = std::getenv("SPORED");
+  options.spored = spored != nullptr && *spored != '\0' ? spored : SPORED_PATH;
+  CLI::App app("Measures Spore beside its peers, in one run, on this host.", "spore-bench");
+  AddOptions(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (options.quick) {
+    options.rounds = 3;
+    options.clients = 8;
+    options.requests_each = 5;
+    options.idle_instances = 4;
+  }
+  const bool json = options.json;
+  Benchmark benchmark(std::move(options));
+  auto report = benchmark.Run();
+  if (!report) {
+    fmt::print(stderr, "spore-bench: {}\n", report.error().message);
+    return 1;
+  }
+  if (json) {
+    PrintJson(*report);
+  } else {
+    PrintTable(*report);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace spore::bench
+
+int main(int argc, char** argv) {
+  try {
+    return spore::bench::Main(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "spore-bench: {}\n", error.what());
+    return 1;
+  }
+}
