@@ -15,35 +15,40 @@ namespace spore {
 // An image (its manifest: TOML, spore-image(5)).
 struct ImageManifest {
   std::string name;
-  std::string runtime;                    // "python"
-  std::string interpreter = "/usr/bin/python3";  // path inside the image's root
-  std::vector<std::string> preload;       // modules imported by the zygote
+  std::string runtime;                             // "python"
+  std::string interpreter = "/usr/bin/python3";    // path inside the image's root
+  std::vector<std::string> preload;                // modules imported by the zygote
   std::map<std::string, std::string> environment;  // of the zygote and its children
-  std::vector<std::string> packages;      // Debian packages that bring them, for error hints
-  bool eager = false;                     // start its zygote with the daemon
+  std::vector<std::string> packages;  // Debian packages that bring them, for error hints
+  bool eager = false;                 // start its zygote with the daemon
 };
 
 struct Config {
   std::string socket = "/run/spore/spored.sock";
-  std::string socket_group = "spore";     // owner group of the socket if it exists; mode 0660
+  std::string socket_group = "spore";  // owner group of the socket if it exists; mode 0660
   std::string state_dir = "/var/lib/spore";
-  std::string runtime_dir = "/run/spore"; // lock, pid file, private mounts
+  std::string runtime_dir = "/run/spore";  // lock, pid file, private mounts
   std::string cgroup_name = "spore";
-  std::string cgroup_root;                // empty: detect
+  std::string cgroup_root;  // empty: detect
   bool favordynmods = true;
-  uint32_t uid_base = 0x70000000;         // host uids [base, base + count) belong to Spore
-  uint32_t uid_count = 64 * 65536;        // 65536 an image; the last block is for helpers
-  uint32_t ready_sandboxes = 8;           // made ahead, an image
-  uint32_t max_instances = 1000;          // live at once on the host
-  uint32_t max_queue = 1024;              // invocations waiting
-  uint64_t max_queue_ms = 10000;          // the longest wait in it
-  uint32_t dead_kept = 256;               // ended instances that inspect still finds
-  v1::Limits default_limits;              // [limits]
-  v1::Limits max_limits;                  // [max-limits]
-  std::vector<std::string> image_dirs;    // *.toml; later ones win by name
+  uint32_t uid_base = 0x70000000;       // host uids [base, base + count) belong to Spore
+  uint32_t uid_count = 64 * 65536;      // 65536 an image; the last block is for helpers
+  uint32_t ready_sandboxes = 8;         // made ahead, an image
+  uint32_t max_instances = 1000;        // live at once on the host
+  uint32_t max_queue = 1024;            // invocations waiting
+  uint64_t max_queue_ms = 10000;        // the longest wait in it
+  uint32_t dead_kept = 256;             // ended instances that inspect still finds
+  v1::Limits default_limits;            // [limits]
+  v1::Limits max_limits;                // [max-limits]
+  std::vector<std::string> image_dirs;  // *.toml; later ones win by name
 };
 
-Result<Config> LoadConfig(const std::string& path);  // a missing file at the default path is fine
+std::string DefaultConfigPath();  // /etc/spore/spore.toml
+Config DefaultConfig();
+// Only at the default path a missing file is fine.
+Result<Config> LoadConfig(const std::string& path);
+// Manifests in the files *.toml of each directory, by name; directories that do not exist have
+// none.
 Result<std::map<std::string, ImageManifest>> LoadImages(const std::vector<std::string>& dirs);
 
 }  // namespace spore

@@ -1,0 +1,143 @@
+#include "daemon/config.h"
+
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/toml_reader.h"
+#include "daemon/validate.h"
+
+namespace spore {
+namespace {
+
+// Host uids from 2^32-2 on have special meanings.
+constexpr uint64_t kLastUid = 0xfffffffd;
+constexpr uint64_t kBlock = 65536;
+
+std::string KeyOf(const google::protobuf::FieldDescriptor& field) {
+  std::string key = field.name();
+  std::replace(key.begin(), key.end(), '_', '-');
+  return key;
+}
+
+void SetField(v1::Limits* limits, const google::protobuf::FieldDescriptor& field, uint64_t value) {
+  const auto* reflection = v1::Limits::GetReflection();
+  if (field.cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT64) {
+    reflection->SetUInt64(limits, &field, value);
+  } else {
+    reflection->SetUInt32(limits, &field, static_cast<uint32_t>(value));
+  }
+}
+
+// [limits] and [max-limits]: the fields of spore.v1.Limits, with dashes.
+void ReadLimits(TomlReader& parent, const std::string& file, std::string_view key,
+                v1::Limits* limits) {
+  const toml::table* table = parent.Table(key);
+  if (table == nullptr) return;
+  TomlReader reader(*table, file, std::string(key) + ".");
+  const auto* descriptor = v1::Limits::descriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const auto& field = *descriptor->field(i);
+    const std::string name = KeyOf(field);
+    std::optional<uint64_t> value;
+    if (name.ends_with("-bytes")) {
+      value = reader.Size(name);
+    } else {
+      const bool wide = field.cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT64;
+      uint64_t number = 0;
+      reader.Number(name, 0, wide ? INT64_MAX : UINT32_MAX, &number);
+      if (table->get(name) != nullptr) value = number;
+    }
+    if (!value) continue;
+    v1::Limits one;
+    SetField(&one, field, *value);
+    if (*value == 0) reader.Fail(name, "0 is out of range");
+    if (auto checked = ResolveLimits(one, {}); !checked) {
+      reader.Fail(name, checked.error().Message());
+    }
+    SetField(limits, field, *value);
+  }
+  parent.Check(reader.Finish());
+}
+
+void CheckGroupName(TomlReader& reader, const Config& config) {
+  const std::string& name = config.cgroup_name;
+  const bool fine = !name.empty() && name.size() <= 64 && name[0] != '.' &&
+                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                      return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+                    });
+  if (!fine) {
+    reader.Fail("cgroup-name",
+                "\"" + name + "\" is not a name of letters, digits, \"-\", \"_\" and \".\"");
+  }
+}
+
+void CheckTogether(TomlReader& reader, const Config& config) {
+  if (config.socket.size() >= sizeof(sockaddr_un::sun_path)) {
+    reader.Fail("socket", "the path has " + std::to_string(config.socket.size()) +
+                              " bytes; a socket's can have 107");
+  }
+  if (config.uid_count % kBlock != 0) {
+    reader.Fail("uid-count", std::to_string(config.uid_count) + " is not a multiple of 65536");
+  }
+  if (config.uid_base + uint64_t{config.uid_count} - 1 > kLastUid) {
+    reader.Fail("uid-base", "the range ends beyond the last uid, " + std::to_string(kLastUid));
+  }
+  CheckGroupName(reader, config);
+}
+
+}  // namespace
+
+std::string DefaultConfigPath() {
+  return SPORE_CONFIG_FILE;
+}
+
+Config DefaultConfig() {
+  Config config;
+  config.default_limits = DefaultLimits();
+  config.image_dirs = {SPORE_IMAGES_DIR, SPORE_LOCAL_IMAGES_DIR};
+  // A build tree that was not installed.
+  if (const char* directory = std::getenv("SPORE_IMAGES");
+      directory != nullptr && *directory != 0) {
+    config.image_dirs = {directory};
+  }
+  return config;
+}
+
+Result<Config> LoadConfig(const std::string& path) {
+  Config config = DefaultConfig();
+  auto table = ParseTomlFile(path);
+  if (!table) {
+    if (table.error().errno_value == ENOENT && path == DefaultConfigPath()) return config;
+    return tl::unexpected(std::move(table).error());
+  }
+  TomlReader reader(*table, path);
+  reader.AbsolutePath("socket", &config.socket);
+  reader.String("socket-group", &config.socket_group);
+  reader.AbsolutePath("state-dir", &config.state_dir);
+  reader.AbsolutePath("runtime-dir", &config.runtime_dir);
+  reader.String("cgroup-name", &config.cgroup_name);
+  reader.AbsolutePath("cgroup-root", &config.cgroup_root);
+  reader.Bool("favordynmods", &config.favordynmods);
+  reader.Number("uid-base", kBlock, kLastUid, &config.uid_base);
+  reader.Number("uid-count", 2 * kBlock, UINT32_MAX, &config.uid_count);
+  reader.Number("ready-sandboxes", 0, 1024, &config.ready_sandboxes);
+  reader.Number("max-instances", 1, 60000, &config.max_instances);
+  reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
+  reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);
+  reader.Number("dead-kept", 0, 100'000, &config.dead_kept);
+  reader.Strings("image-dirs", &config.image_dirs);
+  v1::Limits defaults;
+  ReadLimits(reader, path, "limits", &defaults);
+  ReadLimits(reader, path, "max-limits", &config.max_limits);
+  CheckTogether(reader, config);
+  SPORE_TRY(reader.Finish());
+  // Explicit defaults must respect the maxima; built-in ones are lowered to them.
+  auto resolved = ResolveLimits(defaults, DefaultLimits(), config.max_limits);
+  if (!resolved) return tl::unexpected(std::move(resolved).error().Wrap(path));
+  config.default_limits = std::move(*resolved);
+  return config;
+}
+
+}  // namespace spore

@@ -1,0 +1,92 @@
+// Reading of image manifests (spore-image(5)); declared in daemon/config.h.
+#include <dirent.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/config.h"
+#include "daemon/toml_reader.h"
+#include "daemon/validate.h"
+
+namespace spore {
+namespace {
+
+// "xml.etree.ElementTree".
+bool IsModuleName(const std::string& name) {
+  bool start = true;
+  for (const char c : name) {
+    const bool letter = std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_';
+    const bool digit = std::isdigit(static_cast<unsigned char>(c)) != 0;
+    if (start ? !letter : !letter && !digit && c != '.') return false;
+    start = c == '.';
+  }
+  return !start;
+}
+
+bool IsVariableName(const std::string& name) {
+  return IsModuleName(name) && name.find('.') == std::string::npos;
+}
+
+Result<ImageManifest> LoadManifest(const std::string& path, const std::string& stem) {
+  SPORE_ASSIGN(const toml::table table, ParseTomlFile(path));
+  TomlReader reader(table, path);
+  ImageManifest image;
+  image.name = stem;
+  reader.String("name", &image.name);
+  reader.String("runtime", &image.runtime);
+  reader.AbsolutePath("interpreter", &image.interpreter);
+  reader.Strings("preload", &image.preload);
+  reader.StringMap("environment", &image.environment);
+  reader.Strings("packages", &image.packages);
+  reader.Bool("eager", &image.eager);
+  if (auto valid = ValidateFunctionName(image.name); !valid) {
+    reader.Fail("name", "\"" + image.name + "\" is not a name of letters, digits, \"_\" and \"-\"");
+  }
+  if (image.runtime.empty()) reader.Fail("runtime", "must be given; expected \"python\"");
+  if (image.runtime != "python") {
+    reader.Fail("runtime", "\"" + image.runtime + "\" is unknown; expected \"python\"");
+  }
+  for (const std::string& module : image.preload) {
+    if (!IsModuleName(module)) reader.Fail("preload", "\"" + module + "\" is not a module's name");
+  }
+  for (const auto& [name, value] : image.environment) {
+    if (!IsVariableName(name)) reader.Fail("environment", "\"" + name + "\" is not a variable");
+  }
+  SPORE_TRY(reader.Finish());
+  return image;
+}
+
+// File names in `directory` that end in .toml, sorted; a missing directory has none.
+Result<std::vector<std::string>> ManifestNames(const std::string& directory) {
+  std::vector<std::string> names;
+  DIR* stream = opendir(directory.c_str());
+  if (stream == nullptr) {
+    if (errno == ENOENT) return names;
+    return SysError("open directory", directory);
+  }
+  while (const dirent* entry = readdir(stream)) {
+    const std::string name = entry->d_name;
+    if (name[0] != '.' && name.size() > 5 && name.ends_with(".toml")) names.push_back(name);
+  }
+  closedir(stream);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+Result<std::map<std::string, ImageManifest>> LoadImages(const std::vector<std::string>& dirs) {
+  std::map<std::string, ImageManifest> images;
+  for (const std::string& directory : dirs) {
+    SPORE_ASSIGN(const std::vector<std::string> names, ManifestNames(directory));
+    for (const std::string& name : names) {
+      SPORE_ASSIGN(ImageManifest image,
+                   LoadManifest(directory + "/" + name, name.substr(0, name.size() - 5)));
+      const std::string key = image.name;
+      images[key] = std::move(image);
+    }
+  }
+  return images;
+}
+
+}  // namespace spore
