@@ -1,6 +1,7 @@
 #include "sandbox/root_fs.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -123,9 +124,32 @@ Result<> MakeDirectories(const std::string& root) {
   return MakeLink("/tmp", root + "/var/tmp");
 }
 
-Result<> PivotInto(const char* root) {
-  if (chdir(root) < 0) return SysError("chdir", root);
-  if (syscall(SYS_pivot_root, ".", ".") < 0) return SysError("pivot_root", root);
+// Makes the root of the mount namespace the caller's, which setns(2) does even for one's own
+// namespace. Below a chroot(2) the kernel refuses pivot_root(2) and user namespaces, and "/" may be
+// no mount.
+Result<> EnterNamespaceRoot(const UniqueFd& mount_namespace) {
+  if (setns(mount_namespace.get(), CLONE_NEWNS) < 0)
+    return SysError("setns to the root of the mount namespace");
+  return {};
+}
+
+// Every mount is private from here on, and "/" means again what it means to spored.
+Result<> MakeMountsPrivate(const UniqueFd& mount_namespace) {
+  UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return SysError("open", "/");
+  SPORE_TRY(EnterNamespaceRoot(mount_namespace));
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
+    return SysError("make mounts private");
+  if (fchdir(root.get()) < 0 || chroot(".") < 0) return SysError("return to spored's root");
+  return {};
+}
+
+Result<> PivotInto(const char* path, const UniqueFd& mount_namespace) {
+  UniqueFd root(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return SysError("open", path);
+  SPORE_TRY(EnterNamespaceRoot(mount_namespace));
+  if (fchdir(root.get()) < 0) return SysError("chdir", path);
+  if (syscall(SYS_pivot_root, ".", ".") < 0) return SysError("pivot_root", path);
   if (umount2(".", MNT_DETACH) < 0) return SysError("detach the old root");
   if (chdir("/") < 0) return SysError("chdir", "/");
   constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC;
@@ -140,8 +164,9 @@ Result<> EnterImageRoot(const RootFsOptions& options) {
   const std::string root = kBuildPlace;
   UniqueFd host_dir(open(options.host_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!host_dir) return SysError("open the language hosts' directory", options.host_dir);
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
-    return SysError("make mounts private");
+  UniqueFd mount_namespace(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+  if (!mount_namespace) return SysError("open", "/proc/self/ns/mnt", "is /proc mounted?");
+  SPORE_TRY(MakeMountsPrivate(mount_namespace));
   if (mount("spore", root.c_str(), "tmpfs", MS_NOSUID, "size=8m,mode=0755") < 0)
     return SysError("mount tmpfs for the image's root on", root);
   SPORE_TRY(MakeDirectories(root));
@@ -156,7 +181,7 @@ Result<> EnterImageRoot(const RootFsOptions& options) {
   constexpr unsigned long kProcFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
     return SysError("mount proc on", proc);
-  return PivotInto(root.c_str());
+  return PivotInto(root.c_str(), mount_namespace);
 }
 
 }  // namespace spore
