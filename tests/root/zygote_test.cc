@@ -8,9 +8,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -277,6 +279,55 @@ TEST_F(ZygoteTest, EveryDeathIsReported) {
   death = ReceiveStruct<wire::ProcessExited>(image.supervisor());
   ASSERT_TRUE(death.has_value());
   EXPECT_EQ(death->code, CLD_KILLED);
+}
+
+TEST_F(ZygoteTest, ManySiblingsInARow) {
+  WriteApp("import os\ndef handler(event, context):\n    return [os.getuid(), event]\n");
+  const char* preload = getenv("SPORE_PRELOAD");
+  Image image(preload ? preload : "json,random,ssl,uuid,tempfile");
+  ASSERT_TRUE(ReceiveStruct<wire::ZygoteReady>(image.zygote()).has_value());
+  std::map<std::string, std::vector<double>> times;
+  UniqueFd out(open("/dev/null", O_WRONLY | O_CLOEXEC));
+  for (uint32_t i = 0; i < 200; ++i) {
+    const uint32_t uid = 2000 + i;
+    const ReceivedFds sandbox = image.MakeSandbox(uid);
+    auto [ours, theirs] = SocketPair(SOCK_STREAM);
+    UniqueFd code = CodeMount(directory_);
+    SendFrame(ours.get(), wire::FrameType::kLoad, 0, kLoad);
+    SendFrame(ours.get(), wire::FrameType::kInvoke, i, InvokeBody(std::to_string(i)));
+    const uint64_t started = StepLog::Now();
+    const wire::Forked forked =
+        image.Fork(sandbox, uid, wire::Mode::kFunction, theirs.get(), out.get(), code.get());
+    ASSERT_FALSE(forked.failure.failed()) << forked.failure.operation;
+    theirs.Reset();
+    auto confined = ReadFrame(ours.get());
+    ASSERT_TRUE(confined);
+    wire::Confined report;
+    memcpy(&report, confined->body.data(), sizeof report);
+    auto loaded = ReadFrame(ours.get());
+    ASSERT_TRUE(loaded && loaded->type == wire::FrameType::kLoaded);
+    auto response = ReadFrame(ours.get());
+    ASSERT_TRUE(response && response->type == wire::FrameType::kResponse);
+    const auto note = [&](const char* name, uint64_t from, uint64_t to) {
+      times[name].push_back(static_cast<double>(to - from) / 1e3);
+    };
+    note("~ total", started, StepLog::Now());
+    times["~ load"].push_back(json::parse(loaded->body)["load_us"].get<double>());
+    for (const StepLog* log : std::initializer_list<const StepLog*>{&forked.steps, &report.steps})
+      for (uint32_t k = 0; k < log->count; ++k)
+        note(log->step[k].name, log->step[k].start_ns, log->step[k].end_ns);
+    EXPECT_EQ(response->body, "[" + std::to_string(uid) + ", " + std::to_string(i) + "]");
+    ASSERT_EQ(
+        syscall(SYS_pidfd_send_signal, sandbox.fd[wire::kInitPidfd].get(), SIGKILL, nullptr, 0), 0);
+    for (int deaths = 0; deaths < 2; ++deaths)
+      ASSERT_TRUE(ReceiveStruct<wire::ProcessExited>(image.supervisor()).has_value());
+  }
+  for (auto& [name, values] : times) {
+    std::sort(values.begin(), values.end());
+    if (getenv("SPORE_SHOW"))
+      printf("%-20s p50 %7.1f us  p99 %7.1f us\n", name.c_str(), values[values.size() / 2],
+             values[values.size() * 99 / 100]);
+  }
 }
 
 TEST_F(ZygoteTest, AnImageThatCannotPreloadSaysWhy) {

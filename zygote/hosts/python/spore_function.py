@@ -19,6 +19,8 @@ LOADED, RESPONSE, FAILED, LOAD_FAILED = 17, 18, 19, 20
 _TASK_ROOT = "/var/task"
 _MAX_FRAMES = 64
 _MAX_MESSAGE = 64 * 1024
+# json.dumps with these options would make an encoder for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 class LoadError(Exception):
@@ -98,27 +100,36 @@ def _enter(load):
     sys.stdout.reconfigure(line_buffering=True)
 
 
-def _answer(handler, load, identifier, body):
+def _invoke(handler, load, body):
+    """Calls the handler; returns the type and body of the answer's frame."""
     meta_end = 4 + int.from_bytes(body[:4], sys.byteorder)
     meta = json.loads(body[4:meta_end])
     try:
         event = json.loads(body[meta_end:] or b"null")
     except ValueError as error:
         text = f"Unable to unmarshal input: {error}"
-        return _spore.send(FAILED, identifier, _describe("Runtime.UnmarshalError", text, []))
+        return FAILED, _describe("Runtime.UnmarshalError", text, [])
     try:
         result = handler(event, Context(load, meta))
     except Exception as error:
-        failure = _describe(type(error).__name__, _message(error), _stack(error))
-        sys.stdout.flush()
-        return _spore.send(FAILED, identifier, failure)
+        return FAILED, _describe(type(error).__name__, _message(error), _stack(error))
     try:
-        response = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+        return RESPONSE, _encode(result).encode()
     except Exception as error:
         text = f"Unable to marshal response: {_message(error)}"
-        return _spore.send(FAILED, identifier, _describe("Runtime.MarshalError", text, []))
-    sys.stdout.flush()
-    return _spore.send(RESPONSE, identifier, response)
+        return FAILED, _describe("Runtime.MarshalError", text, [])
+
+
+def warm_up(host_directory):
+    """In the zygote, on Spore's own handler: see spore_warm."""
+    load = {"function_name": "warm", "function_version": "0", "memory_limit_in_mb": "0"}
+    meta = b'{"request_id":"warm","deadline_ms":0}'
+    sys.path.insert(0, host_directory)
+    handler = load_handler("spore_warm.handler")
+    for _ in range(16):  # CPython specialises code after eight calls
+        _invoke(handler, load, len(meta).to_bytes(4, sys.byteorder) + meta + b'{"a": [1, "b"]}')
+    sys.path.remove(host_directory)
+    del sys.modules["spore_warm"]
 
 
 def serve():
@@ -136,5 +147,9 @@ def serve():
     _spore.send(LOADED, 0, b'{"load_us":%d}' % ((time.monotonic_ns() - started) // 1000))
     while frame := _spore.receive():
         kind, identifier, body = frame
-        if kind != INVOKE or not _answer(handler, load, identifier, body):
+        if kind != INVOKE:
+            os._exit(1)
+        kind, answer = _invoke(handler, load, body)
+        sys.stdout.flush()
+        if not _spore.send(kind, identifier, answer):
             os._exit(1)
