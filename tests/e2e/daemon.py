@@ -1,4 +1,6 @@
 """Starts a real spored in a place of its own and looks for what it leaves behind."""
+import atexit
+import functools
 import io
 import json
 import os
@@ -24,17 +26,29 @@ def find_program(name):
         found = shutil.which(name)
         assert found, f"{name} is not installed"
         return found
-    for folder in ("daemon", "tools", "tools/spore", "tools/cli", "tools/bench", "zygote"):
+    for folder in ("daemon", "tools"):
         if os.access(BUILD / folder / name, os.X_OK) and (BUILD / folder / name).is_file():
             return str(BUILD / folder / name)
     raise AssertionError(f"no {name} in {BUILD}: build it, or set SPORE_BUILD")
 
 
+@functools.cache
+def helpers():
+    """A folder with the daemon's own programs, which a build tree keeps in several."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="spore-e2e-libexec-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)
+    for place, name in (("zygote", "spore-zygote"), ("daemon/unpack", "spore-unpack")):
+        assert (BUILD / place / name).is_file(), f"no {name} in {BUILD / place}: build it"
+        (folder / name).symlink_to(BUILD / place / name)
+    return str(folder)
+
+
 def environment():
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SPORE_", "NOTIFY_"))}
     if str(BUILD) != "installed":
-        env["SPORE_LIBEXEC"] = os.environ.get("SPORE_LIBEXEC", str(BUILD / "zygote"))
-        env["SPORE_HOSTS"] = os.environ.get("SPORE_HOSTS", str(ROOT / "zygote/hosts"))
+        env["SPORE_LIBEXEC"] = os.environ.get("SPORE_LIBEXEC") or helpers()
+        env["SPORE_HOSTS"] = os.environ.get("SPORE_HOSTS") or str(BUILD / "zygote/hosts")
     return env
 
 
@@ -107,12 +121,12 @@ class Spored:
         images.mkdir(exist_ok=True)
         settings = {
             "socket": str(self.socket),
-            "state_dir": str(self.state),
-            "runtime_dir": str(self.directory / "run"),
-            "cgroup_name": self.cgroup,
-            "uid_base": self.uid_base,
-            "uid_count": UIDS,
-            "image_dirs": [str(ROOT / "images"), str(images)],
+            "state-dir": str(self.state),
+            "runtime-dir": str(self.directory / "run"),
+            "cgroup-name": self.cgroup,
+            "uid-base": self.uid_base,
+            "uid-count": UIDS,
+            "image-dirs": [str(ROOT / "images"), str(images)],
         }
         tables = {k: v for k, v in extra.items() if isinstance(v, dict)}
         settings.update({k: v for k, v in extra.items() if not isinstance(v, dict)})

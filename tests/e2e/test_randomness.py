@@ -27,11 +27,6 @@ def test_siblings_differ(drawn, source):
     assert len(set(values)) == len(values), values
 
 
-def numpy_image(spored):
-    names = [image["name"] for image in spored.call("System", "Info")["images"]]
-    return "python-numpy" if "python-numpy" in names else ""
-
-
 @pytest.mark.parametrize("source", ["numpy legacy", "numpy legacy double", "numpy generator",
                                     "numpy state", "random", "secrets"])
 def test_siblings_with_numpy_preloaded_differ(spored, numpy_drawn, source):
@@ -41,9 +36,7 @@ def test_siblings_with_numpy_preloaded_differ(spored, numpy_drawn, source):
 
 @pytest.fixture(scope="module")
 def numpy_drawn(spored, victim_archive):
-    image = numpy_image(spored)
-    assert image, "an image with numpy preloaded"
-    spored.deploy("numpy-dice", victim_archive, isolation="ISOLATION_INVOCATION", image=image,
+    spored.deploy("numpy-dice", victim_archive, isolation="ISOLATION_INVOCATION", image="python-numpy",
                   limits={"memory_bytes": 256 << 20})
     return draw(spored, "numpy-dice", 8, {"victim": "randomness", "numpy": True})
 

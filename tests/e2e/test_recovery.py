@@ -228,8 +228,9 @@ def test_stale_socket_is_replaced(server):
 
 
 @pytest.mark.parametrize("text,word", [
-    ("nonsense = 3\n", "nonsense"), ("uid_base = 'x'\n", "uid_base"), ("socket = \n", "line"),
-    ("uid_base = 5\n", "uid_base"), ("max_queue = -1\n", "max_queue"),
+    ("nonsense = 3\n", "nonsense"), ("uid-base = 'x'\n", "uid-base"), ("socket = \n", "line"),
+    ("uid-base = 5\n", "uid-base"), ("max-queue = -1\n", "max-queue"),
+    ("[limits]\nmemory-bytes = 1\n", "memory-bytes"), ("socket = 'relative'\n", "socket"),
 ])
 def test_wrong_configuration_is_refused_with_its_place(tmp_path, text, word):
     path = tmp_path / "spore.toml"

@@ -56,8 +56,8 @@ client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program) {
   const std::string config = path + "/spore.toml";
   const std::string log = path + "/spored.log";
   auto written =
-      WriteFile(config, "runtime_dir = \"" + path + "/run\"\n" + "cgroup_name = \"spore-bench-" +
-                            std::to_string(::getpid()) + "\"\nuid_base = 1610612736\n");
+      WriteFile(config, "runtime-dir = \"" + path + "/run\"\n" + "cgroup-name = \"spore-bench-" +
+                            std::to_string(::getpid()) + "\"\nuid-base = 1610612736\n");
   if (!written) return tl::unexpected(written.error());
   const std::string socket = path + "/spored.sock";
   auto pid = bench::Start(
