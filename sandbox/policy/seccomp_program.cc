@@ -1,10 +1,12 @@
 #include "sandbox/policy/seccomp_program.h"
 
 #include <asm/ioctls.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -109,11 +111,14 @@ void AddArgumentRules(Builder& base) {
   // Namespace flags are never passed by clone: the zygote uses clone3, whose arguments no filter
   // can see and which the final program refuses.
   base.Add(SCMP_ACT_ALLOW, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, kCloneNamespaceFlags, 0));
+  base.Add(SCMP_ACT_ALLOW, "fcntl");
   base.Add(SCMP_ACT_ALLOW, "ioctl");
   // os.mkfifo(3). Devices need a capability besides, except the overlay whiteout (5.8); regular
   // files and sockets are made by open and bind.
   base.Add(SCMP_ACT_ALLOW, "mknod", SCMP_A1(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
   base.Add(SCMP_ACT_ALLOW, "mknodat", SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
+  // The size of /tmp.
+  base.Add(SCMP_ACT_ALLOW, "mount", SCMP_A3(SCMP_CMP_MASKED_EQ, MS_REMOUNT, MS_REMOUNT));
   for (int option : TenantPrctls())
     base.Add(SCMP_ACT_ALLOW, "prctl", SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option)));
   for (int option : SetupPrctls())
@@ -127,7 +132,7 @@ void AddArgumentRules(Builder& base) {
 }
 
 constexpr std::array kArgumentCalls = std::to_array<std::string_view>(
-    {"clone", "ioctl", "mknod", "mknodat", "prctl", "socket", "socketpair"});
+    {"clone", "fcntl", "ioctl", "mknod", "mknodat", "prctl", "socket", "socketpair"});
 
 }  // namespace
 
@@ -154,14 +159,20 @@ Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
   // The base refuses these too. Twice, because this program is the last word: should the base be
   // loosened for the zygote's sake, tenants gain nothing.
   for (std::string_view name :
-       {"unshare", "pivot_root", "chroot", "fsopen", "fsmount", "fsconfig", "fspick", "open_tree",
-        "ptrace", "bpf", "open_by_handle_at", "perf_event_open", "userfaultfd", "keyctl"})
+       {"mount", "umount2", "mount_setattr", "unshare", "pivot_root", "chroot", "fsopen", "fsmount",
+        "fsconfig", "fspick", "open_tree", "ptrace", "bpf", "open_by_handle_at", "perf_event_open",
+        "userfaultfd", "keyctl"})
     builder.Add(SCMP_ACT_ERRNO(EPERM), name);
   builder.Add(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
-  for (uint64_t flag = 1; flag <= kCloneNamespaceFlags; flag <<= 1) {
-    if (kCloneNamespaceFlags & flag)
+  // CLONE_PARENT: the runtime's parent is the supervisor, outside. Its children would be reported
+  // as if the zygote had made them, under pids of their choosing.
+  constexpr uint64_t kRefusedFlags = kCloneNamespaceFlags | uint64_t{CLONE_PARENT};
+  for (uint64_t flag = 1; flag <= kRefusedFlags; flag <<= 1) {
+    if (kRefusedFlags & flag)
       builder.Add(SCMP_ACT_ERRNO(EPERM), "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
   }
+  // dnotify; see kWatching in call_groups.cc.
+  builder.Add(SCMP_ACT_ERRNO(EPERM), "fcntl", SCMP_A1(SCMP_CMP_MASKED_EQ, kLow32, F_NOTIFY));
   // Keystrokes pushed into a terminal that somebody else reads.
   for (uint64_t request : {uint64_t{TIOCSTI}, uint64_t{TIOCLINUX}})
     builder.Add(SCMP_ACT_ERRNO(EPERM), "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, kLow32, request));

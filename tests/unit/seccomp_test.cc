@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -192,6 +193,10 @@ TEST(SeccompProgram, RefusesWhatTenantsMustNotCall) {
       {"ioctl TIOCSTI, high bits set", {SYS_ioctl, {0, TIOCSTI | (1l << 32)}}},
       {"ioctl TIOCLINUX", {SYS_ioctl, {0, TIOCLINUX}}},
       {"sync", {SYS_sync}},
+      {"remount", {SYS_mount, {0, 0, 0, MS_REMOUNT}}},
+      {"inotify_init1", {SYS_inotify_init1}},
+      {"dnotify", {SYS_fcntl, {0, F_NOTIFY}}},
+      {"dnotify, high bits set", {SYS_fcntl, {0, F_NOTIFY | (1l << 32)}}},
   };
   for (const auto& [name, call] : refused) EXPECT_EQ(TenantErrno(call), EPERM) << name;
 }
@@ -203,6 +208,7 @@ TEST(SeccompProgram, LooksLikeAnOlderKernelToProbes) {
       {"io_uring_enter", {SYS_io_uring_enter, {-1}}},
       {"io_uring_register", {SYS_io_uring_register, {-1}}},
       {"io_setup", {SYS_io_setup}},
+      {"preadv2, which asks what is cached", {SYS_preadv2, {0}}},
       {"shmget", {SYS_shmget}},
       {"mq_open", {SYS_mq_open}},
       {"memfd_secret", {447}},
@@ -226,9 +232,9 @@ TEST(SeccompProgram, OnlyUnixSockets) {
   EXPECT_EQ(TenantErrno({SYS_socket, {AF_UNIX, SOCK_STREAM}}), 0);
 }
 
-TEST(SeccompProgram, CloneCarriesNoNamespaceFlag) {
+TEST(SeccompProgram, CloneCarriesNoNamespaceFlagAndMakesNoSiblings) {
   for (long flag : {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER,
-                    CLONE_NEWPID, CLONE_NEWNET}) {
+                    CLONE_NEWPID, CLONE_NEWNET, CLONE_PARENT}) {
     EXPECT_EQ(TenantErrno({SYS_clone, {flag | SIGCHLD}}), EPERM) << flag;
     EXPECT_EQ(TenantErrno({SYS_clone, {flag | CLONE_VM | CLONE_FS | SIGCHLD}}), EPERM) << flag;
   }
@@ -284,6 +290,13 @@ TEST(SeccompProgram, SetupPassesTheBaseOnly) {
   EXPECT_EQ(RunUnder({&Base()}, [] { return ErrnoOf({SYS_clone3}); }), EINVAL);
   EXPECT_EQ(RunUnder({&Base()}, [] { return ErrnoOf({SYS_setns, {-1}}); }), EBADF);
   EXPECT_EQ(RunUnder({&Base()}, [] { return ErrnoOf({SYS_unshare, {CLONE_NEWUSER}}); }), EPERM);
+  EXPECT_EQ(RunUnder({&Base()},
+                     [] {
+                       return ErrnoOf({SYS_mount, {1, 1, 1, MS_REMOUNT}});
+                     }),
+            EFAULT);
+  EXPECT_EQ(RunUnder({&Base()}, [] { return ErrnoOf({SYS_mount, {1, 1, 1, MS_BIND}}); }), ENOSYS);
+  EXPECT_EQ(RunUnder({&Base()}, [] { return ErrnoOf({SYS_umount2, {1}}); }), EPERM);
 }
 
 TEST(SeccompProgram, InitOnlyWaits) {
