@@ -28,7 +28,7 @@ std::string ReachHint(const client::Error& error, const std::string& socket) {
       const std::string group = GroupOf(socket);
       if (group.empty() || group == "root") {
         return "\nOnly root may use this socket: run as root, or have the administrator set "
-               "socket_group in spore.toml(5).";
+               "socket-group in spore.toml(5).";
       }
       return "\nOnly root and members of the group '" + group +
              "' may: have the administrator run 'usermod -aG " + group +
