@@ -228,7 +228,7 @@ void Instance::Answer(WorkResult result) {
   if (work_->want_tail) {
     read_usage();
     EndInvocationLog(error_line, usage);
-    result.log_tail = tail_;
+    result.log_tail = tail_.size() <= kTailBytes ? tail_ : tail_.substr(tail_.size() - kTailBytes);
   }
   work_->done(*work_, std::move(result));
   if (version_ && !work_->want_tail) {
@@ -253,7 +253,7 @@ void Instance::AfterAnswer() {
 }
 
 void Instance::EndInvocationLog(const std::string& error_line, const CgroupUsage& usage) {
-  if (!version_) return;
+  if (!version_ || start_error_) return;
   output_.Finish();
   if (!error_line.empty()) LogLine(v1::LogLine::SYSTEM, error_line);
   LogLine(v1::LogLine::SYSTEM, "END RequestId: " + work_->request_id);
@@ -312,6 +312,10 @@ void Instance::Gone(const SandboxPool::Gone& gone) {
   facts_.memory_limit_bytes = limits_.memory_bytes();
   facts_.pids_limit = limits_.pids();
   facts_.supervisor_lost = !gone.init_exit && !facts_.runtime && generation_ != nullptr;
+  if (start_error_ && facts_.killed_for == v1::Death::CAUSE_UNSPECIFIED) {
+    facts_.killed_for = v1::Death::DAEMON;
+    facts_.kill_message = "it could not be started: " + start_error_->Message();
+  }
   death_ = DetermineDeath(facts_);
   if (version_) output_.Finish();
   if (work_) AnswerDeath(death_);

@@ -128,8 +128,14 @@ Result<uint64_t> ParseLoaded(std::string_view body) {
 Result<v1::FunctionError> ParseFailed(std::string_view body) {
   // parse() without exceptions also refuses text that is not UTF-8, which protobuf strings need.
   const json value = json::parse(body, nullptr, false);
-  if (!value.is_object()) return MakeError(ErrorKind::kInvalid, "not a JSON object");
   v1::FunctionError error;
+  if (value.is_discarded()) {
+    // A message that UTF-8 cannot hold (a lone surrogate) is no reason to end the instance.
+    error.set_type("Error");
+    error.set_message("the function failed with an error that is not valid UTF-8 JSON");
+    return error;
+  }
+  if (!value.is_object()) return MakeError(ErrorKind::kInvalid, "not a JSON object");
   error.set_type(StringMember(value, "errorType", "Error"));
   error.set_message(StringMember(value, "errorMessage", ""));
   const auto stack = value.find("stackTrace");

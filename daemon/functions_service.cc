@@ -1,0 +1,168 @@
+// spore.v1.Functions: deployed code.
+#include "daemon/service_context.h"
+#include "daemon/validate.h"
+
+namespace spore {
+namespace {
+
+constexpr char kService[] = "spore.v1.Functions";
+using CallPtr = std::shared_ptr<Call>;
+
+// Text in an error is a protobuf string: what a client sent there is UTF-8 already.
+Result<> ResolveSettings(const ServiceContext& context, const v1::Limits& base,
+                         v1::FunctionSettings& settings) {
+  SPORE_ASSIGN(ZygoteImage * image, context.images.Find(settings.runtime(), settings.image()));
+  settings.set_image(image->manifest().name);
+  SPORE_TRY(ValidateHandler(settings.runtime(), settings.handler()));
+  SPORE_TRY(ValidateEnvironment(settings.environment()));
+  if (!v1::Isolation_IsValid(settings.isolation())) {
+    return MakeError(ErrorKind::kInvalid,
+                     "isolation: " + std::to_string(settings.isolation()) + "; expected 0, 1 or 2");
+  }
+  if (settings.isolation() == v1::ISOLATION_UNSPECIFIED) {
+    settings.set_isolation(v1::ISOLATION_INSTANCE);
+  }
+  SPORE_ASSIGN(*settings.mutable_limits(),
+               ResolveLimits(settings.limits(), base, context.config.max_limits));
+  return {};
+}
+
+v1::Function WithInstances(const ServiceContext& context, const v1::Function& function) {
+  v1::Function copy = function;
+  copy.set_instances(context.invoker.LiveOf(function.name()));
+  return copy;
+}
+
+void AnswerVersion(ServiceContext& context, const CallPtr& call, const Result<VersionPtr>& stored) {
+  if (!stored) return call->Fail(stored.error());
+  const v1::Function& function = (*stored)->function;
+  context.invoker.FunctionReplaced(function.name(), function.version());
+  call->Reply(WithInstances(context, function));
+}
+
+void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& request) {
+  std::vector<UniqueFd> fds = call->TakeFds();
+  if (auto valid = ValidateFunctionName(request.name()); !valid) return call->Fail(valid.error());
+  // Before anything else is looked at: the name is what the caller most likely got wrong.
+  if (context.store.Find(request.name())) {
+    return call->Fail({ErrorKind::kExists,
+                       0,
+                       "function \"" + request.name() + "\" exists already",
+                       {},
+                       "use update, or another name"});
+  }
+  v1::Function function;
+  function.set_name(request.name());
+  function.set_owner_uid(call->peer().uid);
+  *function.mutable_settings() = std::move(*request.mutable_settings());
+  auto resolved =
+      ResolveSettings(context, context.config.default_limits, *function.mutable_settings());
+  if (!resolved) return call->Fail(resolved.error());
+  if (fds.size() != 1) {
+    return call->Fail({ErrorKind::kInvalid, 0, "deploy needs the archive as a descriptor", {}, {}});
+  }
+  context.store.Deploy(
+      std::move(function), std::move(fds.front()),
+      [&context, call](Result<VersionPtr> stored) { AnswerVersion(context, call, stored); });
+}
+
+// `asked` over `current`: what is empty stays.
+v1::FunctionSettings Merge(const v1::FunctionSettings& current, const v1::UpdateRequest& request) {
+  v1::FunctionSettings merged = current;
+  const v1::FunctionSettings& asked = request.settings();
+  if (!asked.runtime().empty()) {
+    merged.set_runtime(asked.runtime());
+    // The old image belongs to the old runtime.
+    if (asked.runtime() != current.runtime()) merged.clear_image();
+  }
+  if (!asked.image().empty()) merged.set_image(asked.image());
+  if (!asked.handler().empty()) merged.set_handler(asked.handler());
+  if (asked.isolation() != v1::ISOLATION_UNSPECIFIED) merged.set_isolation(asked.isolation());
+  if (!request.keep_environment()) *merged.mutable_environment() = asked.environment();
+  *merged.mutable_limits() = asked.limits();
+  return merged;
+}
+
+void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& request) {
+  std::vector<UniqueFd> fds = call->TakeFds();
+  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
+    return MayChange(call->peer(), function);
+  });
+  if (!version) return call->Fail(version.error());
+  v1::Function function = (*version)->function;
+  const v1::Limits current = function.settings().limits();
+  *function.mutable_settings() = Merge(function.settings(), request);
+  auto resolved = ResolveSettings(context, current, *function.mutable_settings());
+  if (!resolved) return call->Fail(resolved.error());
+  UniqueFd archive;
+  if (request.archive_attached()) {
+    if (fds.size() != 1) {
+      return call->Fail(
+          {ErrorKind::kInvalid, 0, "archive_attached, but no descriptor came", {}, {}});
+    }
+    archive = std::move(fds.front());
+  }
+  context.store.Update(
+      std::move(function), std::move(archive),
+      [&context, call](Result<VersionPtr> stored) { AnswerVersion(context, call, stored); });
+}
+
+void Get(ServiceContext& context, const CallPtr& call, v1::GetFunctionRequest& request) {
+  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
+    return MaySee(call->peer(), function);
+  });
+  if (!version) return call->Fail(version.error());
+  call->Reply(WithInstances(context, (*version)->function));
+}
+
+void List(ServiceContext& context, const CallPtr& call) {
+  v1::ListFunctionsResponse response;
+  for (const VersionPtr& version : context.store.List()) {
+    if (!MaySee(call->peer(), version->function)) continue;
+    *response.add_functions() = WithInstances(context, version->function);
+  }
+  call->Reply(response);
+}
+
+void Remove(ServiceContext& context, const CallPtr& call, v1::RemoveFunctionRequest& request) {
+  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
+    return MayChange(call->peer(), function);
+  });
+  // A function that is damaged on disk cannot be found; root can still remove it.
+  if (!version && call->peer().uid != 0) return call->Fail(version.error());
+  if (auto valid = ValidateFunctionName(request.name()); !valid) return call->Fail(version.error());
+  const std::string& name = request.name();
+  context.store.Remove(name, [&context, call, name](Result<> removed) {
+    if (!removed) return call->Fail(removed.error());
+    context.invoker.FunctionRemoved(name);
+    context.logs.Forget(name);
+    call->Reply(v1::RemoveFunctionResponse());
+  });
+}
+
+}  // namespace
+
+void RegisterFunctions(RpcServer& server, ServiceContext& context) {
+  RegisterMethod<v1::DeployRequest>(
+      server, kService, "Deploy",
+      [&context](CallPtr call, v1::DeployRequest& request) { Deploy(context, call, request); },
+      [](const v1::DeployRequest&) -> size_t { return 1; });
+  RegisterMethod<v1::UpdateRequest>(
+      server, kService, "Update",
+      [&context](CallPtr call, v1::UpdateRequest& request) { Update(context, call, request); },
+      [](const v1::UpdateRequest& request) -> size_t {
+        return request.archive_attached() ? 1 : 0;
+      });
+  RegisterMethod<v1::GetFunctionRequest>(
+      server, kService, "Get",
+      [&context](CallPtr call, v1::GetFunctionRequest& request) { Get(context, call, request); });
+  RegisterMethod<v1::ListFunctionsRequest>(
+      server, kService, "List",
+      [&context](CallPtr call, v1::ListFunctionsRequest&) { List(context, call); });
+  RegisterMethod<v1::RemoveFunctionRequest>(
+      server, kService, "Remove", [&context](CallPtr call, v1::RemoveFunctionRequest& request) {
+        Remove(context, call, request);
+      });
+}
+
+}  // namespace spore

@@ -1,0 +1,177 @@
+// spore.v1.Invocations: requests to functions, and scripts run once.
+#include <nlohmann/json.hpp>
+
+#include "daemon/payload.h"
+#include "daemon/random_id.h"
+#include "daemon/service_context.h"
+#include "daemon/validate.h"
+
+namespace spore {
+namespace {
+
+constexpr char kService[] = "spore.v1.Invocations";
+constexpr size_t kMaxScriptBytes = 1u << 20;
+constexpr size_t kMaxClientContextBytes = 64u << 10;
+constexpr int kMaxArguments = 1024;
+// A response that the caller wants inline must fit into one message, with its trace and tail.
+constexpr size_t kMaxInlineResponse = 3u << 20;
+using CallPtr = std::shared_ptr<Call>;
+
+void AnswerInvoke(const CallPtr& call, bool takes_memfd, bool trace, const Work& work,
+                  WorkResult result) {
+  if (result.refused) return call->Fail(*result.refused);
+  v1::InvokeResponse response;
+  std::vector<UniqueFd> fds;
+  if (result.error) {
+    *response.mutable_error() = std::move(*result.error);
+  } else if (result.payload.size() <= kInlinePayloadBytes ||
+             (!takes_memfd && result.payload.size() <= kMaxInlineResponse)) {
+    response.set_payload(std::move(result.payload));
+  } else if (!takes_memfd) {
+    return call->Fail({ErrorKind::kInvalid,
+                       0,
+                       "the response has " + std::to_string(result.payload.size()) +
+                           " bytes, too many for a message",
+                       {},
+                       "ask with payload_response_attached"});
+  } else {
+    auto memfd = MakePayload(result.payload);
+    if (!memfd) return call->Fail(memfd.error());
+    fds.push_back(std::move(*memfd));
+    response.set_payload_attached(true);
+  }
+  response.set_start_kind(result.start_kind);
+  response.set_start_reason(std::move(result.start_reason));
+  response.set_request_id(work.request_id);
+  response.set_function_version(work.version->function.version());
+  response.set_instance_id(std::move(result.instance_id));
+  response.set_log_tail(std::move(result.log_tail));
+  response.set_duration_us(result.duration_us);
+  if (trace) *response.mutable_trace() = work.trace.Build(MonotonicNs());
+  call->Reply(response, std::move(fds));
+}
+
+Result<std::string> TakePayload(const CallPtr& call, v1::InvokeRequest& request, uint64_t limit) {
+  const std::vector<UniqueFd> fds = call->TakeFds();
+  if (!request.payload_attached()) {
+    if (request.payload().size() > limit) {
+      return tl::unexpected(PayloadTooLarge(request.payload().size(), limit));
+    }
+    return std::move(*request.mutable_payload());
+  }
+  if (fds.size() != 1) {
+    return MakeError(ErrorKind::kInvalid, "payload_attached, but no descriptor came");
+  }
+  return ReadPayload(fds.front().get(), limit);
+}
+
+Result<> CheckClientContext(const std::string& context) {
+  if (context.empty()) return {};
+  if (context.size() > kMaxClientContextBytes) {
+    return MakeError(ErrorKind::kInvalid, "client_context: " + std::to_string(context.size()) +
+                                              " bytes; expected at most " +
+                                              std::to_string(kMaxClientContextBytes));
+  }
+  if (!nlohmann::json::accept(context)) {
+    return MakeError(ErrorKind::kInvalid, "client_context: not JSON");
+  }
+  return {};
+}
+
+void Submit(ServiceContext& context, const CallPtr& call, std::unique_ptr<Work> work) {
+  const uint64_t id = context.invoker.Submit(std::move(work));
+  call->OnCancel([&context, id] { context.invoker.Cancel(id); });
+}
+
+void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& request) {
+  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
+    return MayInvoke(call->peer(), function);
+  });
+  if (!version) return call->Fail(version.error());
+  const v1::Function& function = (*version)->function;
+  auto payload = TakePayload(call, request, function.settings().limits().payload_bytes());
+  if (!payload) return call->Fail(payload.error());
+  if (auto valid = CheckClientContext(request.client_context()); !valid) {
+    return call->Fail(valid.error());
+  }
+  auto work = std::make_unique<Work>(call->received_ns());
+  work->version = *version;
+  work->image = function.settings().image();
+  work->limits = function.settings().limits();
+  work->isolation = function.settings().isolation();
+  work->owner = function.owner_uid();
+  work->request_id = NewRequestId();
+  work->payload = std::move(*payload);
+  work->client_context = std::move(*request.mutable_client_context());
+  work->want_tail = request.log_tail();
+  work->done = [call, memfd = request.payload_response_attached(), trace = request.trace()](
+                   const Work& finished, WorkResult result) {
+    AnswerInvoke(call, memfd, trace, finished, std::move(result));
+  };
+  Submit(context, call, std::move(work));
+}
+
+Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
+  SPORE_ASSIGN(ZygoteImage * image, context.images.Find(request.runtime(), request.image()));
+  request.set_image(image->manifest().name);
+  if (request.script().size() > kMaxScriptBytes) {
+    return MakeError(ErrorKind::kInvalid, "script: " + std::to_string(request.script().size()) +
+                                              " bytes; expected at most " +
+                                              std::to_string(kMaxScriptBytes));
+  }
+  if (request.args_size() > kMaxArguments) {
+    return MakeError(ErrorKind::kInvalid, "args: " + std::to_string(request.args_size()) +
+                                              "; expected at most " +
+                                              std::to_string(kMaxArguments));
+  }
+  SPORE_TRY(ValidateEnvironment(request.environment()));
+  SPORE_ASSIGN(
+      *request.mutable_limits(),
+      ResolveLimits(request.limits(), context.config.default_limits, context.config.max_limits));
+  return {};
+}
+
+void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) {
+  std::vector<UniqueFd> fds = call->TakeFds();
+  if (auto valid = CheckRun(context, request); !valid) return call->Fail(valid.error());
+  if (fds.size() != 3) {
+    return call->Fail(
+        {ErrorKind::kInvalid, 0, "run needs three descriptors: stdin, stdout, stderr", {}, {}});
+  }
+  auto work = std::make_unique<Work>(call->received_ns());
+  work->image = request.image();
+  work->limits = request.limits();
+  work->isolation = v1::ISOLATION_INVOCATION;
+  work->owner = call->peer().uid;
+  work->request_id = NewRequestId();
+  work->standard_fds = std::move(fds);
+  const bool trace = request.trace();
+  work->run = std::move(request);
+  work->done = [call, trace](const Work& finished, WorkResult result) {
+    if (result.refused) return call->Fail(*result.refused);
+    v1::RunResponse response;
+    *response.mutable_death() = std::move(result.death);
+    response.set_start_kind(result.start_kind);
+    response.set_instance_id(std::move(result.instance_id));
+    if (trace) *response.mutable_trace() = finished.trace.Build(MonotonicNs());
+    call->Reply(response);
+  };
+  Submit(context, call, std::move(work));
+}
+
+}  // namespace
+
+void RegisterInvocations(RpcServer& server, ServiceContext& context) {
+  RegisterMethod<v1::InvokeRequest>(
+      server, kService, "Invoke",
+      [&context](CallPtr call, v1::InvokeRequest& request) { Invoke(context, call, request); },
+      [](const v1::InvokeRequest& request) -> size_t {
+        return request.payload_attached() ? 1 : 0;
+      });
+  RegisterMethod<v1::RunRequest>(
+      server, kService, "Run",
+      [&context](CallPtr call, v1::RunRequest& request) { Run(context, call, request); },
+      [](const v1::RunRequest&) -> size_t { return 3; });
+}
+
+}  // namespace spore

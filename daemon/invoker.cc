@@ -1,0 +1,327 @@
+#include "daemon/invoker.h"
+
+#include <algorithm>
+
+#include "daemon/random_id.h"
+
+namespace spore {
+namespace {
+
+constexpr auto kStopLimit = std::chrono::seconds(5);
+
+std::string KindName(v1::StartKind kind) {
+  switch (kind) {
+    case v1::START_KIND_WARM:
+      return "warm";
+    case v1::START_KIND_RESTORE:
+      return "restore";
+    case v1::START_KIND_COLD:
+      return "cold";
+    default:
+      return "fork";
+  }
+}
+
+}  // namespace
+
+Invoker::Invoker(EventLoop& loop, LogStore& logs, Images& images, const Options& options)
+    : loop_(loop),
+      logs_(logs),
+      images_(images),
+      options_(options),
+      scheduler_(options.limits),
+      alive_(std::make_shared<bool>(true)) {}
+
+Invoker::~Invoker() {
+  *alive_ = false;
+  if (expiry_timer_ != 0) loop_.CancelTimer(expiry_timer_);
+  if (stop_timer_ != 0) loop_.CancelTimer(stop_timer_);
+}
+
+uint64_t Invoker::Submit(std::unique_ptr<Work> work) {
+  const uint64_t id = next_work_++;
+  work->id = id;
+  // Counting goes round the caller's own callback.
+  work->done = [this, done = std::move(work->done)](const Work& finished, WorkResult result) {
+    CountResult(finished, result);
+    done(finished, std::move(result));
+  };
+  if (stopping_) {
+    Refuse(std::move(work), {ErrorKind::kUnavailable, 0, "spored is stopping", {}, {}});
+    return id;
+  }
+  Ticket ticket;
+  ticket.id = id;
+  ticket.now_ns = MonotonicNs();
+  ticket.max_instances = work->limits.max_instances();
+  if (work->version) {
+    ticket.function = work->version->function.name();
+    ticket.version = work->version->function.version();
+    ticket.reuse = work->isolation == v1::ISOLATION_INSTANCE;
+  }
+  queued_[id] = std::move(work);
+  Apply(scheduler_.Submit(std::move(ticket)));
+  ArmExpiry();
+  return id;
+}
+
+void Invoker::Apply(const Actions& actions) {
+  for (const Action& action : actions) {
+    std::unique_ptr<Work> work;
+    if (action.kind != Action::Kind::kEvict) {
+      auto found = queued_.extract(action.ticket);
+      if (found.empty()) continue;
+      work = std::move(found.mapped());
+      const uint64_t now = MonotonicNs();
+      if (action.kind != Action::Kind::kRefuse)
+        work->trace.Add("queue", work->trace.base_ns(), now);
+      work->start_reason = action.reason;
+    }
+    const auto held = held_.find(action.slot);
+    switch (action.kind) {
+      case Action::Kind::kReuse:
+        held->second.instance->Invoke(std::move(work));
+        break;
+      case Action::Kind::kStart:
+        StartInstance(action, std::move(work));
+        break;
+      case Action::Kind::kEvict:
+        if (held != held_.end()) KillHeld(held->second, v1::Death::EVICTION, action.reason);
+        break;
+      case Action::Kind::kRefuse:
+        Refuse(std::move(work), action.error);
+        break;
+    }
+  }
+}
+
+void Invoker::Refuse(std::unique_ptr<Work> work, const Error& error) {
+  WorkResult result;
+  result.refused = error;
+  work->done(*work, std::move(result));
+}
+
+void Invoker::StartInstance(const Action& action, std::unique_ptr<Work> work) {
+  const SlotId slot = action.slot;
+  const std::string runtime =
+      work->version ? work->version->function.settings().runtime() : work->run.runtime();
+  auto image = images_.Find(runtime, work->image);
+  if (!image) {
+    Refuse(std::move(work), image.error());
+    return Apply(scheduler_.SlotGone(slot));
+  }
+  Held& held = held_[slot];
+  held.instance = std::make_unique<Instance>(Instance::Environment{loop_, logs_, *this}, slot,
+                                             NewInstanceId(), *work);
+  held.image = *image;
+  held.pending = std::move(work);
+  held.pending_since_ns = MonotonicNs();
+  by_id_[held.instance->id()] = slot;
+  // May call back at once, and then hold no request any more.
+  const uint64_t request =
+      (*image)->Take([this, slot, alive = alive_](Result<ZygoteImage::Lease> lease) {
+        if (*alive) SandboxTaken(slot, std::move(lease));
+      });
+  const auto after = held_.find(slot);
+  if (after != held_.end() && after->second.pending) after->second.take_request = request;
+}
+
+void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
+  const auto found = held_.find(slot);
+  if (found == held_.end() || !found->second.pending) {
+    // Killed while it waited; CancelTake should have prevented this.
+    if (lease) lease->generation->pool->Dispose(std::move(lease->sandbox), [](const auto&) {});
+    return;
+  }
+  Held& held = found->second;
+  std::unique_ptr<Work> work = std::move(held.pending);
+  held.take_request = 0;
+  if (!lease) return held.instance->StartFailed(std::move(work), lease.error());
+  const uint64_t now = MonotonicNs();
+  work->trace.Add("take sandbox", held.pending_since_ns, now);
+  // Its making is part of this start only where the request had to wait for it.
+  const wire::Steps& made = lease->sandbox->steps;
+  if (made.count > 0 && made.step[0].start_ns >= held.pending_since_ns) {
+    work->trace.AddWire("sandbox", made);
+  }
+  held.instance->Start(*held.image, std::move(*lease), std::move(work));
+}
+
+void Invoker::KillHeld(Held& held, v1::Death::Cause cause, const std::string& message) {
+  if (!held.pending) return held.instance->Kill(cause, message);
+  if (held.take_request != 0) held.image->CancelTake(held.take_request);
+  held.take_request = 0;
+  std::unique_ptr<Work> work = std::move(held.pending);
+  held.instance->StartFailed(std::move(work), {ErrorKind::kUnavailable,
+                                               0,
+                                               "its instance was ended before it had "
+                                               "started: " +
+                                                   message,
+                                               {},
+                                               {}});
+}
+
+void Invoker::Cancel(uint64_t work_id) {
+  const auto queued = queued_.find(work_id);
+  if (queued != queued_.end()) {
+    scheduler_.Cancel(work_id);
+    std::unique_ptr<Work> work = std::move(queued->second);
+    queued_.erase(queued);
+    return Refuse(std::move(work), {ErrorKind::kUnavailable, 0, "the client went away", {}, {}});
+  }
+  for (auto& [slot, held] : held_) {
+    const uint64_t current = held.pending ? held.pending->id : held.instance->current_work();
+    if (current == work_id) {
+      return KillHeld(held, v1::Death::KILLED, "the client went away");
+    }
+  }
+}
+
+void Invoker::ArmExpiry() {
+  if (expiry_timer_ != 0) return;
+  const auto expiry = scheduler_.next_expiry_ns();
+  if (!expiry) return;
+  const uint64_t now = MonotonicNs();
+  const std::chrono::nanoseconds delay(*expiry > now ? static_cast<int64_t>(*expiry - now) : 0);
+  expiry_timer_ = loop_.AddTimer(delay, [this] {
+    expiry_timer_ = 0;
+    Apply(scheduler_.Expire(MonotonicNs()));
+    ArmExpiry();
+  });
+}
+
+void Invoker::InstanceIdle(Instance& instance) {
+  Apply(scheduler_.SlotIdle(instance.slot()));
+}
+
+void Invoker::InstanceDying(Instance& instance) {
+  scheduler_.SlotDying(instance.slot());
+}
+
+void Invoker::InstanceGone(Instance& instance) {
+  v1::Instance description = instance.Describe();
+  ++stats_.deaths[CauseName(description.death().cause())];
+  if (options_.dead_kept > 0) dead_.push_back(std::move(description));
+  while (dead_.size() > options_.dead_kept) dead_.pop_front();
+  by_id_.erase(instance.id());
+  const SlotId slot = instance.slot();
+  auto held = held_.extract(slot);
+  // The instance is the caller: it goes when it has returned.
+  loop_.Post([gone = std::shared_ptr<Instance>(std::move(held.mapped().instance))] {});
+  Apply(scheduler_.SlotGone(slot));
+  CheckStopped();
+}
+
+void Invoker::FunctionReplaced(const std::string& function, uint64_t version) {
+  Apply(scheduler_.Replace(function, version));
+}
+
+void Invoker::FunctionRemoved(const std::string& function) {
+  RefuseQueuedOf(function);
+  Apply(scheduler_.Replace(function, 0));
+  std::vector<SlotId> slots;
+  for (auto& [slot, held] : held_) {
+    if (held.instance->function() == function) slots.push_back(slot);
+  }
+  for (const SlotId slot : slots) {
+    const auto held = held_.find(slot);
+    if (held != held_.end()) KillHeld(held->second, v1::Death::KILLED, "its function was removed");
+  }
+}
+
+// An empty name: all.
+void Invoker::RefuseQueuedOf(const std::string& function) {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, work] : queued_) {
+    if (function.empty() || (work->version && work->version->function.name() == function)) {
+      ids.push_back(id);
+    }
+  }
+  for (const uint64_t id : ids) {
+    auto work = queued_.extract(id);
+    if (work.empty()) continue;
+    scheduler_.Cancel(id);
+    Refuse(std::move(work.mapped()),
+           function.empty()
+               ? Error{ErrorKind::kUnavailable, 0, "spored is stopping", {}, {}}
+               : Error{ErrorKind::kNotFound, 0, "function " + function + " was removed", {}, {}});
+  }
+}
+
+std::vector<v1::Instance> Invoker::List(bool include_dead) const {
+  std::vector<v1::Instance> list;
+  for (const auto& [id, slot] : by_id_) list.push_back(held_.at(slot).instance->Describe());
+  if (include_dead) list.insert(list.end(), dead_.begin(), dead_.end());
+  return list;
+}
+
+Result<v1::Instance> Invoker::Find(const std::string& prefix, const Visible& visible) const {
+  if (prefix.empty()) return MakeError(ErrorKind::kInvalid, "id: empty; expected an instance's id");
+  std::vector<v1::Instance> matches;
+  for (auto it = by_id_.lower_bound(prefix); it != by_id_.end() && it->first.starts_with(prefix);
+       ++it) {
+    v1::Instance instance = held_.at(it->second).instance->Describe();
+    if (visible(instance)) matches.push_back(std::move(instance));
+  }
+  for (const v1::Instance& instance : dead_) {
+    if (instance.id().starts_with(prefix) && visible(instance)) matches.push_back(instance);
+  }
+  if (matches.size() == 1) return std::move(matches.front());
+  if (matches.empty()) return MakeError(ErrorKind::kNotFound, "no instance \"" + prefix + "\"");
+  return MakeError(ErrorKind::kInvalid, "id: \"" + prefix + "\" is not unique: " + matches[0].id() +
+                                            ", " + matches[1].id() + ", ..");
+}
+
+Result<> Invoker::Kill(const std::string& id) {
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end()) {
+    return MakeError(ErrorKind::kPrecondition, "instance " + id + " has ended already");
+  }
+  KillHeld(held_.at(found->second), v1::Death::KILLED, "killed on request");
+  return {};
+}
+
+void Invoker::CountResult(const Work& work, const WorkResult& result) {
+  if (result.refused) {
+    if (result.refused->kind == ErrorKind::kOverloaded) ++stats_.overloaded;
+    return;
+  }
+  ++stats_.starts[KindName(result.start_kind)];
+  if (!work.version) {
+    ++stats_.runs;
+    return;
+  }
+  ++stats_.invocations;
+  if (result.error) ++stats_.invocation_errors;
+  stats_.latency.Add((MonotonicNs() - work.trace.base_ns()) / 1000);
+}
+
+void Invoker::ShutDown(std::function<void()> done) {
+  stopping_ = true;
+  stopped_ = std::move(done);
+  RefuseQueuedOf("");
+  std::vector<SlotId> slots;
+  for (const auto& [slot, held] : held_) slots.push_back(slot);
+  for (const SlotId slot : slots) {
+    const auto held = held_.find(slot);
+    if (held != held_.end()) KillHeld(held->second, v1::Death::DAEMON, "spored is stopping");
+  }
+  stop_timer_ = loop_.AddTimer(kStopLimit, [this] {
+    stop_timer_ = 0;
+    auto stopped = std::move(stopped_);
+    stopped_ = nullptr;
+    if (stopped) stopped();
+  });
+  CheckStopped();
+}
+
+void Invoker::CheckStopped() {
+  if (!stopping_ || !held_.empty() || !stopped_) return;
+  if (stop_timer_ != 0) loop_.CancelTimer(stop_timer_);
+  stop_timer_ = 0;
+  // After the instances themselves, whose destruction has been posted.
+  loop_.Post([stopped = std::move(stopped_)] { stopped(); });
+  stopped_ = nullptr;
+}
+
+}  // namespace spore

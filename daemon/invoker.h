@@ -1,0 +1,112 @@
+// Carries out what the scheduler decides: owns the instances, starts, feeds and ends them.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/event_loop.h"
+#include "daemon/images.h"
+#include "daemon/instance.h"
+#include "daemon/latency_histogram.h"
+#include "daemon/log_store.h"
+#include "daemon/scheduler.h"
+#include "daemon/work.h"
+#include "sandbox/sys/result.h"
+#include "spore.pb.h"
+
+namespace spore {
+
+struct InvokerStats {
+  uint64_t invocations = 0;
+  uint64_t invocation_errors = 0;
+  uint64_t runs = 0;
+  uint64_t overloaded = 0;
+  std::map<std::string, uint64_t> starts;  // by kind
+  std::map<std::string, uint64_t> deaths;  // by cause
+  LatencyHistogram latency;
+};
+
+class Invoker : private Instance::Owner {
+ public:
+  struct Options {
+    SchedulerLimits limits;
+    uint32_t dead_kept = 256;
+  };
+  Invoker(EventLoop& loop, LogStore& logs, Images& images, const Options& options);
+  ~Invoker() override;
+  Invoker(const Invoker&) = delete;
+  Invoker& operator=(const Invoker&) = delete;
+
+  // Takes the work over and fills in its id, which is returned for Cancel. work->done runs exactly
+  // once, maybe before this returns.
+  uint64_t Submit(std::unique_ptr<Work> work);
+  // The client has gone: nobody waits for the answer. An instance busy with it is killed, because
+  // its handler cannot be interrupted.
+  void Cancel(uint64_t work_id);
+
+  // A function has this version from now on; or none any more.
+  void FunctionReplaced(const std::string& function, uint64_t version);
+  void FunctionRemoved(const std::string& function);
+
+  // Live and recently ended instances. A prefix must be unique among those that `visible` admits.
+  using Visible = std::function<bool(const v1::Instance&)>;
+  Result<v1::Instance> Find(const std::string& id_prefix, const Visible& visible) const;
+  std::vector<v1::Instance> List(bool include_dead) const;
+  // Kills a live instance by its whole id.
+  Result<> Kill(const std::string& id);
+  uint32_t LiveOf(const std::string& function) const { return scheduler_.live_of(function); }
+
+  const InvokerStats& stats() const { return stats_; }
+  const Scheduler& scheduler() const { return scheduler_; }
+
+  // Refuses what waits, kills all instances; `done` runs when they are gone, or after a limit.
+  void ShutDown(std::function<void()> done);
+
+ private:
+  struct Held {
+    std::unique_ptr<Instance> instance;
+    ZygoteImage* image = nullptr;
+    uint64_t take_request = 0;      // while it waits for a sandbox
+    std::unique_ptr<Work> pending;  // until it has one
+    uint64_t pending_since_ns = 0;
+  };
+
+  void InstanceIdle(Instance& instance) override;
+  void InstanceDying(Instance& instance) override;
+  void InstanceGone(Instance& instance) override;
+
+  void Apply(const Actions& actions);
+  void Refuse(std::unique_ptr<Work> work, const Error& error);
+  void StartInstance(const Action& action, std::unique_ptr<Work> work);
+  void SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease);
+  void KillHeld(Held& held, v1::Death::Cause cause, const std::string& message);
+  void RefuseQueuedOf(const std::string& function);
+  void ArmExpiry();
+  void CountResult(const Work& work, const WorkResult& result);
+  void CheckStopped();
+
+  EventLoop& loop_;
+  LogStore& logs_;
+  Images& images_;
+  Options options_;
+  Scheduler scheduler_;
+  InvokerStats stats_;
+  uint64_t next_work_ = 1;
+  std::unordered_map<uint64_t, std::unique_ptr<Work>> queued_;
+  std::unordered_map<SlotId, Held> held_;
+  std::map<std::string, SlotId> by_id_;
+  std::deque<v1::Instance> dead_;  // the youngest last
+  EventLoop::TimerId expiry_timer_ = 0;
+  EventLoop::TimerId stop_timer_ = 0;
+  bool stopping_ = false;
+  std::function<void()> stopped_;
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace spore

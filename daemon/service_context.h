@@ -1,0 +1,51 @@
+// What the services of spore.proto work with. All borrowed; they outlive the RPC server.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "daemon/access.h"
+#include "daemon/config.h"
+#include "daemon/event_loop.h"
+#include "daemon/function_store.h"
+#include "daemon/images.h"
+#include "daemon/invoker.h"
+#include "daemon/log_store.h"
+#include "daemon/rpc_server.h"
+#include "sandbox/cgroup.h"
+#include "sandbox/sys/result.h"
+
+namespace spore {
+
+struct ServiceContext {
+  EventLoop& loop;
+  const Config& config;
+  FunctionStore& store;
+  LogStore& logs;
+  Images& images;
+  Invoker& invoker;
+  CgroupLayout cgroup_layout;
+  int64_t started_unix_ms = 0;
+};
+
+using VersionPtr = std::shared_ptr<const FunctionVersion>;
+
+// The function for whoever `allowed` admits, else the same error as for one that does not exist.
+template <typename Allowed>
+Result<VersionPtr> FindFunction(const ServiceContext& context, const std::string& name,
+                                Allowed allowed) {
+  VersionPtr version = context.store.Find(name);
+  if (!version || !allowed(version->function)) {
+    return MakeError(ErrorKind::kNotFound, "no function \"" + name.substr(0, 64) + "\"");
+  }
+  return version;
+}
+
+// Each registers one service of spore.proto. The context is captured by reference.
+void RegisterFunctions(RpcServer& server, ServiceContext& context);
+void RegisterInvocations(RpcServer& server, ServiceContext& context);
+void RegisterInstances(RpcServer& server, ServiceContext& context);
+void RegisterLogs(RpcServer& server, ServiceContext& context);
+void RegisterSystem(RpcServer& server, ServiceContext& context);
+
+}  // namespace spore

@@ -1,0 +1,91 @@
+// spore.v1.System: the daemon about itself.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+
+#include "daemon/service_context.h"
+
+namespace spore {
+namespace {
+
+constexpr char kService[] = "spore.v1.System";
+using CallPtr = std::shared_ptr<Call>;
+
+std::string LayoutName(CgroupLayout layout) {
+  switch (layout) {
+    case CgroupLayout::kV2:
+      return "v2";
+    case CgroupLayout::kHybrid:
+      return "hybrid";
+    case CgroupLayout::kV1:
+      return "v1";
+  }
+  return "unknown";
+}
+
+// The proportional set size (proc(5), smaps_rollup).
+uint64_t OwnMemoryBytes() {
+  std::ifstream rollup("/proc/self/smaps_rollup");
+  for (std::string line; std::getline(rollup, line);) {
+    if (line.starts_with("Pss:")) return std::strtoull(line.c_str() + 4, nullptr, 10) * 1024;
+  }
+  return 0;
+}
+
+int64_t NowUnixMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+void Info(ServiceContext& context, const CallPtr& call) {
+  v1::InfoResponse response;
+  response.set_version(SPORE_VERSION);
+  response.set_pid(getpid());
+  response.set_state_dir(context.config.state_dir);
+  response.set_cgroup_layout(LayoutName(context.cgroup_layout));
+  for (const auto& [name, image] : context.images.all()) {
+    *response.add_images() = image->Describe();
+  }
+  response.set_started_unix_ms(context.started_unix_ms);
+  call->Reply(response);
+}
+
+void Stats(ServiceContext& context, const CallPtr& call) {
+  const InvokerStats& stats = context.invoker.stats();
+  const Scheduler& scheduler = context.invoker.scheduler();
+  v1::StatsResponse response;
+  response.set_invocations(stats.invocations);
+  response.set_invocation_errors(stats.invocation_errors);
+  response.set_runs(stats.runs);
+  response.set_overloaded(stats.overloaded);
+  for (const auto& [kind, count] : stats.starts) (*response.mutable_starts())[kind] = count;
+  for (const auto& [cause, count] : stats.deaths) (*response.mutable_deaths())[cause] = count;
+  response.set_instances_live(static_cast<uint32_t>(scheduler.live()));
+  response.set_instances_idle(static_cast<uint32_t>(scheduler.idle()));
+  response.set_queued(static_cast<uint32_t>(scheduler.queued()));
+  size_t ready = 0;
+  for (const auto& [name, image] : context.images.all()) ready += image->ready_sandboxes();
+  response.set_sandboxes_ready(static_cast<uint32_t>(ready));
+  response.set_daemon_memory_bytes(OwnMemoryBytes());
+  response.set_latency_p50_us(stats.latency.Percentile(0.5));
+  response.set_latency_p99_us(stats.latency.Percentile(0.99));
+  response.set_uptime_ms(static_cast<uint64_t>(NowUnixMs() - context.started_unix_ms));
+  response.set_functions(static_cast<uint32_t>(context.store.List().size()));
+  call->Reply(response);
+}
+
+}  // namespace
+
+void RegisterSystem(RpcServer& server, ServiceContext& context) {
+  RegisterMethod<v1::InfoRequest>(
+      server, kService, "Info",
+      [&context](CallPtr call, v1::InfoRequest&) { Info(context, call); });
+  RegisterMethod<v1::StatsRequest>(
+      server, kService, "Stats",
+      [&context](CallPtr call, v1::StatsRequest&) { Stats(context, call); });
+}
+
+}  // namespace spore
