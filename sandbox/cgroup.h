@@ -9,8 +9,11 @@
 //
 // CLONE_INTO_CGROUP checks the *caller's* credentials against cgroup.procs of the target and of
 // the common ancestor (cgroups(7), "Delegation"), so a group's v2 cgroup.procs files belong to the
-// root uid of its zygote's user namespace. Limit files never do. v1 moves are checked against the
-// opener of cgroup.procs (kernel commit 1756d7994ad8), so there an open descriptor is enough.
+// root uid of its zygote's user namespace. Limit files never do. Where v2 is mounted with
+// nsdelegate (systemd does), both cgroups must lie inside the cgroup namespace of the caller too,
+// else the clone fails with ENOENT: a zygote stays in the host's cgroup namespace. v1 moves are
+// checked against the opener of the file (kernel commit 1756d7994ad8): an open descriptor is
+// enough.
 //
 // Thread rule: not thread-safe; one owner thread. Nothing here waits for other processes except
 // CgroupTree::Sweep, which is for start-up and shutdown.
@@ -61,7 +64,9 @@ class Cgroup {
   Result<CgroupUsage> Usage() const;  // reads a handful of files; no wait
 
   // What a process needs to get in: the v2 directory for clone3(CLONE_INTO_CGROUP), or -1; and one
-  // writable cgroup.procs a v1 hierarchy (write "0" to move oneself). Borrowed.
+  // writable `tasks` file a v1 hierarchy. A process writes "0" to each while it has one thread
+  // only: that moves the writer and, unlike a write to cgroup.procs, takes no lock of the whole
+  // kernel (docs/decisions/0003-favordynmods.md). Borrowed.
   int v2_directory() const;
   const std::vector<UniqueFd>& v1_procs() const;
 
@@ -81,7 +86,7 @@ class Cgroup {
 struct CgroupTreeOptions {
   std::string name = "spore";       // the sub-group under which everything is made
   std::optional<std::string> root;  // v2: a delegated directory; default: detect
-  bool favordynmods = true;         // v1 and hybrid: see cgroup_favor_dynmods.h
+  bool favordynmods = false;        // v1 and hybrid: see cgroup_favor_dynmods.h
   bool use_cgroup_kill = true;      // false: kill as on kernels before 5.14 (for tests)
 };
 

@@ -251,9 +251,9 @@ Result<Cgroup> CgroupTree::Create(const std::string& group, const std::string& i
     made->places.push_back(std::move(place));
     const CgroupPlace& added = made->places.back();
     if (added.v2) continue;
-    UniqueFd procs(openat(added.directory.get(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
-    if (!procs) return SysError("open", added.path + "/cgroup.procs");
-    made->v1_procs.push_back(std::move(procs));
+    UniqueFd tasks(openat(added.directory.get(), "tasks", O_WRONLY | O_CLOEXEC));
+    if (!tasks) return SysError("open", added.path + "/tasks");
+    made->v1_procs.push_back(std::move(tasks));
   }
   Cgroup cgroup(std::move(made));
   SPORE_TRY(cgroup.SetLimits(limits));

@@ -340,11 +340,11 @@ TEST_F(CgroupTest, LimitFilesBelongToRoot) {
   }
 }
 
-TEST_F(CgroupTest, FavorsDynmodsOnV1) {
-  EXPECT_EQ(tree_->favors_dynmods(), tree_->layout() != CgroupLayout::kV2);
-  tree_.reset();
-  Open({.name = name_, .favordynmods = false});
+TEST_F(CgroupTest, FavorsDynmodsWhenAsked) {
   EXPECT_FALSE(tree_->favors_dynmods());
+  tree_.reset();
+  Open({.name = name_, .favordynmods = true});
+  EXPECT_EQ(tree_->favors_dynmods(), tree_->layout() != CgroupLayout::kV2);
 }
 
 }  // namespace
