@@ -97,14 +97,15 @@ constexpr uint32_t kRemoveDepth = 100;
 
 class Remover {
  public:
-  explicit Remover(int top) : top_(top) {}
+  // `moved` counts what was moved up, over all passes, and names it.
+  Remover(int top, uint32_t* moved) : top_(top), moved_(moved) {}
 
   Result<> Empty(int directory, uint32_t depth) {
     return ForEachEntry(directory, [&](const char* name) -> Result<> {
       if (unlinkat(directory, name, 0) == 0 || errno == ENOENT) return {};
       if (errno != EISDIR && errno != EPERM) return SysError("remove", name);
       if (depth >= kRemoveDepth) {
-        std::string moved = fmt::format(".deep-{}", moved_++);
+        std::string moved = fmt::format(".deep-{}", (*moved_)++);
         if (renameat(directory, name, top_, moved.c_str()) != 0) return SysError("move", name);
         return {};
       }
@@ -114,11 +115,10 @@ class Remover {
       return {};
     });
   }
-  uint32_t moved() const { return moved_; }
 
  private:
   int top_;
-  uint32_t moved_ = 0;
+  uint32_t* moved_;
 };
 
 }  // namespace
@@ -150,13 +150,13 @@ Result<> RemoveTree(int parent, const std::string& name) {
   if (unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return SysError("remove", name);
   SPORE_ASSIGN(UniqueFd top, OpenDirectory(parent, name));
-  for (uint32_t moved = 0;;) {
-    Remover remover(top.get());
-    SPORE_TRY(remover.Empty(top.get(), 0));
+  uint32_t moved = 0;
+  uint32_t before = 0;
+  do {
     // A pass that moved folders up may have done so behind the reader's back.
-    moved = remover.moved();
-    if (moved == 0) break;
-  }
+    before = moved;
+    SPORE_TRY(Remover(top.get(), &moved).Empty(top.get(), 0));
+  } while (moved != before);
   if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0) return SysError("remove folder", name);
   return {};
 }

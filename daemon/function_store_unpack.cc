@@ -121,16 +121,14 @@ class Worker {
   UniqueFd pidfd_;
 };
 
-// Takes what there is to read; keeps the first kMaxWords bytes. False at the end.
-bool Drain(int fd, std::string* words) {
-  std::array<char, 1024> buffer;
-  for (;;) {
-    ssize_t n = read(fd, buffer.data(), buffer.size());
-    if (n < 0) return errno == EAGAIN || errno == EINTR;
-    if (n == 0) return false;
-    size_t room = kMaxWords - words->size();
-    words->append(buffer.data(), std::min(static_cast<size_t>(n), room));
-  }
+// Reads once, as the writer may never stop; keeps the first kMaxWords bytes in all. False at the
+// end.
+bool ReadSome(int fd, std::string* words) {
+  std::array<char, 4096> buffer;
+  ssize_t n = read(fd, buffer.data(), buffer.size());
+  if (n < 0) return errno == EAGAIN || errno == EINTR;
+  words->append(buffer.data(), std::min(static_cast<size_t>(n), kMaxWords - words->size()));
+  return n > 0;
 }
 
 enum class Ending { kEnded, kTooSlow, kStopped };
@@ -151,13 +149,13 @@ Result<Ending> Follow(const Worker& worker, const Pipe& out, const Pipe& err, in
     if (n <= 0) continue;
     for (size_t i : {0u, 1u}) {
       // A negative number tells poll to leave the entry out.
-      if (fds[i].revents != 0 && !Drain(fds[i].fd, &(*words)[i])) fds[i].fd = -1;
+      if (fds[i].revents != 0 && !ReadSome(fds[i].fd, &(*words)[i])) fds[i].fd = -1;
     }
     if (fds[3].revents != 0) return Ending::kStopped;
     if (fds[2].revents == 0) continue;
-    // What it wrote just before its end.
+    // What it wrote just before its end: more than kMaxWords is of no use.
     for (size_t i : {0u, 1u}) {
-      if (fds[i].fd >= 0) Drain(fds[i].fd, &(*words)[i]);
+      if (fds[i].fd >= 0) (void)ReadSome(fds[i].fd, &(*words)[i]);
     }
     return Ending::kEnded;
   }
