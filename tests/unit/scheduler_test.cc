@@ -1,0 +1,157 @@
+// What the scheduler decides, without a single process.
+#include "daemon/scheduler.h"
+
+#include <gtest/gtest.h>
+
+namespace spore {
+namespace {
+
+using Kind = Action::Kind;
+
+class SchedulerTest : public testing::Test {
+ protected:
+  SchedulerTest() : scheduler({.max_instances = 4, .max_queue = 3, .max_queue_ns = 1000}) {}
+
+  Actions Submit(const std::string& function, uint64_t version = 1, bool reuse = true,
+                 uint32_t max = 10, uint64_t now = 0) {
+    return scheduler.Submit({next++, function, version, reuse, max, now});
+  }
+  // Submits what is expected to start at once.
+  SlotId Start(const std::string& function, uint64_t version = 1, uint32_t max = 10) {
+    const Actions actions = Submit(function, version, true, max);
+    EXPECT_EQ(actions.size(), 1u);
+    EXPECT_EQ(actions.at(0).kind, Kind::kStart);
+    return actions.at(0).slot;
+  }
+
+  Scheduler scheduler;
+  TicketId next = 1;
+};
+
+TEST_F(SchedulerTest, ReusesTheInstanceThatWasUsedLast) {
+  const SlotId a = Start("f"), b = Start("f");
+  scheduler.SlotIdle(a);
+  scheduler.SlotIdle(b);
+  const Actions actions = Submit("f");
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kReuse);
+  EXPECT_EQ(actions[0].slot, b);
+  EXPECT_EQ(Submit("f").at(0).slot, a);
+}
+
+TEST_F(SchedulerTest, NeverReusesForAnotherFunctionVersionOrAFreshSandbox) {
+  scheduler.SlotIdle(Start("f"));
+  EXPECT_EQ(Submit("g").at(0).kind, Kind::kStart);
+  EXPECT_EQ(Submit("f", 2).at(0).kind, Kind::kStart);
+  EXPECT_EQ(Submit("f", 1, /*reuse=*/false).at(0).kind, Kind::kStart);
+}
+
+TEST_F(SchedulerTest, WaitsAtTheFunctionsLimitInOrder) {
+  const SlotId a = Start("f", 1, 1);
+  EXPECT_TRUE(Submit("f", 1, true, 1).empty());
+  EXPECT_TRUE(Submit("f", 1, true, 1).empty());
+  EXPECT_EQ(scheduler.queued(), 2u);
+  Actions actions = scheduler.SlotIdle(a);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kReuse);
+  EXPECT_EQ(actions[0].ticket, 2u);
+  actions = scheduler.SlotIdle(a);
+  EXPECT_EQ(actions.at(0).ticket, 3u);
+}
+
+TEST_F(SchedulerTest, AFunctionAtItsLimitDoesNotHoldUpAnother) {
+  Start("f", 1, 1);
+  EXPECT_TRUE(Submit("f", 1, true, 1).empty());
+  EXPECT_EQ(Submit("g").at(0).kind, Kind::kStart);
+}
+
+TEST_F(SchedulerTest, RefusesBeyondTheQueueAndSaysWhichLimit) {
+  Start("f", 1, 1);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Submit("f", 1, true, 1).empty());
+  const Actions actions = Submit("f", 1, true, 1);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kRefuse);
+  EXPECT_EQ(actions[0].error.kind, ErrorKind::kOverloaded);
+  EXPECT_NE(actions[0].error.Message().find("instances of f are busy"), std::string::npos);
+  EXPECT_NE(actions[0].error.Message().find("max-queue"), std::string::npos);
+}
+
+TEST_F(SchedulerTest, RefusesWhoHasWaitedTooLong) {
+  Start("f", 1, 1);
+  Submit("f", 1, true, 1, /*now=*/100);
+  Submit("f", 1, true, 1, /*now=*/500);
+  EXPECT_EQ(scheduler.next_expiry_ns(), 1100u);
+  EXPECT_TRUE(scheduler.Expire(1099).empty());
+  const Actions actions = scheduler.Expire(1100);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].ticket, 2u);
+  EXPECT_EQ(scheduler.next_expiry_ns(), 1500u);
+}
+
+TEST_F(SchedulerTest, EvictsTheOldestIdleOfOthersAtTheHostsLimit) {
+  const SlotId a = Start("f"), b = Start("f"), c = Start("g"), d = Start("g");
+  for (const SlotId slot : {b, a, c, d}) scheduler.SlotIdle(slot);
+  Actions actions = Submit("h");
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kEvict);
+  EXPECT_EQ(actions[0].slot, b);
+  // The second one that waits needs a second place; the first is on its way out already.
+  EXPECT_EQ(Submit("h").at(0).slot, a);
+  actions = scheduler.SlotGone(b);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kStart);
+  EXPECT_EQ(scheduler.live(), 4u);
+}
+
+TEST_F(SchedulerTest, NeverHoldsMoreThanTheHostsLimit) {
+  std::vector<SlotId> slots;
+  for (int i = 0; i < 4; ++i) slots.push_back(Start("f"));
+  EXPECT_TRUE(Submit("f").empty());
+  scheduler.SlotDying(slots[0]);
+  EXPECT_EQ(scheduler.live(), 4u);  // dying counts until it is gone
+  EXPECT_TRUE(Submit("f").empty());
+  EXPECT_EQ(scheduler.SlotGone(slots[0]).size(), 1u);
+  EXPECT_EQ(scheduler.queued(), 1u);
+}
+
+TEST_F(SchedulerTest, AnUpdateEvictsIdleInstancesAndLetsBusyOnesFinish) {
+  const SlotId idle = Start("f"), busy = Start("f");
+  scheduler.SlotIdle(idle);
+  Actions actions = scheduler.Replace("f", 2);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].slot, idle);
+  actions = scheduler.SlotIdle(busy);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kEvict);
+  EXPECT_EQ(actions[0].slot, busy);
+  EXPECT_EQ(Submit("f", 2).at(0).kind, Kind::kStart);
+}
+
+TEST_F(SchedulerTest, ADyingInstanceIsNotReused) {
+  const SlotId a = Start("f");
+  scheduler.SlotIdle(a);
+  scheduler.SlotDying(a);
+  EXPECT_EQ(scheduler.idle(), 0u);
+  EXPECT_EQ(Submit("f").at(0).kind, Kind::kStart);
+}
+
+TEST_F(SchedulerTest, ForgetsWhatIsCancelledAndGone) {
+  const SlotId a = Start("f", 1, 1);
+  Submit("f", 1, true, 1);
+  EXPECT_TRUE(scheduler.Cancel(2));
+  EXPECT_FALSE(scheduler.Cancel(2));
+  EXPECT_TRUE(scheduler.SlotGone(a).empty());
+  EXPECT_TRUE(scheduler.SlotGone(a).empty());
+  EXPECT_EQ(scheduler.live(), 0u);
+  EXPECT_EQ(scheduler.live_of("f"), 0u);
+}
+
+TEST_F(SchedulerTest, RunsHaveNoLimitButTheHosts) {
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(Submit("", 0, false, 1).at(0).kind, Kind::kStart);
+  }
+  EXPECT_TRUE(Submit("", 0, false, 1).empty());
+}
+
+}  // namespace
+}  // namespace spore
