@@ -30,18 +30,14 @@ Outcome Info(const Context& context) {
                {"STATE"},
                {"ZYGOTE", Align::kRight},
                {"FORKS", Align::kRight},
-               {"PRELOADS"}});
+               {"PRELOADED", Align::kRight}});
   for (const v1::Image& image : info->images()) {
-    std::string preload;
-    for (const std::string& module : image.preload()) {
-      preload += (preload.empty() ? "" : ",") + module;
-    }
     table.Add({image.name(),
                image.runtime_version().empty() ? image.runtime()
                                                : image.runtime() + " " + image.runtime_version(),
                StateName(image.state()),
                image.zygote_pid() == 0 ? "-" : fmt::format("{}", image.zygote_pid()),
-               fmt::format("{}", image.forks()), preload});
+               fmt::format("{}", image.forks()), fmt::format("{}", image.preload_size())});
   }
   fmt::print("\n");
   table.Print();
