@@ -30,7 +30,7 @@ struct Config {
   std::string runtime_dir = "/run/spore";  // lock, pid file, private mounts
   std::string cgroup_name = "spore";
   std::string cgroup_root;  // empty: detect
-  bool favordynmods = true;
+  bool favordynmods = false;
   uint32_t uid_base = 0x70000000;       // host uids [base, base + count) belong to Spore
   uint32_t uid_count = 64 * 65536;      // 65536 an image; the last block is for helpers
   uint32_t ready_sandboxes = 8;         // made ahead, an image

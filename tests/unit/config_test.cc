@@ -58,7 +58,7 @@ state-dir = "/state"
 runtime-dir = "/runtime"
 cgroup-name = "c"
 cgroup-root = "/cgroup"
-favordynmods = false
+favordynmods = true
 uid-base = 100000
 uid-count = 131072
 ready-sandboxes = 1
@@ -81,7 +81,7 @@ timeout-ms = 1000
   EXPECT_EQ("/runtime", config->runtime_dir);
   EXPECT_EQ("c", config->cgroup_name);
   EXPECT_EQ("/cgroup", config->cgroup_root);
-  EXPECT_FALSE(config->favordynmods);
+  EXPECT_TRUE(config->favordynmods);
   EXPECT_EQ(100000u, config->uid_base);
   EXPECT_EQ(131072u, config->uid_count);
   EXPECT_EQ(1u, config->ready_sandboxes);

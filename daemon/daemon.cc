@@ -1,0 +1,170 @@
+#include "daemon/daemon.h"
+
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <optional>
+
+#include "daemon/event_loop.h"
+#include "daemon/function_store.h"
+#include "daemon/host_setup.h"
+#include "daemon/images.h"
+#include "daemon/invoker.h"
+#include "daemon/log.h"
+#include "daemon/log_store.h"
+#include "daemon/paths.h"
+#include "daemon/recovery.h"
+#include "daemon/rpc_server.h"
+#include "daemon/service_context.h"
+#include "sandbox/cgroup.h"
+
+namespace spore {
+namespace {
+
+// The longest that stopping waits for sandboxes to end; what is left then dies with the daemon.
+constexpr std::chrono::seconds kStopLimit{20};
+
+int64_t UnixMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// Members are destroyed in the reverse order: what serves clients first, the loop and then the
+// locks last.
+class Daemon {
+ public:
+  explicit Daemon(const Config& config) : config_(config) {}
+
+  Result<> SetUp(const std::map<std::string, ImageManifest>& manifests);
+  Result<> Serve();
+
+ private:
+  Result<> SetUpHost();
+  Result<> SetUpParts(const std::map<std::string, ImageManifest>& manifests);
+  void RegisterServices();
+  void BeginStop(int signal);
+
+  const Config& config_;
+  std::optional<LockFile> runtime_lock_;
+  std::optional<LockFile> state_lock_;
+  std::unique_ptr<EventLoop> loop_;
+  std::optional<StopSignals> signals_;
+  std::optional<CgroupTree> cgroups_;
+  std::unique_ptr<BlockingLane> lane_;
+  std::unique_ptr<FunctionStore> store_;
+  std::unique_ptr<LogStore> logs_;
+  std::unique_ptr<Images> images_;
+  std::unique_ptr<Invoker> invoker_;
+  std::optional<ServiceContext> context_;
+  std::optional<ListeningSocket> socket_;
+  std::unique_ptr<RpcServer> server_;
+  bool stopping_ = false;
+};
+
+Result<> Daemon::SetUpHost() {
+  SPORE_TRY(PrepareProcess());
+  SPORE_TRY(MakeDirectories(config_.runtime_dir, 0755));
+  SPORE_TRY(MakeDirectories(config_.state_dir, 0700));
+  SPORE_ASSIGN(runtime_lock_, LockFile::Take(config_.runtime_dir));
+  if (config_.state_dir != config_.runtime_dir) {
+    SPORE_ASSIGN(state_lock_, LockFile::Take(config_.state_dir));
+  }
+  // Before any thread: each inherits the mask.
+  SPORE_ASSIGN(signals_, StopSignals::Block());
+  SPORE_ASSIGN(loop_, EventLoop::Create({}));
+
+  SPORE_ASSIGN(const size_t mounts, RemoveStaleMounts(config_.runtime_dir));
+  CgroupTreeOptions options;
+  options.name = config_.cgroup_name;
+  if (!config_.cgroup_root.empty()) options.root = config_.cgroup_root;
+  options.favordynmods = config_.favordynmods;
+  SPORE_ASSIGN(cgroups_, CgroupTree::Open(options));
+  SPORE_ASSIGN(const size_t processes, SweepCgroups(*cgroups_));
+  if (mounts + processes > 0) {
+    Log(LogLevel::kWarning, "removed what an earlier spored left: " + std::to_string(processes) +
+                                " processes, " + std::to_string(mounts) + " mounts");
+  }
+  return {};
+}
+
+Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifests) {
+  lane_ = std::make_unique<BlockingLane>(*loop_);
+  FunctionStore::Options store;
+  store.state_dir = config_.state_dir;
+  store.unpack_program = LibexecDirectory() + "/spore-unpack";
+  store.unpack_uid = config_.uid_base + config_.uid_count - 65536;  // of the helpers' block
+  SPORE_ASSIGN(store_, FunctionStore::Open(*loop_, *lane_, store));
+  LogStore::Options logs;
+  logs.directory = config_.state_dir + "/logs";
+  SPORE_ASSIGN(logs_, LogStore::Open(*loop_, *lane_, logs));
+  SPORE_ASSIGN(images_, Images::Create(*loop_, *cgroups_, config_, manifests));
+  Invoker::Options invoker;
+  invoker.limits.max_instances = config_.max_instances;
+  invoker.limits.max_queue = config_.max_queue;
+  invoker.limits.max_queue_ns = config_.max_queue_ms * 1'000'000;
+  invoker.dead_kept = config_.dead_kept;
+  invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
+  context_.emplace(ServiceContext{*loop_, config_, *store_, *logs_, *images_, *invoker_,
+                                  cgroups_->layout(), UnixMs()});
+  return {};
+}
+
+// A new service of spore.proto is registered here.
+void Daemon::RegisterServices() {
+  RegisterFunctions(*server_, *context_);
+  RegisterInvocations(*server_, *context_);
+  RegisterInstances(*server_, *context_);
+  RegisterLogs(*server_, *context_);
+  RegisterSystem(*server_, *context_);
+}
+
+Result<> Daemon::SetUp(const std::map<std::string, ImageManifest>& manifests) {
+  SPORE_TRY(SetUpHost());
+  SPORE_TRY(SetUpParts(manifests));
+  server_ = RpcServer::Create(*loop_, {});
+  RegisterServices();
+  SPORE_ASSIGN(ListeningSocket socket, ListeningSocket::Open(config_.socket, config_.socket_group));
+  socket_.emplace(std::move(socket));
+  return server_->Listen(socket_->TakeFd());
+}
+
+Result<> Daemon::Serve() {
+  signals_->Watch(*loop_, [this](int signal) { BeginStop(signal); });
+  images_->StartEager();
+  Log(LogLevel::kInfo,
+      "serving on " +
+          (socket_->passed_by_systemd() ? std::string("systemd's socket") : config_.socket));
+  (void)sd_notify(0, "READY=1");
+  auto result = loop_->Run();
+  signals_->Unwatch();
+  return result;
+}
+
+void Daemon::BeginStop(int signal) {
+  if (stopping_) {  // asked twice: at once
+    loop_->Stop();
+    return;
+  }
+  stopping_ = true;
+  Log(LogLevel::kInfo, std::string("stopping: ") + sigdescr_np(signal));
+  (void)sd_notify(0, "STOPPING=1");
+  server_->Drain();
+  loop_->AddTimer(kStopLimit, [this] {
+    Log(LogLevel::kWarning, "sandboxes did not end in time");
+    loop_->Stop();
+  });
+  invoker_->ShutDown([this] { images_->ShutDown([this] { loop_->Stop(); }); });
+}
+
+}  // namespace
+
+Result<> RunDaemon(const Config& config, const std::map<std::string, ImageManifest>& images) {
+  Daemon daemon(config);
+  SPORE_TRY(daemon.SetUp(images));
+  return daemon.Serve();
+}
+
+}  // namespace spore
