@@ -1,5 +1,6 @@
 #include "daemon/rpc_server.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -108,6 +109,8 @@ class Server : public RpcServer {
 }  // namespace
 
 std::unique_ptr<RpcServer> RpcServer::Create(EventLoop& loop, const Options& options) {
+  // protobuf writes a line to stderr for each malformed message: clients could fill our log.
+  google::protobuf::SetLogHandler(nullptr);
   return std::make_unique<Server>(loop, options);
 }
 
