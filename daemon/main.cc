@@ -1,6 +1,7 @@
 // spored(8): the arguments, and what becomes of them.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -8,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "sandbox/kernel_features.h"
+#include "sandbox/sys/fault_point.h"
 
 namespace {
 
@@ -81,6 +83,9 @@ spore::Result<> ApplyArguments(const Arguments& arguments, spore::Config* config
 }
 
 int Run(const Arguments& arguments) {
+  if (const char* fault = std::getenv("SPORE_FAULT"); fault != nullptr) {
+    if (auto armed = spore::ArmFaultPoint(fault); !armed) return Report(armed.error(), kUsage);
+  }
   auto config = spore::LoadConfig(arguments.config);
   if (!config) return Report(config.error(), kUsage);
   if (auto applied = ApplyArguments(arguments, &*config); !applied) {

@@ -1,5 +1,6 @@
 // spore-zygote: builds an image's world and supervises its zygote and sandboxes. spored starts it.
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 
@@ -13,6 +14,9 @@ int main(int argc, char** argv) {
     fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());
     return 2;
   }
+  // spored's own is 0077. Here files are made for others: the image's /etc is read by the zygote,
+  // which is not the host's root, and tenants inherit the mask and expect the usual one.
+  umask(0022);
   // They came through an exec and so without close-on-exec; nothing but us may keep them.
   for (const int fd : {options->supervisor_fd, options->zygote_fd}) {
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
