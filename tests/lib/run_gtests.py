@@ -33,9 +33,12 @@ def run(test, build_dir, xml_path):
     env["GTEST_OUTPUT"] = "xml:" + xml_path
     scale = float(env.get("SPORE_TEST_TIMEOUT_SCALE", "1"))
     start = time.monotonic()
-    process = subprocess.Popen(
-        test["cmd"], cwd=test["workdir"] or build_dir, env=env, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, errors="replace")
+    try:
+        process = subprocess.Popen(
+            test["cmd"], cwd=test["workdir"] or build_dir, env=env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, errors="replace")
+    except OSError as error:
+        return 127, str(error), 0.0
     try:
         output, _ = process.communicate(timeout=max(60, test["timeout"]) * scale)
         status = process.returncode

@@ -67,6 +67,7 @@ def assemble(build_dir, path):
     archive.add_text("/etc/shadow", "root:*:1::::::\n", 0o600)
     for program in PROGRAMS:
         archive.add(program)
+    archive.add_tree("/usr/lib/locale/C.utf8")
     python = os.path.dirname(os.__file__)
     unused = re.compile(r"/(test|tests|idlelib|tkinter|lib2to3|ensurepip|turtledemo|config-[^/]*)$")
     archive.add_tree(python, unused.search)
@@ -81,7 +82,7 @@ def assemble(build_dir, path):
         archive.add_tree(part)
     for directory in ("tests", "zygote/hosts", "images", "config", "examples", "proto"):
         archive.add_tree(os.path.join(TOP, directory), lambda p: p.endswith("__pycache__"))
-    archive.add_tree(build_dir, lambda p: (p.endswith(".p") or os.path.basename(p) in ("qemu", "results"))
+    archive.add_tree(build_dir, lambda p: (p.endswith(".p") or os.path.basename(p) in ("qemu", "results", "unit"))
                      if os.path.isdir(p) else not build_file_wanted(p))
     archive.add_libraries()
     archive.write(path)
