@@ -53,12 +53,15 @@ def environment():
 
 
 def make_zip(files):
-    """A zip of {name: text or bytes}, or of a directory's files."""
+    """A zip of {name: text or bytes}, or of a directory's files. What is in bin/ can be executed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         if isinstance(files, dict):
             for name, content in files.items():
-                archive.writestr(name, content)
+                entry = zipfile.ZipInfo(name)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = (0o755 if name.startswith("bin/") else 0o644) << 16
+                archive.writestr(entry, content)
         else:
             for path in sorted(pathlib.Path(files).rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
@@ -139,12 +142,13 @@ class Spored:
 
     # ---- life ----
 
-    def start(self):
+    def start(self, extra_environment=None):
         command = [find_program("spored"), "--config", str(self.config), "--socket",
                    str(self.socket), "--state", str(self.state)]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, env=environment())
+                                            stderr=log,
+                                            env={**environment(), **(extra_environment or {})})
         wait_until(self._answers, what="spored answers")
         return self
 

@@ -86,7 +86,10 @@ def test_usage_errors_exit_with_2(hello, tmp_path):
 
 
 def test_unreachable_daemon_exits_with_3(hello, tmp_path):
-    done = hello.cli("--socket", tmp_path / "none", "function", "ls")
+    import subprocess
+    done = daemon.Completed(subprocess.run(
+        [daemon.find_program("spore"), "--socket", str(tmp_path / "none"), "function", "ls"],
+        capture_output=True, env=daemon.environment()))
     assert done.code == 3 and "none" in done.err
 
 

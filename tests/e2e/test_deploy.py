@@ -149,7 +149,7 @@ def test_bomb_is_refused(spored):
             block = bytes(1 << 20)
             for _ in range(700):
                 out.write(block)
-    refused(spored, buffer.getvalue(), "512")
+    refused(spored, buffer.getvalue(), "536870912")
 
 
 def test_too_many_files_are_refused(spored):
@@ -197,11 +197,15 @@ def test_one_name_twice_is_harmless(spored, name):
 
 
 def test_odd_file_names_inside_are_kept(spored, name):
-    odd = ["sp ace", "new\nline", "ümlaut", "-rf", "$(id)", "'quote\"", "\u202eright"]
+    odd = ["sp ace", "ümlaut", "-rf", "$(id)", "'quote\"", "\u202eright"]
     files = {"app.py": "import os\ndef handler(e, c):\n    return sorted(os.listdir('.'))\n"}
     files.update({entry: "x" for entry in odd})
     spored.deploy(name, files)
     assert set(odd) <= set(spored.result(name))
+
+
+def test_control_characters_in_file_names_are_refused(spored):
+    refused(spored, daemon.make_zip({"app.py": HELLO, "new\nline": "x"}), "U+000A")
 
 
 def test_deploying_a_taken_name_is_refused(spored, name):

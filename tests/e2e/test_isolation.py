@@ -59,8 +59,9 @@ def test_users_of_the_host_are_not_known(host_files):
 
 def test_no_mount_of_the_host_is_visible(host_files):
     for mount in host_files["mounts"]:
-        assert mount == "/" or mount.startswith(("/usr", "/dev", "/proc", "/tmp", "/var", "/etc",
-                                                 "/bin", "/lib", "/sbin", "/sys")), mount
+        assert mount == "/" or mount.startswith((
+            "/usr", "/dev", "/proc", "/tmp", "/var/task", "/bin", "/lib", "/sbin",
+            "/run/spore/host")), mount
 
 
 def test_proc_shows_the_sandbox_alone(victims):
@@ -139,7 +140,7 @@ def test_network_is_out_of_reach(victims, spored):
         listening.listen()
         found = victims("network", ports=[listening.getsockname()[1]],
                         sockets=[str(spored.socket), "/run/systemd/notify", "/run/docker.sock"])
-    assert_refused(found["refused"], REFUSED | {"gaierror", "EPROTONOSUPPORT", "ENETUNREACH",
+    assert_refused(found["refused"], REFUSED | {"-2", "-3", "EPROTONOSUPPORT", "ENETUNREACH",
                                                 "ECONNREFUSED"})
     for family in ("inet stream", "inet6 stream", "inet raw", "packet", "netlink", "vsock"):
         assert found["refused"][family] in FIREWALLED | {"EAFNOSUPPORT"}
@@ -201,7 +202,7 @@ def test_every_sandbox_has_an_identity_of_its_own(spored):
         answers = [pool.submit(spored.result, "who") for _ in range(4)]
         instances = daemon.wait_until(lambda: (
             lambda busy: busy if len(busy) == 4 else None)(
-                [i for i in spored.instances(function="who") if i["state"] == "BUSY"]))
+                [i for i in spored.instances(function="who") if i["state"] == "BUSY" and i["pid"]]))
         namespaces = {i["id"]: namespaces_of(i["pid"]) for i in instances}
         assert len({answer.result() for answer in answers}) == 4
     assert len({i["uid"] for i in instances}) == 4

@@ -6,7 +6,7 @@ from attempts import attempt
 SECRETS = [
     "/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssh/sshd_config", "/etc/machine-id",
     "/root", "/home", "/boot", "/srv", "/mnt", "/media", "/opt", "/var/lib", "/var/log",
-    "/run/spore", "/run/systemd", "/var/run/docker.sock", "/sys", "/sys/fs/cgroup",
+    "/run/spore/spored.sock", "/run/spore/lock", "/run/systemd", "/var/run/docker.sock", "/sys", "/sys/fs/cgroup",
     "/sys/kernel/security", "/sys/firmware", "/dev/sda", "/dev/vda", "/dev/mem", "/dev/kmem",
     "/dev/port", "/dev/kmsg", "/dev/fuse", "/dev/net/tun", "/dev/mapper/control", "/dev/vhost-net",
     "/dev/kvm", "/dev/loop-control", "/dev/userfaultfd", "/dev/snapshot",

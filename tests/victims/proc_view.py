@@ -10,6 +10,14 @@ def read(path):
             raise PermissionError(1, "empty")
 
 
+def write(path, text=b"0"):
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, text)
+    finally:
+        os.close(descriptor)
+
+
 def run(event):
     kernel = ["/proc/kmsg", "/proc/kcore", "/proc/kallsyms", "/proc/sched_debug", "/proc/keys",
               "/proc/key-users", "/proc/timer_list", "/proc/slabinfo", "/proc/vmallocinfo",
@@ -25,8 +33,8 @@ def run(event):
                   ("/proc/1/root", "/proc/1/cwd", "/proc/1/exe")},
         "syslog": {f"action {action}": syscall("syslog", action, None, 0)
                    for action in (2, 3, 5, 6, 8)},
-        "write": {path: attempt(lambda p: open(p, "w").write("0"), path) for path in
-                  ("/proc/sysrq-trigger", "/proc/sys/kernel/panic", "/proc/self/oom_score_adj_x",
+        "write": {path: attempt(write, path) for path in
+                  ("/proc/sysrq-trigger", "/proc/sys/kernel/panic", 
                    "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches")},
-        "oom_score": attempt(lambda: open("/proc/self/oom_score_adj", "w").write("-1000")),
+        "oom_score": attempt(write, "/proc/self/oom_score_adj", b"-1000"),
     }

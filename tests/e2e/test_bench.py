@@ -1,0 +1,38 @@
+"""spore-bench works and says what it measured. No time is judged here."""
+import json
+import subprocess
+
+import daemon
+
+
+def bench(*arguments):
+    return subprocess.run([daemon.find_program("spore-bench"), *arguments], capture_output=True,
+                          text=True, timeout=300, env=daemon.environment())
+
+
+def test_quick_run_against_a_running_daemon(spored):
+    done = bench("--quick", "--json", "--socket", str(spored.socket))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["left_out"] == []
+    names = [row["name"] for row in report["rows"]]
+    for word in ("relay", "fork alone", "fresh sandbox", "reused", "python3", "bwrap", "runc"):
+        assert any(word in name for name in names), names
+    assert all(row["p50_us"] > 0 and row["p99_us"] >= row["p50_us"] for row in report["rows"])
+    assert report["concurrent"]["failed"] == 0 and report["concurrent"]["answered"] == 40
+    assert report["memory"]["instances"] == 4 and report["memory"]["pss_bytes"] > 0
+    assert report["memory"]["daemon_pss_bytes"] > 0
+    assert spored.call("Functions", "List")["functions"] == []
+
+
+def test_table(spored):
+    done = bench("--quick", "--socket", str(spored.socket), "--no-peers")
+    assert done.returncode == 0, done.stderr
+    for word in ("RATIO", "p50", "p99", "x relay", "CLIENTS AT ONCE", "MEMORY"):
+        assert word in done.stdout, done.stdout
+
+
+def test_failures_are_told(spored, tmp_path):
+    done = bench("--socket", str(tmp_path / "none"))
+    assert done.returncode == 1 and "none" in done.stderr
+    assert bench("--rounds", "0").returncode == 2
