@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -30,7 +31,11 @@ int32_t PidOf(const UniqueFd& pidfd) {
   if (!pidfd) return 0;
   std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd.get()));
   for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("Pid:")) return std::max(0, std::atoi(line.c_str() + 4));
+    if (!line.starts_with("Pid:")) continue;
+    int32_t pid = 0;  // -1 of a process that was waited for becomes 0
+    const size_t digits = std::min(line.find_first_of("-0123456789"), line.size());
+    std::from_chars(line.data() + digits, line.data() + line.size(), pid);
+    return std::max(0, pid);
   }
   return 0;
 }

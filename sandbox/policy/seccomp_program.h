@@ -26,7 +26,7 @@ struct SeccompProgram {
 };
 
 enum class NetworkPolicy {
-  kNone,      // socket() only for AF_UNIX; its own empty network namespace besides
+  kNone,  // socket() only for AF_UNIX; its own empty network namespace besides
 };
 
 Result<SeccompProgram> CompileBaseProgram();

@@ -112,7 +112,7 @@ def test_headers_are_guarded_and_described():
 
 def test_clang_format():
     """Formatted by clang-format 14 (Debian 12). Other versions break lines otherwise, so on a newer
-    Debian only what every version agrees on is looked at: no tabs, no trailing blanks, 100 columns."""
+    Debian only what every version agrees on is looked at: no tabs, 100 columns."""
     program = shutil.which("clang-format-14") or shutil.which("clang-format")
     version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout if program else ""
     if re.search(r"version 14\.", version):
@@ -122,10 +122,11 @@ def test_clang_format():
             program, "\n".join(sorted({line.split(":")[0] for line in done.stderr.splitlines()
                                        if ": error:" in line})))
     for path in CXX:
-        for number, line in enumerate(tree.read(path).split("\n"), 1):
+        code = tree.without_comments_and_strings(tree.read(path))  # text may be as long as it must
+        for number, line in enumerate(code.split("\n"), 1):
             place = "%s:%d" % (path, number)
-            assert "\t" not in line and line == line.rstrip(), place + ": tab or trailing blank"
-            assert len(line) <= 100 or "http" in line or "#include" in line, place + ": too long"
+            assert "\t" not in line, place + ": tab"
+            assert len(line) <= 100, place + ": too long"
 
 
 def test_python_compiles_and_is_plain():
