@@ -106,7 +106,7 @@ def _invoke(handler, load, body):
     meta = json.loads(body[4:meta_end])
     try:
         event = json.loads(body[meta_end:] or b"null")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # not JSON, or nested beyond all reason
         text = f"Unable to unmarshal input: {error}"
         return FAILED, _describe("Runtime.UnmarshalError", text, [])
     try:
