@@ -360,9 +360,9 @@ v1::Instance Instance::Describe() const {
       info.set_state(v1::Instance::IDLE);
       break;
     case State::kBusy:
+    case State::kDying:  // its processes and cgroup are still there
       info.set_state(v1::Instance::BUSY);
       break;
-    case State::kDying:
     case State::kDead:
       info.set_state(v1::Instance::DEAD);
       *info.mutable_death() = death_;
