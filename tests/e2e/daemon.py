@@ -236,6 +236,11 @@ class Spored:
     def instances(self, **fields):
         return self.call("Instances", "List", fields)["instances"]
 
+    def death_of(self, identity):
+        """How an instance ended, once its end is complete."""
+        return wait_until(lambda: (lambda death: death if death and death["usage"] else None)(
+            self.call("Instances", "Inspect", {"id": identity})["death"]), what="its death is told")
+
     def stats(self):
         return self.call("System", "Stats")
 

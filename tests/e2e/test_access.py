@@ -148,6 +148,6 @@ def test_claims_in_metadata_count_for_nothing(owned):
 
 
 def test_state_is_closed_to_strangers(owned):
-    for path in (owned.state, owned.state / "functions", owned.directory / "run"):
+    for path in (owned.state, owned.state / "functions"):
         done = subprocess.run([*as_user(OTHER), "ls", str(path)], capture_output=True)
         assert done.returncode != 0, path

@@ -221,7 +221,7 @@ def test_idle_instances_end(spored):
     while spored.instances(function="idler") and time.monotonic() < end:
         time.sleep(0.05)
     dead = spored.instances(function="idler", include_dead=True)
-    assert [instance["death"]["cause"] for instance in dead] == ["EVICTION"]
+    assert [spored.death_of(i["id"])["cause"] for i in dead] == ["EVICTION"]
     assert spored.result("idler", 2) == 2
 
 

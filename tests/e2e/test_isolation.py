@@ -164,7 +164,8 @@ def settled(spored, victims):
         before = set(spored.tenant_processes())
         settling = pool.submit(victims, "neighbours", settle="settled", seconds=6)
         instance = daemon.wait_until(lambda: [
-            i for i in spored.instances(function="victims") if i["state"] == "BUSY"])[0]
+            i for i in spored.instances(function="victims")
+            if i["state"] == "BUSY" and i["pid"]])[0]
         time.sleep(0.7)
         yield {"instance": instance, "pids": sorted(set(spored.tenant_processes()) - before),
                "answer": settling}

@@ -248,7 +248,7 @@ def test_client_that_vanishes_takes_its_invocation_along(spored, victim_archive)
     client.close()
     daemon.wait_until(lambda: not spored.instances(function="abandoned"), 15, "it is gone")
     dead = spored.instances(function="abandoned", include_dead=True)
-    assert dead[0]["death"]["cause"] == "KILLED"
+    assert spored.death_of(dead[0]["id"])["cause"] == "KILLED"
 
 
 def test_death_is_told_in_ps_and_inspect(spored, limited):
@@ -268,7 +268,7 @@ def test_limits_hold_for_run_too(spored):
             "runtime": "python", "args": ["x.py"], "limits": {"pids": 8},
             "script": b"import os\nn = 0\ntry:\n    while True:\n        n += 1\n"
                       b"        if os.fork() == 0:\n            import time; time.sleep(9)\n"
-                      b"except OSError:\n    print(n)\n    os._exit(3)\n",
+                      b"except OSError:\n    print(n, flush=True)\n    os._exit(3)\n",
         }, [null, write, null])
     os.close(write)
     os.close(null)

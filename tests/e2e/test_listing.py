@@ -32,7 +32,8 @@ def busy(spored, talker):
         client.send("Invocations", "Invoke",
                     {"name": talker, "payload": b'{"who": "busy", "sleep": 30}'})
         yield daemon.wait_until(lambda: [
-            i for i in spored.instances(function=talker) if i["state"] == "BUSY"])[0]
+            i for i in spored.instances(function=talker)
+            if i["state"] == "BUSY" and i["pid"]])[0]
 
 
 def test_ps(spored, busy, talker):
@@ -62,15 +63,16 @@ def test_kill(spored, talker):
     with spored.client() as client:
         client.send("Invocations", "Invoke", {"name": talker, "payload": b'{"sleep": 30}'})
         instance = daemon.wait_until(lambda: [
-            i for i in spored.instances(function=talker) if i["state"] == "BUSY"])[0]
+            i for i in spored.instances(function=talker)
+            if i["state"] == "BUSY" and i["pid"]])[0]
         done = spored.cli("kill", instance["id"][:10])
         assert done.code == 0 and instance["id"] in done.out
         _, _, body = client.receive()
         error = client.answer("InvokeResponse", body)["error"]
     assert error["type"] == "Runtime.ExitError" and error["death"]["cause"] == "KILLED", error
+    assert spored.death_of(instance["id"])["usage"]["wall_us"] > 0
     dead = spored.call("Instances", "Inspect", {"id": instance["id"]})
     assert dead["state"] == "DEAD" and dead["pid"] == 0
-    assert dead["death"]["usage"]["wall_us"] > 0
     assert instance["id"] not in spored.cli("ps", "-q").out
     assert instance["id"] in spored.cli("ps", "-a", "-q").out
     assert not os.path.exists(f"/proc/{instance['pid']}")

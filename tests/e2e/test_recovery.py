@@ -35,7 +35,8 @@ def parent_of(pid):
 
 
 def busy(spored):
-    return daemon.wait_until(lambda: [i for i in spored.instances() if i["state"] == "BUSY"],
+    return daemon.wait_until(lambda: [i for i in spored.instances()
+                                      if i["state"] == "BUSY" and i["pid"]],
                              what="an invocation runs")[0]
 
 

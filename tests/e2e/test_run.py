@@ -125,8 +125,7 @@ def test_the_script_ends_with_its_client(spored, start, number):
     assert code == (-number if number == signal.SIGKILL else 128 + number)
     daemon.wait_until(lambda: not [i for i in spored.instances() if not i["function"]],
                       what="the run is gone")
-    dead = spored.call("Instances", "Inspect", {"id": runs[0]["id"]})
-    assert dead["death"]["cause"] == "KILLED"
+    assert spored.death_of(runs[0]["id"])["cause"] == "KILLED"
 
 
 def test_closed_output_does_not_hang(start):

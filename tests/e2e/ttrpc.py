@@ -144,4 +144,4 @@ class Client:
             result = self.call(service, method, values, fds)
         except RpcError as error:
             return error
-        raise AssertionError(f"{service}.{method}({values}) was accepted: {result}")
+        raise AssertionError(f"{service}.{method}({str(values)[:500]}) was accepted: {str(result)[:500]}")
