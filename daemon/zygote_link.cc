@@ -19,7 +19,9 @@ constexpr int kMaxReapAttempts = 2000;
 
 // The text of a Failure, which another process filled in: it need not be terminated.
 Error ToError(const wire::Failure& failure, std::string_view doing) {
-  const std::string text(failure.operation, strnlen(failure.operation, sizeof failure.operation));
+  std::string text(failure.operation, strnlen(failure.operation, sizeof failure.operation));
+  // A module's message may have several lines; an error has one.
+  std::replace(text.begin(), text.end(), '\n', ' ');
   return Error{ErrorKind::kInternal, failure.errno_value, text, {}, {}}.Wrap(doing);
 }
 
@@ -214,6 +216,7 @@ void ZygoteLink::HandleReady(Packet& packet) {
   if (ready_ || zygote_gone_ || !packet.CopyTo(message)) return;
   message.runtime_version[sizeof message.runtime_version - 1] = 0;
   if (message.failure.failed()) {
+    zygote_explained_ = true;
     return ZygoteGone(ToError(message.failure, "it could not get ready").Message());
   }
   zygote_pid_ = message.pid;
@@ -261,9 +264,9 @@ void ZygoteLink::ZygoteGone(const std::string& reason) {
   }
   if (!*alive) return;
   ReadMessages();
-  std::string text = reason;
-  if (!ready_ && !last_message_.empty()) text += ": " + last_message_;
-  handlers_.on_zygote_gone(text);
+  // One that could not say why itself may have written it.
+  const bool explained = zygote_explained_ || ready_ || last_message_.empty();
+  handlers_.on_zygote_gone(explained ? reason : reason + ": " + last_message_);
 }
 
 void ZygoteLink::Close() {

@@ -102,6 +102,7 @@ class ZygoteLink {
   std::string last_message_;  // the last line they wrote: the likeliest reason of a failure
   bool ready_ = false;
   bool zygote_gone_ = false;
+  bool zygote_explained_ = false;  // it sent the reason itself
   bool supervisor_gone_ = false;
   int32_t zygote_pid_ = 0;  // in the supervisor's pid namespace
   pid_t zygote_host_pid_ = 0;
