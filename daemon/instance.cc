@@ -190,7 +190,8 @@ void Instance::OnRuntimeEnded(const ZygoteLink::Exit& exited) {
 void Instance::OnChannelClosed() {
   channel_.reset();
   if (dying()) return;
-  if (facts_.runtime) return BeginDying();
+  // Idle without a channel it could take no more work.
+  if (facts_.runtime || state_ == State::kIdle) return BeginDying();
   // A script may close it. For anybody else this is the end, whose cause is about to be reported.
   if (version_) AwaitEnd();
 }
