@@ -37,11 +37,14 @@ ZygoteLink::ZygoteLink(EventLoop& loop, std::string name, Cgroup cgroup, Handler
 ZygoteLink::~ZygoteLink() {
   *alive_ = false;
   if (reap_timer_ != 0) loop_.CancelTimer(reap_timer_);
-  if (process_group_ == 0) return;
+  if (process_group_ == 0 || unreapable_) return;
+  const auto group = static_cast<id_t>(process_group_);
+  siginfo_t info{};
   // The group's id stays reserved while one of its processes is unreaped, so this hits no other.
-  if (!supervisor_gone_) kill(-process_group_, SIGKILL);
-  while (waitid(P_PGID, static_cast<id_t>(process_group_), nullptr, WEXITED) == 0 ||
-         errno == EINTR) {
+  if (waitid(P_PGID, group, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
+    kill(-process_group_, SIGKILL);
+  }
+  while (waitid(P_PGID, group, nullptr, WEXITED) == 0 || errno == EINTR) {
   }
 }
 
@@ -301,6 +304,7 @@ void ZygoteLink::Reap() {
     if (++reap_attempts_ == kMaxReapAttempts / 2) kill(-process_group_, SIGKILL);
     if (reap_attempts_ == kMaxReapAttempts) {
       Log(LogLevel::kError, "image " + name_ + ": its supervisor cannot be reaped");
+      unreapable_ = true;
       break;
     }
     reap_timer_ = loop_.AddTimer(std::chrono::milliseconds(1), [this] { Reap(); });

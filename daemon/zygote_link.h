@@ -107,6 +107,7 @@ class ZygoteLink {
   int32_t zygote_pid_ = 0;  // in the supervisor's pid namespace
   pid_t zygote_host_pid_ = 0;
   int reap_attempts_ = 0;
+  bool unreapable_ = false;  // stuck in the kernel: nobody waits for it any more
   EventLoop::TimerId reap_timer_ = 0;
   std::map<uint64_t, std::function<void(Result<Made>)>> making_;
   std::map<uint64_t, std::function<void(Result<Forked>)>> forking_;
