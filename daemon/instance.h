@@ -28,7 +28,7 @@
 
 namespace spore {
 
-struct ForkDescriptors;  // instance_start.cc
+struct TenantDescriptors;  // instance_start.cc
 
 class Instance {
  public:
@@ -74,12 +74,10 @@ class Instance {
 
   // instance_start.cc
   Result<> Launch();
-  Result<> OpenChannel(UniqueFd ours, const std::string& frames);
-  void SendFork(const ForkDescriptors& descriptors);
+  Result<> Specialise(const TenantDescriptors& descriptors, const std::string& frames);
   Result<std::string> FirstFrames();
   Result<std::string> NextInvokeFrame();
   void BeginWork();
-  void Forked(Result<ZygoteLink::Forked> forked);
 
   // instance.cc
   void OnData(std::span<const std::byte> data);

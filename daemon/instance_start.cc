@@ -1,21 +1,21 @@
 // How an instance starts: everything the runtime needs is made and sent before it exists.
 #include <fcntl.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 
 #include "daemon/instance.h"
 #include "daemon/log.h"
+#include "sandbox/sys/fd_message.h"
 
 namespace spore {
 
-// What goes to the runtime; all but the sandbox's own descriptors.
-struct ForkDescriptors {
-  UniqueFd instance_socket;
+// What goes to the runtime with its specialisation.
+struct TenantDescriptors {
   UniqueFd standard_in;  // only of a run
   UniqueFd standard_out;
   UniqueFd standard_error;
@@ -23,6 +23,9 @@ struct ForkDescriptors {
 };
 
 namespace {
+
+// What a fresh socket takes at once, whatever its buffer size (unix(7), wmem_default).
+constexpr size_t kFirstWrite = 64 * 1024;
 
 int64_t NowUnixMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -73,7 +76,7 @@ Result<> Instance::Launch() {
   const uint64_t begin = MonotonicNs();
   SPORE_ASSIGN(const std::string frames, FirstFrames());
   SPORE_TRY(sandbox_->cgroup.SetLimits(ToCgroupLimits(limits_)));
-  ForkDescriptors descriptors;
+  TenantDescriptors descriptors;
   if (version_) {
     SPORE_ASSIGN(descriptors.code, CodeMount(version_->code_path));
     SPORE_ASSIGN(OutputCapture::Pipes pipes, output_.Open());
@@ -84,61 +87,46 @@ Result<> Instance::Launch() {
     descriptors.standard_out = std::move(work_->standard_fds.at(1));
     descriptors.standard_error = std::move(work_->standard_fds.at(2));
   }
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    return SysError("make a socket pair");
-  }
-  UniqueFd ours(ends[0]);
-  descriptors.instance_socket.Reset(ends[1]);
   const uint64_t prepared = MonotonicNs();
-  // The fork goes out first: the zygote works while the frames are written.
-  SendFork(descriptors);
-  SPORE_TRY(OpenChannel(std::move(ours), frames));
+  SPORE_TRY(Specialise(descriptors, frames));
   work_->trace.Add("prepare", begin, prepared);
   work_->trace.Add("send", prepared, MonotonicNs());
   return {};
 }
 
-Result<> Instance::OpenChannel(UniqueFd ours, const std::string& frames) {
-  const ssize_t sent = send(ours.get(), frames.data(), frames.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (sent < 0 && errno != EAGAIN) return SysError("write to an instance");
-  const size_t done = sent < 0 ? 0 : static_cast<size_t>(sent);
+// One message tells the waiting runtime what it becomes, and carries its first work behind that.
+Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::string& frames) {
+  wire::Specialise order;
+  order.mode = version_ ? wire::Mode::kFunction : wire::Mode::kScript;
+  order.has_stdin = descriptors.standard_in ? 1 : 0;
+  order.has_code = descriptors.code ? 1 : 0;
+  order.open_files = limits_.open_files();
+  if (limits_.tmp_bytes() != sandbox_->tmp_bytes) order.tmp_bytes = limits_.tmp_bytes();
+  std::vector<int> fds;
+  for (const UniqueFd* fd : {&descriptors.standard_in, &descriptors.standard_out,
+                             &descriptors.standard_error, &descriptors.code}) {
+    if (fd->valid()) fds.push_back(fd->get());
+  }
+  const wire::FrameHeader header{wire::FrameType::kSpecialise, sizeof order, 0};
+  std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
+  bytes.append(reinterpret_cast<const char*>(&order), sizeof order);
+  bytes += frames;
+
+  runtime_pid_ = sandbox_->runtime_pid;
+  runtime_pidfd_ = std::move(sandbox_->runtime_pidfd);
+  generation_->link->OnExit(runtime_pid_, [this, alive = alive_](const ZygoteLink::Exit& exited) {
+    if (*alive) OnRuntimeEnded(exited);
+  });
+  UniqueFd ours = std::move(sandbox_->channel);
+  // The order itself is small enough for the empty socket, so at worst frames remain.
+  const size_t first = std::min(bytes.size(), kFirstWrite);
+  SPORE_TRY(SendMessage(ours.get(), std::as_bytes(std::span(bytes.data(), first)), fds));
   channel_ = environment_.loop.OpenStream(
       std::move(ours), /*receives_fds=*/false,
       {[this](std::span<const std::byte> data, std::vector<UniqueFd>) { OnData(data); },
        [this](int) { OnChannelClosed(); }});
-  if (done < frames.size()) channel_->Write(frames.substr(done));
+  if (first < bytes.size()) channel_->Write(bytes.substr(first));
   return {};
-}
-
-void Instance::SendFork(const ForkDescriptors& descriptors) {
-  wire::Fork request;
-  request.sandbox_id = sandbox_->id;
-  request.mode = version_ ? wire::Mode::kFunction : wire::Mode::kScript;
-  request.uid = sandbox_->uid;
-  request.has_landlock = sandbox_->has_landlock ? 1 : 0;
-  request.has_stdin = descriptors.standard_in ? 1 : 0;
-  request.has_code = descriptors.code ? 1 : 0;
-  request.open_files = limits_.open_files();
-  if (limits_.tmp_bytes() != sandbox_->tmp_bytes) request.tmp_bytes = limits_.tmp_bytes();
-  std::vector<int> fds;
-  for (const UniqueFd& fd : sandbox_->fds) fds.push_back(fd.get());
-  fds.push_back(descriptors.instance_socket.get());
-  if (descriptors.standard_in) fds.push_back(descriptors.standard_in.get());
-  fds.push_back(descriptors.standard_out.get());
-  fds.push_back(descriptors.standard_error.get());
-  if (descriptors.code) fds.push_back(descriptors.code.get());
-  if (sandbox_->cgroup.v2_directory() >= 0) {
-    request.has_cgroup_v2 = 1;
-    fds.push_back(sandbox_->cgroup.v2_directory());
-  }
-  for (const UniqueFd& procs : sandbox_->cgroup.v1_procs()) {
-    fds.push_back(procs.get());
-    ++request.cgroup_procs;
-  }
-  generation_->link->Fork(request, fds, [this, alive = alive_](Result<ZygoteLink::Forked> forked) {
-    if (*alive) Forked(std::move(forked));
-  });
 }
 
 Result<std::string> Instance::FirstFrames() {
@@ -169,21 +157,6 @@ void Instance::BeginWork() {
   output_.BeginInvocation(limits_.output_bytes());
   LogLine(v1::LogLine::SYSTEM, "START RequestId: " + work_->request_id +
                                    " Version: " + std::to_string(version_->function.version()));
-}
-
-void Instance::Forked(Result<ZygoteLink::Forked> forked) {
-  if (!forked) {
-    if (dying()) return;
-    start_error_ = std::move(forked).error().Wrap("start an instance");
-    return BeginDying();
-  }
-  if (work_ && !reused_) work_->trace.AddWire("zygote", forked->message.steps);
-  runtime_pidfd_ = std::move(forked->pidfd);
-  runtime_pid_ = forked->message.pid;
-  // Also when it is dying already: how the runtime ended belongs to the death.
-  generation_->link->OnExit(runtime_pid_, [this, alive = alive_](const ZygoteLink::Exit& exited) {
-    if (*alive) OnRuntimeEnded(exited);
-  });
 }
 
 void Instance::StartFailed(std::unique_ptr<Work> work, const Error& error) {

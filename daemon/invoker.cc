@@ -140,10 +140,13 @@ void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   const uint64_t now = MonotonicNs();
   work->trace.Add("take sandbox", held.pending_since_ns, now);
   // Its making is part of this start only where the request had to wait for it.
-  const wire::Steps& made = lease->sandbox->steps;
-  if (made.count > 0 && made.step[0].start_ns >= held.pending_since_ns) {
-    work->trace.AddWire("sandbox", made);
-  }
+  const Sandbox& sandbox = *lease->sandbox;
+  const auto add_if_waited_for = [&](const char* process, const wire::Steps& steps) {
+    if (steps.count > 0 && steps.step[0].start_ns >= held.pending_since_ns)
+      work->trace.AddWire(process, steps);
+  };
+  add_if_waited_for("sandbox", sandbox.made_steps);
+  add_if_waited_for("zygote", sandbox.forked_steps);
   held.instance->Start(*held.image, std::move(*lease), std::move(work));
 }
 

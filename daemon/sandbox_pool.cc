@@ -1,9 +1,11 @@
 #include "daemon/sandbox_pool.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "daemon/log.h"
@@ -96,28 +98,104 @@ void SandboxPool::MakeOne() {
       Release(std::move(failed));
       return MakeFailed(made.error());
     }
-    Made(std::move(made));
+    Made(std::move(*made));
   });
 }
 
-void SandboxPool::Made(Result<ZygoteLink::Made> made) {
-  const auto found = making_.find(made->message.sandbox_id);
+void SandboxPool::Made(ZygoteLink::Made made) {
+  const auto found = making_.find(made.message.sandbox_id);
   if (found == making_.end()) return;
+  Sandbox& sandbox = *found->second;
+  sandbox.init_pid = made.message.init_pid;
+  sandbox.made_steps = made.message.steps;
+  sandbox.init_pidfd = std::move(made.fds.front());
+  made.fds.erase(made.fds.begin());
+  // One handler for its whole life: who has it when it ends is looked up then.
+  link_.OnExit(sandbox.init_pid, [this, id = sandbox.id, alive = alive_](const auto& exited) {
+    if (*alive) InitEnded(id, exited);
+  });
+  if (retired_) {
+    Drop(sandbox.id);
+    return;
+  };
+  ForkInto(sandbox, made.message.has_landlock != 0, made.fds);
+}
+
+// The descriptors are the zygote's once they are sent; the child enters by them.
+void SandboxPool::ForkInto(Sandbox& sandbox, bool has_landlock, const std::vector<UniqueFd>& fds) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    const Error error = SysError("make a socket pair").value();
+    Drop(sandbox.id);
+    return MakeFailed(error);
+  }
+  UniqueFd ours(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  wire::Fork request;
+  request.sandbox_id = sandbox.id;
+  request.uid = sandbox.uid;
+  request.has_landlock = has_landlock ? 1 : 0;
+  std::vector<int> sent;
+  for (const UniqueFd& fd : fds) sent.push_back(fd.get());
+  sent.push_back(theirs.get());
+  if (sandbox.cgroup.v2_directory() >= 0) {
+    request.has_cgroup_v2 = 1;
+    sent.push_back(sandbox.cgroup.v2_directory());
+  }
+  for (const UniqueFd& procs : sandbox.cgroup.v1_procs()) {
+    sent.push_back(procs.get());
+    ++request.cgroup_procs;
+  }
+  sandbox.channel = std::move(ours);
+  link_.Fork(request, sent, [this, id = sandbox.id, alive = alive_](auto forked) {
+    if (*alive) Forked(id, std::move(forked));
+  });
+}
+
+void SandboxPool::Forked(uint64_t id, Result<ZygoteLink::Forked> forked) {
+  const auto found = making_.find(id);
+  if (found == making_.end()) return;  // its init has ended meanwhile
+  if (!forked || retired_) {
+    Drop(id);
+    if (!forked) MakeFailed(forked.error());
+    return;
+  }
   std::unique_ptr<Sandbox> sandbox = std::move(found->second);
   making_.erase(found);
   failures_ = 0;
-  sandbox->init_pid = made->message.init_pid;
-  sandbox->has_landlock = made->message.has_landlock != 0;
-  sandbox->steps = made->message.steps;
-  sandbox->init_pidfd = std::move(made->fds.front());
-  made->fds.erase(made->fds.begin());
-  sandbox->fds = std::move(made->fds);
-  // One handler for its whole life: who has it when it ends is looked up then.
-  link_.OnExit(sandbox->init_pid, [this, id = sandbox->id, alive = alive_](const auto& exited) {
-    if (*alive) InitEnded(id, exited);
+  sandbox->runtime_pid = forked->message.pid;
+  sandbox->forked_steps = forked->message.steps;
+  sandbox->runtime_pidfd = std::move(forked->pidfd);
+  // Until somebody takes the sandbox, who then puts a handler of its own in this one's place.
+  link_.OnExit(sandbox->runtime_pid, [this, id, alive = alive_](const auto&) {
+    if (*alive) RuntimeEnded(id);
   });
-  if (retired_) return Dispose(std::move(sandbox), [](const Gone&) {});
   Deliver(std::move(sandbox));
+}
+
+// Takes a sandbox that nobody has taken out of the pool; null when it is not there.
+std::unique_ptr<Sandbox> SandboxPool::ExtractUnused(uint64_t id) {
+  if (auto making = making_.extract(id)) return std::move(making.mapped());
+  const auto is_it = [id](const auto& held) { return held->id == id; };
+  const auto ready = std::find_if(ready_.begin(), ready_.end(), is_it);
+  if (ready == ready_.end()) return nullptr;
+  std::unique_ptr<Sandbox> sandbox = std::move(*ready);
+  ready_.erase(ready);
+  return sandbox;
+}
+
+// Kills a sandbox that nobody has taken; false when it is not there.
+bool SandboxPool::Drop(uint64_t id) {
+  std::unique_ptr<Sandbox> sandbox = ExtractUnused(id);
+  if (!sandbox) return false;
+  Dispose(std::move(sandbox), [](const Gone&) {});
+  return true;
+}
+
+void SandboxPool::RuntimeEnded(uint64_t id) {
+  if (!Drop(id)) return;
+  Log(LogLevel::kWarning, "image " + options_.group + ": an unused runtime ended");
+  RefillSoon();
 }
 
 void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
@@ -212,14 +290,12 @@ void SandboxPool::InitEnded(uint64_t id, const ZygoteLink::Exit& exited) {
     if (auto handler = std::move(in_use->second->on_init_ended)) handler();
     return;
   }
-  for (auto it = ready_.begin(); it != ready_.end(); ++it) {
-    if ((*it)->id != id) continue;
-    std::unique_ptr<Sandbox> lost = std::move(*it);
-    ready_.erase(it);
-    Log(LogLevel::kWarning, "image " + options_.group + ": an unused sandbox ended");
-    Release(std::move(lost));
-    return RefillSoon();
-  }
+  // Unused so far: its runtime has ended with it, or was never born.
+  std::unique_ptr<Sandbox> sandbox = ExtractUnused(id);
+  if (!sandbox) return;
+  Log(LogLevel::kWarning, "image " + options_.group + ": an unused sandbox ended");
+  Release(std::move(sandbox));
+  RefillSoon();
 }
 
 void SandboxPool::Finish(uint64_t id, const ZygoteLink::Exit& exited) {

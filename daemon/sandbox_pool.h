@@ -1,4 +1,5 @@
-// The sandboxes of one supervisor: made ahead of use, handed out, and put away when they end.
+// The sandboxes of one supervisor, each with a runtime sforked into it: made ahead of use, handed
+// out, and put away when they end.
 #pragma once
 
 #include <array>
@@ -19,7 +20,7 @@
 
 namespace spore {
 
-// A tiny init in namespaces of its own, waiting for a runtime.
+// A tiny init in namespaces of its own, and a copy of the zygote that waits to be specialised.
 struct Sandbox {
   uint64_t id = 0;
   uint32_t uid = 0;  // inside the user namespace
@@ -27,9 +28,11 @@ struct Sandbox {
   Cgroup cgroup;
   int32_t init_pid = 0;  // as the supervisor sees it
   UniqueFd init_pidfd;
-  std::vector<UniqueFd> fds;  // from wire::kPidNamespace on, the Landlock ruleset last if any
-  bool has_landlock = false;
-  wire::Steps steps;  // of its making
+  wire::Steps made_steps;    // of the supervisor's part
+  wire::Steps forked_steps;  // of the zygote's part
+  int32_t runtime_pid = 0;   // as the supervisor sees it
+  UniqueFd runtime_pidfd;
+  UniqueFd channel;  // spored's end of the instance socket
   // Set by whoever has taken the sandbox: its init has ended by itself; Dispose comes next.
   std::function<void()> on_init_ended;
   bool ended = false;
@@ -84,7 +87,12 @@ class SandboxPool {
     std::function<void(const Gone&)> gone;
   };
   void MakeOne();
-  void Made(Result<ZygoteLink::Made> made);
+  void Made(ZygoteLink::Made made);
+  void ForkInto(Sandbox& sandbox, bool has_landlock, const std::vector<UniqueFd>& fds);
+  void Forked(uint64_t id, Result<ZygoteLink::Forked> forked);
+  void RuntimeEnded(uint64_t id);
+  std::unique_ptr<Sandbox> ExtractUnused(uint64_t id);
+  bool Drop(uint64_t id);
   void Deliver(std::unique_ptr<Sandbox> sandbox);
   void MakeFailed(const Error& error);
   void InitEnded(uint64_t id, const ZygoteLink::Exit& exited);

@@ -8,7 +8,7 @@
 //               spored -> Fork                 zygote -> ZygoteReady, Forked
 //   instance    SOCK_STREAM     one an instance; the far end is the tenant's from the moment its
 //               code is loaded: spored treats what it reads as hostile
-//               spored -> Load, Invoke         instance -> Confined, Loaded, Response, Failed
+//               spored -> Specialise, Load, Invoke   instance -> Confined, Loaded, Response, Failed
 //
 // A SEQPACKET message is one of the structs below, whole, plus its descriptors. Structs are plain
 // data of fixed size: sender and receiver are built from the same tree and run on one host.
@@ -111,29 +111,19 @@ struct ZygoteReady {
   Failure failure;
 };
 
-// What the child becomes.
-enum class Mode : uint32_t {
-  kFunction = 1,  // loads a function, then serves invocations from its instance socket
-  kScript = 2,    // runs one script with the three descriptors as its standard streams
-};
-
-// spored -> zygote: sfork into a sandbox. Descriptors, in this order: the six namespaces of
-// SandboxFd from kPidNamespace on, the Landlock ruleset when has_landlock, the instance socket,
-// stdin when has_stdin (else /dev/null), stdout, stderr, the code's detached mount when has_code
-// (attached at /var/task), the v2 cgroup directory when has_cgroup_v2, then cgroup_procs v1 files.
+// spored -> zygote: sfork into a sandbox, ahead of its use. The child joins the sandbox, runs the
+// runtime's fork hooks, warms up, and waits on its instance socket for kSpecialise. It is trusted
+// code until then, and no tenant's.
+// Descriptors, in this order: the six namespaces of SandboxFd from kPidNamespace on, the Landlock
+// ruleset when has_landlock, the instance socket, the v2 cgroup directory when has_cgroup_v2, then
+// cgroup_procs v1 files.
 struct Fork {
   Header header{.type = Type::kFork};
   uint64_t sandbox_id = 0;
-  Mode mode = Mode::kFunction;
   uint32_t uid = 0;  // as in MakeSandbox
   uint32_t has_landlock = 0;
-  uint32_t has_stdin = 0;
-  uint32_t has_code = 0;
   uint32_t has_cgroup_v2 = 0;
   uint32_t cgroup_procs = 0;
-  uint32_t open_files = 1024;    // RLIMIT_NOFILE
-  uint64_t tmp_bytes = 0;        // remount /tmp with this size; 0: leave as made
-  uint64_t file_size_bytes = 0;  // RLIMIT_FSIZE; 0: unlimited
 };
 
 // zygote -> spored. On success with one descriptor: the pidfd of the runtime process.
@@ -149,8 +139,9 @@ struct Forked {
 
 enum class FrameType : uint32_t {
   // spored -> instance
-  kLoad = 1,  // body: JSON, see below
-  kInvoke,    // body: u32 length of meta, meta JSON, payload
+  kLoad = 1,    // body: JSON, see below
+  kInvoke,      // body: u32 length of meta, meta JSON, payload
+  kSpecialise,  // body: struct Specialise, with descriptors; the first frame, read by trusted code
   // instance -> spored
   kConfined = 16,  // body: struct Confined; sent by trusted code, once, before tenant code runs;
                    // after a failed one the process exits
@@ -167,6 +158,24 @@ struct FrameHeader {
   uint64_t id;      // of the invocation, echoed by kResponse and kFailed; 0 elsewhere
 };
 constexpr uint32_t kMaxFrame = 72u << 20;
+
+// What the waiting child becomes.
+enum class Mode : uint32_t {
+  kFunction = 1,  // loads a function, then serves invocations from its instance socket
+  kScript = 2,    // runs one script with the three descriptors as its standard streams
+};
+
+// The child completes its confinement by this; Load is the next frame. Descriptors, with the first
+// byte: stdin when has_stdin (else /dev/null), stdout, stderr, the code's detached mount when
+// has_code (attached at /var/task).
+struct Specialise {
+  Mode mode = Mode::kFunction;
+  uint32_t has_stdin = 0;
+  uint32_t has_code = 0;
+  uint32_t open_files = 1024;    // RLIMIT_NOFILE
+  uint64_t tmp_bytes = 0;        // remount /tmp with this size; 0: leave as made
+  uint64_t file_size_bytes = 0;  // RLIMIT_FSIZE; 0: unlimited
+};
 
 struct Confined {
   Failure failure;  // the set-up step that failed, if one did

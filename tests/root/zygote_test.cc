@@ -121,18 +121,14 @@ class Image {
     return fds;
   }
 
-  wire::Forked Fork(const ReceivedFds& sandbox, uint32_t uid, wire::Mode mode, int instance,
-                    int out, int code) {
+  wire::Forked Fork(const ReceivedFds& sandbox, uint32_t uid, int instance) {
     wire::Fork request;
     request.sandbox_id = uid;
     request.uid = uid;
-    request.mode = mode;
     request.has_landlock = has_landlock_;
-    request.has_code = code >= 0;
     std::vector<int> fds;
     for (uint32_t i = 1; i < sandbox.count; ++i) fds.push_back(sandbox.fd[i].get());
-    fds.insert(fds.end(), {instance, out, out});
-    if (code >= 0) fds.push_back(code);
+    fds.push_back(instance);
     EXPECT_TRUE(SendStruct(zygote(), request, fds));
     ReceivedFds pidfd;
     auto forked = ReceiveStruct<wire::Forked>(zygote(), &pidfd);
@@ -161,6 +157,18 @@ std::optional<Frame> ReadFrame(int fd) {
                                static_cast<ssize_t>(header.length))
     return std::nullopt;
   return frame;
+}
+
+// Makes the waiting child a function's instance, its output going to /dev/null.
+void Specialise(int instance, const UniqueFd& code) {
+  struct {
+    wire::FrameHeader header{wire::FrameType::kSpecialise, sizeof(wire::Specialise), 0};
+    wire::Specialise order;
+  } frame;
+  frame.order.has_code = 1;
+  const UniqueFd out(open("/dev/null", O_WRONLY | O_CLOEXEC));
+  const int fds[] = {out.get(), out.get(), code.get()};
+  ASSERT_TRUE(SendStruct(instance, frame, fds));
 }
 
 UniqueFd CodeMount(const fs::path& directory) {
@@ -214,12 +222,10 @@ def handler(event, context):
 
   const ReceivedFds sandbox = image.MakeSandbox(1234);
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
-  UniqueFd out(open("/dev/null", O_WRONLY | O_CLOEXEC));
-  UniqueFd code = CodeMount(directory_);
-  const wire::Forked forked =
-      image.Fork(sandbox, 1234, wire::Mode::kFunction, theirs.get(), out.get(), code.get());
+  const wire::Forked forked = image.Fork(sandbox, 1234, theirs.get());
   ASSERT_FALSE(forked.failure.failed()) << forked.failure.operation;
   theirs.Reset();
+  Specialise(ours.get(), CodeMount(directory_));
   SendFrame(ours.get(), wire::FrameType::kLoad, 0, kLoad);
   SendFrame(ours.get(), wire::FrameType::kInvoke, 7, InvokeBody(R"({"a":1})"));
 
@@ -229,7 +235,7 @@ def handler(event, context):
   ASSERT_EQ(confined->body.size(), sizeof report);
   memcpy(&report, confined->body.data(), sizeof report);
   ASSERT_FALSE(report.failure.failed()) << report.failure.operation << report.failure.errno_value;
-  EXPECT_STREQ(report.steps.step[0].name, "clone");
+  EXPECT_STREQ(report.steps.step[0].name, "specialise");
   auto loaded = ReadFrame(ours.get());
   ASSERT_TRUE(loaded);
   ASSERT_EQ(loaded->type, wire::FrameType::kLoaded) << loaded->body;
@@ -262,10 +268,8 @@ TEST_F(ZygoteTest, EveryDeathIsReported) {
   ASSERT_TRUE(ReceiveStruct<wire::ZygoteReady>(image.zygote()).has_value());
   const ReceivedFds sandbox = image.MakeSandbox(1001);
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
-  UniqueFd out(open("/dev/null", O_WRONLY | O_CLOEXEC));
-  UniqueFd code = CodeMount(directory_);
-  const wire::Forked forked =
-      image.Fork(sandbox, 1001, wire::Mode::kFunction, theirs.get(), out.get(), code.get());
+  const wire::Forked forked = image.Fork(sandbox, 1001, theirs.get());
+  Specialise(ours.get(), CodeMount(directory_));
   SendFrame(ours.get(), wire::FrameType::kLoad, 0, kLoad);
   SendFrame(ours.get(), wire::FrameType::kInvoke, 1, InvokeBody("null"));
   auto death = ReceiveStruct<wire::ProcessExited>(image.supervisor());
@@ -287,19 +291,17 @@ TEST_F(ZygoteTest, ManySiblingsInARow) {
   Image image(preload ? preload : "json,random,ssl,uuid,tempfile");
   ASSERT_TRUE(ReceiveStruct<wire::ZygoteReady>(image.zygote()).has_value());
   std::map<std::string, std::vector<double>> times;
-  UniqueFd out(open("/dev/null", O_WRONLY | O_CLOEXEC));
   for (uint32_t i = 0; i < 200; ++i) {
     const uint32_t uid = 2000 + i;
     const ReceivedFds sandbox = image.MakeSandbox(uid);
     auto [ours, theirs] = SocketPair(SOCK_STREAM);
-    UniqueFd code = CodeMount(directory_);
-    SendFrame(ours.get(), wire::FrameType::kLoad, 0, kLoad);
-    SendFrame(ours.get(), wire::FrameType::kInvoke, i, InvokeBody(std::to_string(i)));
-    const uint64_t started = StepLog::Now();
-    const wire::Forked forked =
-        image.Fork(sandbox, uid, wire::Mode::kFunction, theirs.get(), out.get(), code.get());
+    const wire::Forked forked = image.Fork(sandbox, uid, theirs.get());
     ASSERT_FALSE(forked.failure.failed()) << forked.failure.operation;
     theirs.Reset();
+    const uint64_t started = StepLog::Now();
+    Specialise(ours.get(), CodeMount(directory_));
+    SendFrame(ours.get(), wire::FrameType::kLoad, 0, kLoad);
+    SendFrame(ours.get(), wire::FrameType::kInvoke, i, InvokeBody(std::to_string(i)));
     auto confined = ReadFrame(ours.get());
     ASSERT_TRUE(confined);
     wire::Confined report;
@@ -328,6 +330,36 @@ TEST_F(ZygoteTest, ManySiblingsInARow) {
       printf("%-20s p50 %7.1f us  p99 %7.1f us\n", name.c_str(), values[values.size() / 2],
              values[values.size() * 99 / 100]);
   }
+}
+
+TEST_F(ZygoteTest, AChildThatIsNotNeededEnds) {
+  Image image("json");
+  ASSERT_TRUE(ReceiveStruct<wire::ZygoteReady>(image.zygote()).has_value());
+  const ReceivedFds sandbox = image.MakeSandbox(1001);
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
+  const wire::Forked forked = image.Fork(sandbox, 1001, theirs.get());
+  theirs.Reset();
+  ours.Reset();
+  auto death = ReceiveStruct<wire::ProcessExited>(image.supervisor());
+  ASSERT_TRUE(death.has_value());
+  EXPECT_EQ(death->pid, forked.pid);
+  EXPECT_EQ(death->status, 0);
+}
+
+TEST_F(ZygoteTest, AWrongOrderIsRefusedBeforeAnythingRuns) {
+  Image image("json");
+  ASSERT_TRUE(ReceiveStruct<wire::ZygoteReady>(image.zygote()).has_value());
+  const ReceivedFds sandbox = image.MakeSandbox(1001);
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
+  ASSERT_FALSE(image.Fork(sandbox, 1001, theirs.get()).failure.failed());
+  theirs.Reset();
+  SendFrame(ours.get(), wire::FrameType::kLoad, 0, kLoad);
+  auto confined = ReadFrame(ours.get());
+  ASSERT_TRUE(confined && confined->type == wire::FrameType::kConfined);
+  wire::Confined report;
+  memcpy(&report, confined->body.data(), sizeof report);
+  EXPECT_TRUE(report.failure.failed());
+  EXPECT_FALSE(ReadFrame(ours.get()));
 }
 
 TEST_F(ZygoteTest, AnImageThatCannotPreloadSaysWhy) {

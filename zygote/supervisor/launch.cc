@@ -53,7 +53,9 @@ Result<> EnterImage(const SupervisorOptions& options, int launcher) {
   if (setgroups(0, nullptr) < 0) return SysError("setgroups to none");
   if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
     return SysError("become root of the user namespace");
-  constexpr int kOwned = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP;
+  // No cgroup namespace: where cgroup2 is mounted with nsdelegate (systemd does), one would keep
+  // the zygote from cloning into a sandbox's cgroup. Each sandbox gets its own.
+  constexpr int kOwned = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
   if (unshare(kOwned) < 0) return SysError("unshare the zygote's namespaces");
   // A changed uid cleared both: /proc/<pid>/ns of a sandbox's init must open, and the kernel must
   // end us with spored however spored ends.

@@ -20,12 +20,28 @@ bool ReadExactly(int fd, void* buffer, size_t bytes) {
   return true;
 }
 
+namespace {
+
+std::string queued;  // whole frames
+
+}  // namespace
+
+void QueueFrame(wire::FrameType type, uint64_t id, const void* body, size_t bytes) {
+  const wire::FrameHeader header{type, static_cast<uint32_t>(bytes), id};
+  queued.append(reinterpret_cast<const char*>(&header), sizeof header);
+  queued.append(static_cast<const char*>(body), bytes);
+}
+
 bool WriteFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes) {
   wire::FrameHeader header{type, static_cast<uint32_t>(bytes), id};
-  iovec parts[2] = {{&header, sizeof header}, {const_cast<void*>(body), bytes}};
+  const std::string before = std::move(queued);
+  queued.clear();
+  iovec parts[3] = {{const_cast<char*>(before.data()), before.size()},
+                    {&header, sizeof header},
+                    {const_cast<void*>(body), bytes}};
   msghdr message{};
   message.msg_iov = parts;
-  message.msg_iovlen = 2;
+  message.msg_iovlen = 3;
   while (message.msg_iovlen > 0) {
     ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;

@@ -13,5 +13,7 @@ namespace spore {
 // have closed it). Interrupted calls are taken up again.
 bool ReadExactly(int fd, void* buffer, size_t bytes);
 bool WriteFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes);
+// Keeps a small frame until the next WriteFrame, which sends both at once.
+void QueueFrame(wire::FrameType type, uint64_t id, const void* body, size_t bytes);
 
 }  // namespace spore

@@ -2,7 +2,8 @@
 
 Run by the image's own interpreter as `python3 -I -B -X utf8 host.py MODULE,MODULE,...`. Until
 serve_forks returns, this is the zygote: only modules that the image's operator listed have run.
-After it has returned, this is a child, confined, and about to run a tenant's code.
+Then it is a child in a sandbox of its own, made ahead of its use, still trusted. When await_tenant
+has returned it is confined for good, and about to run a tenant's code.
 """
 
 import gc
@@ -44,11 +45,14 @@ def main():
     gc.freeze()
     version = "%d.%d.%d" % sys.version_info[:3]
     try:
-        mode = _spore.serve_forks(version, (time.monotonic_ns() - started) // 1000)
+        _spore.serve_forks(version, (time.monotonic_ns() - started) // 1000)
     except RuntimeError as error:
         _spore.report_unready(str(error))
         sys.exit(1)
+    # Again, in the child: the pages that serving a request writes to are copied now, not then.
+    spore_function.warm_up(_HOST)
     gc.enable()
+    mode = _spore.await_tenant()
     if mode == _MODE_FUNCTION:
         spore_function.serve()
     else:

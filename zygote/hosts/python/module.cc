@@ -4,7 +4,7 @@
 #include <Python.h>
 
 #include <cstdio>
-#include <string>
+#include <memory>
 
 #include "zygote/hosts/python/channel.h"
 #include "zygote/hosts/python/confine.h"
@@ -15,6 +15,9 @@ namespace {
 using spore::wire::FrameHeader;
 using spore::wire::FrameType;
 
+// Of this process, between its sfork and its specialisation.
+std::unique_ptr<spore::Unspecialised> this_child;
+
 PyObject* ServeForks(PyObject*, PyObject* args) {
   const char* version = nullptr;
   unsigned long long preload_us = 0;
@@ -23,12 +26,23 @@ PyObject* ServeForks(PyObject*, PyObject* args) {
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", version);
   ready.preload_us = preload_us;
   const spore::RuntimeHooks hooks{PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child};
-  const spore::Result<spore::wire::Mode> mode = spore::ServeForks(ready, hooks);
-  if (!mode) {
-    PyErr_SetString(PyExc_RuntimeError, mode.error().Message().c_str());
+  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, hooks);
+  if (!child) {
+    PyErr_SetString(PyExc_RuntimeError, child.error().Message().c_str());
     return nullptr;
   }
-  return PyLong_FromUnsignedLong(static_cast<unsigned long>(*mode));
+  this_child = std::make_unique<spore::Unspecialised>(std::move(*child));
+  Py_RETURN_NONE;
+}
+
+PyObject* AwaitTenant(PyObject*, PyObject*) {
+  if (!this_child) {
+    PyErr_SetString(PyExc_RuntimeError, "not a child that waits for its tenant");
+    return nullptr;
+  }
+  const spore::wire::Mode mode = this_child->AwaitTenant();
+  this_child.reset();
+  return PyLong_FromUnsignedLong(static_cast<unsigned long>(mode));
 }
 
 PyObject* ReportUnready(PyObject*, PyObject* args) {
@@ -75,11 +89,24 @@ PyObject* Send(PyObject*, PyObject* args) {
   return PyBool_FromLong(sent);
 }
 
+PyObject* Queue(PyObject*, PyObject* args) {
+  unsigned type = 0;
+  unsigned long long id = 0;
+  const char* body = nullptr;
+  Py_ssize_t length = 0;
+  if (!PyArg_ParseTuple(args, "IKy#", &type, &id, &body, &length)) return nullptr;
+  spore::QueueFrame(static_cast<FrameType>(type), id, body, static_cast<size_t>(length));
+  Py_RETURN_NONE;
+}
+
 PyMethodDef kMethods[] = {
     {"serve_forks", ServeForks, METH_VARARGS,
-     "serve_forks(version, preload_us) -> mode\n\nReturns in each child, confined."},
+     "serve_forks(version, preload_us)\n\nReturns in each child, inside its sandbox."},
+    {"await_tenant", AwaitTenant, METH_NOARGS,
+     "await_tenant() -> mode\n\nConfined for good from here on."},
     {"report_unready", ReportUnready, METH_VARARGS, "report_unready(reason)"},
     {"receive", Receive, METH_NOARGS, "receive() -> (type, id, body) or None"},
+    {"queue", Queue, METH_VARARGS, "queue(type, id, body): goes out with the next send"},
     {"send", Send, METH_VARARGS, "send(type, id, body) -> bool"},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -40,7 +40,10 @@ class Zygote {
     UniqueFd pidfd;
     Result<pid_t> pid = ForkInto(request, received.fds, received_ns, reply.steps, pidfd);
     if (pid && *pid == 0) {
-      mode_ = request.mode;
+      uid_ = request.uid;
+      has_landlock_ = request.has_landlock != 0;
+      // EnterSandbox has closed them by number, and other files have those numbers now.
+      for (UniqueFd& fd : received.fds.fd) (void)fd.Release();
       return true;
     }
     if (pid) {
@@ -55,7 +58,7 @@ class Zygote {
     return false;
   }
 
-  wire::Mode mode() const { return mode_; }
+  Unspecialised child() { return {uid_, has_landlock_, std::move(final_program_)}; }
 
  private:
   Result<pid_t> ForkInto(const wire::Fork& request, const ReceivedFds& fds, uint64_t received_ns,
@@ -71,7 +74,10 @@ class Zygote {
         .flags = CLONE_PARENT, .cgroup_fd = named.cgroup_v2, .extra_descriptors = fds.count};
     Result<pid_t> pid = process_.Clone(clone, &pidfd);
     if (pid && *pid == 0) {
-      Become(request, named, t);
+      const StepResult entered = EnterSandbox(process_, request, named);
+      // The socket has moved if the failure came with the last descriptor.
+      if (!entered.ok()) EndChild(named.instance, entered);
+      hooks_.in_child();
       return 0;
     }
     t = log.Add("audit and clone", t);
@@ -80,26 +86,39 @@ class Zygote {
     return pid;
   }
 
-  void Become(const wire::Fork& request, const ForkDescriptors& named, uint64_t clone_ns) {
-    wire::Confined confined;
-    uint64_t t = confined.steps.Add("clone", clone_ns);
-    const StepResult result = Confine(process_, request, named, final_program_, confined.steps);
-    // The socket has moved if the failure came after the descriptors' step.
-    if (!result.ok()) EndChild(named.instance, result);
-    t = StepLog::Now();
-    hooks_.in_child();
-    confined.steps.Add("child hooks", t);
-    if (!WriteFrame(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined))
-      _exit(1);
-  }
-
   FrozenProcess process_;
   SeccompProgram final_program_;
   RuntimeHooks hooks_;
-  wire::Mode mode_ = wire::Mode::kFunction;
+  uint32_t uid_ = 0;  // in a child: of its sandbox
+  bool has_landlock_ = false;
 };
 
 }  // namespace
+
+wire::Mode Unspecialised::AwaitTenant() const {
+  // Exactly the first frame: what follows stays in the socket for the runtime's host.
+  struct {
+    wire::FrameHeader header;
+    wire::Specialise order;
+  } frame{};
+  Result<ReceivedMessage> received =
+      ReceiveMessage(kInstanceFd, std::as_writable_bytes(std::span(&frame, 1)));
+  if (received && received->bytes == 0) _exit(0);  // not needed any more
+  wire::Confined confined;
+  const uint64_t t = StepLog::Now();
+  if (!received || received->bytes != sizeof frame ||
+      frame.header.type != wire::FrameType::kSpecialise) {
+    EndChild(kInstanceFd, {EPROTO, "receive the Specialise message"});
+  }
+  confined.steps.Add("specialise", t);
+  const StepResult result =
+      Confine(frame.order, uid_, has_landlock_, received->fds, final_program_, confined.steps);
+  if (!result.ok()) EndChild(kInstanceFd, result);
+  // Confine has closed them by number.
+  for (UniqueFd& fd : received->fds.fd) (void)fd.Release();
+  if (!WriteFrame(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined)) _exit(1);
+  return frame.order.mode;
+}
 
 void ReportUnready(const char* reason) {
   wire::ZygoteReady ready{.header = {.type = wire::Type::kZygoteReady}, .pid = getpid()};
@@ -108,7 +127,7 @@ void ReportUnready(const char* reason) {
   (void)SendStruct(kZygoteFd, ready);
 }
 
-Result<wire::Mode> ServeForks(wire::ZygoteReady ready, const RuntimeHooks& hooks) {
+Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const RuntimeHooks& hooks) {
   SPORE_ASSIGN(SeccompProgram program, CompileFinalProgram(NetworkPolicy::kNone));
   SPORE_ASSIGN(FrozenProcess process,
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd}}));
@@ -118,7 +137,7 @@ Result<wire::Mode> ServeForks(wire::ZygoteReady ready, const RuntimeHooks& hooks
   Zygote zygote(std::move(process), std::move(program), hooks);
   for (;;) {
     SPORE_ASSIGN(const bool in_child, zygote.ServeOne());
-    if (in_child) return zygote.mode();
+    if (in_child) return zygote.child();
   }
 }
 
