@@ -164,6 +164,12 @@ def test_promises_name_tests_that_exist():
     assert not wrong, "\n".join(wrong)
 
 
+def test_manual_page_lists_the_same_promises():
+    page = tree.read("man/spore-security.7")
+    listed = re.search(r"BEGIN PROMISES(.*)END PROMISES", page, re.S).group(1).count("\n.It\n")
+    assert listed == len(re.findall(r"^\| *\d+ *\|", tree.read("docs/threat-model.md"), re.M))
+
+
 def test_git_ignores_what_builds_make():
     done = subprocess.run(["git", "-c", "safe.directory=*", "check-ignore", "build-test", "build-release"],
                           cwd=tree.TOP, capture_output=True, text=True)
