@@ -43,7 +43,8 @@ def set_up():
     mount("tmpfs", "/run", "tmpfs", options="mode=755")
     mount("tmpfs", "/tmp", "tmpfs", options="mode=1777")
     mount("securityfs", "/sys/kernel/security", "securityfs")
-    mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
+    # As systemd mounts it.
+    mount("cgroup2", "/sys/fs/cgroup", "cgroup2", options="nsdelegate,memory_recursiveprot")
 
 
 def run_suite(port, suite, command, xml):
