@@ -1,4 +1,6 @@
 // spored(8): the arguments, and what becomes of them.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -92,6 +94,14 @@ int Run(const Arguments& arguments) {
     return Report(applied.error(), kUsage);
   }
   if (arguments.check) return Check(*config, arguments.json);
+  if (geteuid() != 0) {
+    return Report({spore::ErrorKind::kDenied,
+                   0,
+                   "spored must run as root: it makes namespaces, mounts and control groups",
+                   {},
+                   {}},
+                  kFailed);
+  }
   auto images = spore::LoadImages(config->image_dirs);
   if (!images) return Report(images.error(), kUsage);
   if (auto result = spore::RunDaemon(*config, *images); !result) {

@@ -202,3 +202,26 @@ def test_asyncio_works(run):
     done = run("import asyncio\nasync def f():\n    await asyncio.sleep(0.01)\n    return 5\n"
                "print(asyncio.run(f()))\n")
     assert done.out == "5\n", done
+
+
+def test_script_holds_its_three_streams_and_no_more(run):
+    done = run("import os\nfound = []\nfor fd in range(1024):\n    try:\n        os.fstat(fd)\n"
+               "    except OSError:\n        continue\n    found.append(fd)\nprint(found)\n")
+    assert done.out == "[0, 1, 2]\n", done
+
+
+def test_scripts_draw_different_random_numbers(run):
+    code = ("import random, uuid, secrets, tempfile\n"
+            "print(random.random(), uuid.uuid4(), secrets.token_hex(), tempfile.mktemp())\n")
+    drawn = [run(code).out.split() for _ in range(3)]
+    for values in zip(*drawn):
+        assert len(set(values)) == 3, values
+
+
+def test_signals_have_their_usual_meaning(run):
+    done = run("import signal\n"
+               "print([signal.getsignal(n).name if hasattr(signal.getsignal(n), 'name') else 'python'"
+               " for n in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD)],"
+               " signal.pthread_sigmask(signal.SIG_BLOCK, []))\n")
+    # CPython itself handles SIGINT and ignores SIGPIPE.
+    assert done.out == "['SIG_DFL', 'python', 'SIG_IGN', 'SIG_DFL'] set()\n", done

@@ -1,0 +1,102 @@
+"""More work than fits: a bounded queue, clear refusals, idle instances giving way."""
+import json
+import time
+
+import daemon
+import pytest
+import ttrpc
+
+SPORED_CONFIG = {"max-queue": 3, "max-queue-ms": 1500, "max-instances": 3}
+
+SLEEP = "import time\ndef handler(e, c):\n    time.sleep(e or 0)\n    return e\n"
+
+
+@pytest.fixture
+def narrow(spored, request):
+    """A function that serves one invocation at a time."""
+    name = "n-" + request.node.name[5:40].replace("_", "-")
+    spored.deploy(name, {"app.py": SLEEP}, limits={"max_instances": 1})
+    yield name
+    spored.remove_function(name)
+    daemon.wait_until(lambda: not spored.instances(function=name), what="it is gone")
+
+
+def send(client, name, seconds):
+    return client.send("Invocations", "Invoke",
+                       {"name": name, "payload": json.dumps(seconds).encode()})
+
+
+def outcomes(client, streams):
+    """{stream: result or RpcError}"""
+    found = {}
+    while len(found) < len(streams):
+        stream, _, body = client.receive()
+        try:
+            found[stream] = json.loads(client.answer("InvokeResponse", body)["payload"])
+        except ttrpc.RpcError as error:
+            found[stream] = error
+    return [found[stream] for stream in streams]
+
+
+def test_queue_is_bounded(spored, narrow):
+    before = spored.stats()["overloaded"]
+    with spored.client() as client:
+        first = send(client, narrow, 0.8)
+        daemon.wait_until(lambda: spored.instances(function=narrow), what="the first one runs")
+        rest = [send(client, narrow, 0) for _ in range(8)]
+        answers = outcomes(client, [first, *rest])
+    refused = [a for a in answers if isinstance(a, ttrpc.RpcError)]
+    assert answers[0] == 0.8 and len(refused) == 5, answers
+    for error in refused:
+        assert error.code == ttrpc.CODES["RESOURCE_EXHAUSTED"]
+        assert "overloaded" in error.message.lower() and "3" in error.message, error.message
+    assert [a for a in answers[1:] if a == 0] == [0, 0, 0]
+    assert spored.stats()["overloaded"] >= before + 5
+
+
+def test_waiting_is_bounded(spored, narrow):
+    with spored.client() as client:
+        streams = [send(client, narrow, 4), send(client, narrow, 0)]
+        begun = time.monotonic()
+        stream, _, body = client.receive()
+        assert stream == streams[1] and time.monotonic() - begun < 3.9
+        with pytest.raises(ttrpc.RpcError) as caught:
+            client.answer("InvokeResponse", body)
+    assert caught.value.code == ttrpc.CODES["RESOURCE_EXHAUSTED"]
+
+
+def test_one_functions_queue_does_not_stop_another(spored, narrow):
+    spored.deploy("other", {"app.py": SLEEP})
+    with spored.client() as client:
+        send(client, narrow, 1)
+        send(client, narrow, 0)
+        assert spored.result("other", 0) == 0
+    spored.remove_function("other")
+
+
+def test_idle_instances_give_way_to_others(spored):
+    """The host takes three instances; a fourth function ends one that idles."""
+    names = [f"idle-{i}" for i in range(4)]
+    for name in names:
+        spored.deploy(name, {"app.py": SLEEP})
+        assert spored.result(name, 0) == 0
+    assert len(spored.instances()) <= 3
+    assert spored.result(names[0], 0) == 0
+    dead = [i for i in spored.instances(include_dead=True) if i["state"] == "DEAD"]
+    assert "EVICTION" in {spored.death_of(i["id"])["cause"] for i in dead
+                          if i["function"].startswith("idle-")}
+    for name in names:
+        spored.remove_function(name)
+
+
+def test_a_waiting_client_that_leaves_is_forgotten(spored, narrow):
+    with spored.client() as client:
+        send(client, narrow, 0.8)
+        daemon.wait_until(lambda: spored.instances(function=narrow))
+        waiting = spored.client()
+        for _ in range(3):
+            send(waiting, narrow, 0)
+        daemon.wait_until(lambda: spored.stats()["queued"] == 3, what="three wait")
+        waiting.close()
+        daemon.wait_until(lambda: spored.stats()["queued"] == 0, what="none waits")
+        assert spored.result(narrow, 0) == 0
