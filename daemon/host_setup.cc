@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <cerrno>
 
@@ -37,11 +38,29 @@ Result<> MakeDirectories(const std::string& path, unsigned mode) {
   return {};
 }
 
+namespace {
+
+// A killed daemon's lock is held for a moment longer by what it was just starting, until that has
+// passed its exec or died with it.
+bool LockWithPatience(int fd) {
+  constexpr int kAttempts = 50;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK) return false;
+    const timespec pause{.tv_sec = 0, .tv_nsec = 20'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  errno = EWOULDBLOCK;
+  return false;
+}
+
+}  // namespace
+
 Result<LockFile> LockFile::Take(const std::string& directory) {
   const std::string path = directory + "/spored.lock";
   UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return SysError("open", path);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (!LockWithPatience(fd.get())) {
     if (errno != EWOULDBLOCK) return SysError("lock", path);
     char text[32] = {};
     const ssize_t count = pread(fd.get(), text, sizeof(text) - 1, 0);
