@@ -23,8 +23,8 @@ inline bool OwnerOrRoot(const Peer& peer, uid_t owner) {
 inline bool MaySee(const Peer& peer, const v1::Function& function) {
   return OwnerOrRoot(peer, function.owner_uid());
 }
-inline bool MaySee(const Peer& peer, const v1::Instance& instance) {
-  return OwnerOrRoot(peer, instance.owner_uid());
+inline bool MaySeeInstance(const Peer& peer, uid_t owner) {
+  return OwnerOrRoot(peer, owner);
 }
 // Seeing is enough for it today; kept apart because sharing functions is the next thing asked for.
 inline bool MayInvoke(const Peer& peer, const v1::Function& function) {
@@ -33,8 +33,8 @@ inline bool MayInvoke(const Peer& peer, const v1::Function& function) {
 inline bool MayChange(const Peer& peer, const v1::Function& function) {
   return OwnerOrRoot(peer, function.owner_uid());
 }
-inline bool MayKill(const Peer& peer, const v1::Instance& instance) {
-  return OwnerOrRoot(peer, instance.owner_uid());
+inline bool MayKill(const Peer& peer, uid_t instance_owner) {
+  return OwnerOrRoot(peer, instance_owner);
 }
 
 }  // namespace spore

@@ -9,26 +9,28 @@ using CallPtr = std::shared_ptr<Call>;
 
 void List(ServiceContext& context, const CallPtr& call, v1::ListInstancesRequest& request) {
   v1::ListInstancesResponse response;
-  for (v1::Instance& instance : context.invoker.List(request.include_dead())) {
-    if (!MaySee(call->peer(), instance)) continue;
+  const auto wanted = [&](uid_t owner, const std::string& function) {
+    return MaySeeInstance(call->peer(), owner) &&
+           (request.function().empty() || function == request.function());
+  };
+  for (v1::Instance& instance : context.invoker.List(request.include_dead(), wanted)) {
     if (instance.state() == v1::Instance::DEAD && !request.include_dead()) continue;
-    if (!request.function().empty() && instance.function() != request.function()) continue;
     *response.add_instances() = std::move(instance);
   }
   call->Reply(response);
 }
 
 void Inspect(ServiceContext& context, const CallPtr& call, v1::InspectRequest& request) {
-  auto instance = context.invoker.Find(
-      request.id(), [&](const v1::Instance& candidate) { return MaySee(call->peer(), candidate); });
+  auto instance = context.invoker.Find(request.id(), [&](uid_t owner, const std::string&) {
+    return MaySeeInstance(call->peer(), owner);
+  });
   if (!instance) return call->Fail(instance.error());
   call->Reply(*instance);
 }
 
 void Kill(ServiceContext& context, const CallPtr& call, v1::KillRequest& request) {
-  auto instance = context.invoker.Find(request.id(), [&](const v1::Instance& candidate) {
-    return MayKill(call->peer(), candidate);
-  });
+  auto instance = context.invoker.Find(
+      request.id(), [&](uid_t owner, const std::string&) { return MayKill(call->peer(), owner); });
   if (!instance) return call->Fail(instance.error());
   if (auto killed = context.invoker.Kill(instance->id()); !killed) {
     return call->Fail(killed.error());

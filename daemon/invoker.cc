@@ -251,10 +251,16 @@ void Invoker::RefuseQueuedOf(const std::string& function) {
   }
 }
 
-std::vector<v1::Instance> Invoker::List(bool include_dead) const {
+std::vector<v1::Instance> Invoker::List(bool include_dead, const Visible& visible) const {
   std::vector<v1::Instance> list;
-  for (const auto& [id, slot] : by_id_) list.push_back(held_.at(slot).instance->Describe());
-  if (include_dead) list.insert(list.end(), dead_.begin(), dead_.end());
+  for (const auto& [id, slot] : by_id_) {
+    const Instance& instance = *held_.at(slot).instance;
+    if (visible(instance.owner_uid(), instance.function())) list.push_back(instance.Describe());
+  }
+  for (const v1::Instance& instance : dead_) {
+    if (include_dead && visible(instance.owner_uid(), instance.function()))
+      list.push_back(instance);
+  }
   return list;
 }
 
@@ -263,11 +269,14 @@ Result<v1::Instance> Invoker::Find(const std::string& prefix, const Visible& vis
   std::vector<v1::Instance> matches;
   for (auto it = by_id_.lower_bound(prefix); it != by_id_.end() && it->first.starts_with(prefix);
        ++it) {
-    v1::Instance instance = held_.at(it->second).instance->Describe();
-    if (visible(instance)) matches.push_back(std::move(instance));
+    const Instance& instance = *held_.at(it->second).instance;
+    if (!visible(instance.owner_uid(), instance.function())) continue;
+    matches.push_back(instance.Describe());
+    if (matches.size() > 1) break;  // enough for the answer below
   }
   for (const v1::Instance& instance : dead_) {
-    if (instance.id().starts_with(prefix) && visible(instance)) matches.push_back(instance);
+    if (instance.id().starts_with(prefix) && visible(instance.owner_uid(), instance.function()))
+      matches.push_back(instance);
   }
   if (matches.size() == 1) return std::move(matches.front());
   if (matches.empty()) return MakeError(ErrorKind::kNotFound, "no instance \"" + prefix + "\"");

@@ -54,10 +54,11 @@ class Invoker : private Instance::Owner {
   void FunctionReplaced(const std::string& function, uint64_t version);
   void FunctionRemoved(const std::string& function);
 
-  // Live and recently ended instances. A prefix must be unique among those that `visible` admits.
-  using Visible = std::function<bool(const v1::Instance&)>;
+  // Live and recently ended instances that `visible` admits by owner and function; the others are
+  // not looked at, since describing one reads files. A prefix must be unique among them.
+  using Visible = std::function<bool(uid_t owner, const std::string& function)>;
   Result<v1::Instance> Find(const std::string& id_prefix, const Visible& visible) const;
-  std::vector<v1::Instance> List(bool include_dead) const;
+  std::vector<v1::Instance> List(bool include_dead, const Visible& visible) const;
   // Kills a live instance by its whole id.
   Result<> Kill(const std::string& id);
   uint32_t LiveOf(const std::string& function) const { return scheduler_.live_of(function); }
