@@ -272,7 +272,7 @@ void Instance::EndInvocationLog(const std::string& error_line, const CgroupUsage
 }
 
 void Instance::LogLine(v1::LogLine::Stream stream, std::string_view line) {
-  environment_.logs.Append(function_, id_, stream, line);
+  if (!log_closed_) environment_.logs.Append(function_, id_, stream, line);
   if (!work_ || !work_->want_tail) return;
   tail_.append(line);
   tail_ += '\n';

@@ -57,6 +57,8 @@ class Instance {
   void StartFailed(std::unique_ptr<Work> work, const Error& error);
   // The next invocation of an idle instance.
   void Invoke(std::unique_ptr<Work> work);
+  // Its function is no more, and the name may be the next owner's: what it still writes is dropped.
+  void CloseLog() { log_closed_ = true; }
   // Ends it; the work in progress, if any, is answered with the death.
   void Kill(v1::Death::Cause cause, const std::string& message);
 
@@ -134,6 +136,7 @@ class Instance {
   int32_t runtime_pid_ = 0;
   bool confined_ = false;
   bool loaded_ = false;
+  bool log_closed_ = false;
   FrameParser parser_;
   OutputCapture output_;
   std::unique_ptr<EventLoop::Stream> channel_;

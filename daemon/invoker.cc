@@ -224,7 +224,9 @@ void Invoker::FunctionRemoved(const std::string& function) {
   Apply(scheduler_.Replace(function, 0));
   std::vector<SlotId> slots;
   for (auto& [slot, held] : held_) {
-    if (held.instance->function() == function) slots.push_back(slot);
+    if (held.instance->function() != function) continue;
+    held.instance->CloseLog();
+    slots.push_back(slot);
   }
   for (const SlotId slot : slots) {
     const auto held = held_.find(slot);

@@ -252,9 +252,12 @@ void LogStoreImpl::CancelRead(uint64_t id) {
 }
 
 void LogStoreImpl::Forget(const std::string& function) {
-  if (logs_.erase(function) == 0) return;
-  writer_->Remove(function);
-  lane_.Submit([writer = writer_] { writer->Drain(); }, nullptr);
+  if (logs_.erase(function) > 0) {
+    writer_->Remove(function);
+    lane_.Submit([writer = writer_] { writer->Drain(); }, nullptr);
+  }
+  // Also of a function that has written nothing: its readers must not get the lines of the next
+  // function of this name, which may be somebody else's.
   AnswerReaders(function);
 }
 

@@ -219,6 +219,24 @@ TEST_F(LogStoreTest, ForgottenLeavesNothing) {
   EXPECT_EQ(Lines{"again"}, Texts(Read(55)));  // a cursor of the earlier life
 }
 
+// Whoever waits for the first line of a function must not get it from the next of that name.
+TEST_F(LogStoreTest, ForgettingAFunctionWithoutLinesAnswersItsReaders) {
+  v1::ReadLogsRequest request;
+  request.set_function("f");
+  request.set_wait_ms(60000);
+  bool answered = false;
+  Lines texts;
+  store_->Read(request, [&](const v1::ReadLogsResponse& response) {
+    texts = Texts(response);
+    answered = true;
+  });
+  EXPECT_FALSE(answered);
+  store_->Forget("f");
+  EXPECT_TRUE(answered);
+  Add("of another owner");
+  EXPECT_EQ(Lines{}, texts);
+}
+
 TEST_F(LogStoreTest, NamesThatAreNoFunctionsAreIgnored) {
   for (const char* name : {"", "../../tmp/x", ".hidden"}) {
     store_->Append(name, "1", v1::LogLine::STDOUT, "x");
