@@ -48,6 +48,25 @@ Result<UniqueFd> CodeMount(const std::string& path) {
   return tree;
 }
 
+// A pipe without a name (pipe(7)). Asked in ways that no file system takes part in: the descriptor
+// is a client's, and a call to a FUSE or network file system could wait for ever.
+bool IsAnonymousPipe(int fd) {
+  if (fcntl(fd, F_GETPIPE_SZ) < 0) return false;
+  constexpr std::string_view kPrefix = "pipe:[";
+  char target[kPrefix.size()];
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const ssize_t length = readlink(link.c_str(), target, sizeof target);
+  return length > 0 && std::string_view(target, static_cast<size_t>(length)) == kPrefix;
+}
+
+// A client's own stdout or stderr: only a pipe, and only for what it is open for already.
+Result<> LetReopenOutput(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_PATH) != 0 || (flags & O_ACCMODE) == O_RDONLY) return {};
+  if (!IsAnonymousPipe(fd)) return {};
+  return LetReopenForWriting(fd);
+}
+
 CgroupLimits ToCgroupLimits(const v1::Limits& limits) {
   return {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
 }
@@ -86,6 +105,8 @@ Result<> Instance::Launch() {
     descriptors.standard_in = std::move(work_->standard_fds.at(0));
     descriptors.standard_out = std::move(work_->standard_fds.at(1));
     descriptors.standard_error = std::move(work_->standard_fds.at(2));
+    SPORE_TRY(LetReopenOutput(descriptors.standard_out.get()));
+    SPORE_TRY(LetReopenOutput(descriptors.standard_error.get()));
   }
   const uint64_t prepared = MonotonicNs();
   SPORE_TRY(Specialise(descriptors, frames));

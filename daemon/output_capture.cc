@@ -1,6 +1,7 @@
 #include "daemon/output_capture.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,13 @@ constexpr auto kDiscardEvery = std::chrono::milliseconds(5);
 
 }  // namespace
 
+// A pipe belongs to who made it, with mode 0600. Another uid than that may open it anew only where
+// others may write. Not given to that uid (fchown(2)): then it could be opened for reading too.
+Result<> LetReopenForWriting(int pipe) {
+  if (fchmod(pipe, 0622) != 0) return SysError("chmod a pipe");
+  return {};
+}
+
 OutputCapture::OutputCapture(EventLoop& loop, Emit emit)
     : loop_(loop), emit_(std::move(emit)), alive_(std::make_shared<bool>(true)) {}
 
@@ -38,6 +46,7 @@ Result<OutputCapture::Pipes> OutputCapture::Open() {
     source.fd.Reset(ends[0]);
     write_ends[i].Reset(ends[1]);
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return SysError("set O_NONBLOCK");
+    SPORE_TRY(LetReopenForWriting(ends[1]));
     source.stream = i == 0 ? v1::LogLine::STDOUT : v1::LogLine::STDERR;
     // The budget is counted here, for both streams together.
     source.lines = std::make_unique<LineSplitter>(

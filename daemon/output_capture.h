@@ -17,6 +17,9 @@
 
 namespace spore {
 
+// Lets a sandbox open /dev/stdout and /dev/stderr, which are links to an anonymous pipe.
+Result<> LetReopenForWriting(int pipe);
+
 class OutputCapture {
  public:
   // A line of the instance, or Spore's own remark that the rest is cut off (SYSTEM).
