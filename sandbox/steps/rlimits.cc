@@ -18,8 +18,14 @@ bool Lower(__rlimit_resource resource, rlim_t value) {
 
 StepResult LimitResources(const ResourceLimits& limits) {
   if (!Lower(RLIMIT_NOFILE, limits.open_files)) return StepFailed("setrlimit RLIMIT_NOFILE");
-  if (!Lower(RLIMIT_CORE, 0)) return StepFailed("setrlimit RLIMIT_CORE");
+  // Not 0: a core_pattern that is a pipe starts its program all the same, as root of the host. The
+  // kernel refuses that for 1 (do_coredump in fs/coredump.c), which is too small for a file as
+  // well.
+  if (!Lower(RLIMIT_CORE, 1)) return StepFailed("setrlimit RLIMIT_CORE");
   if (!Lower(RLIMIT_MEMLOCK, 64 * 1024)) return StepFailed("setrlimit RLIMIT_MEMLOCK");
+  // Queued signals and POSIX timers count for the whole user namespace as well, which all sandboxes
+  // of an image share: one must not use up everybody's.
+  if (!Lower(RLIMIT_SIGPENDING, 1024)) return StepFailed("setrlimit RLIMIT_SIGPENDING");
   if (!Lower(RLIMIT_MSGQUEUE, 0)) return StepFailed("setrlimit RLIMIT_MSGQUEUE");
   if (!Lower(RLIMIT_RTPRIO, 0)) return StepFailed("setrlimit RLIMIT_RTPRIO");
   if (!Lower(RLIMIT_NICE, 0)) return StepFailed("setrlimit RLIMIT_NICE");
