@@ -1,5 +1,6 @@
 #include "zygote/hosts/python/confine.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace spore {
@@ -84,6 +85,8 @@ StepResult Confine(const wire::Specialise& order, uint32_t uid, bool has_landloc
   t = log.Add("mounts", t);
   const int places[] = {fds.streams[0], fds.streams[1], fds.streams[2], kInstanceFd, kLandlockFd};
   if (StepResult r = PlaceDescriptors(places, has_landlock ? 5 : 4); !r.ok()) return r;
+  // The runtime is not executed again, and no program that the tenant starts shall answer for it.
+  if (fcntl(kInstanceFd, F_SETFD, FD_CLOEXEC) < 0) return StepFailed("fcntl F_SETFD");
   t = log.Add("descriptors", t);
   const ResourceLimits limits{.open_files = order.open_files,
                               .file_size_bytes = order.file_size_bytes};
