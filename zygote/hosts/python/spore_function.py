@@ -28,6 +28,8 @@ LOAD, INVOKE = 1, 2
 LOADED, RESPONSE, FAILED, LOAD_FAILED = 17, 18, 19, 20
 _TASK_ROOT = "/var/task"
 _MAX_FRAMES = 64
+# Together, with six bytes a character at most, less than the daemon takes.
+_MAX_LINE = 1024
 _MAX_MESSAGE = 64 * 1024
 # json.dumps with these options would make an encoder for each call.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -49,9 +51,18 @@ def _stack(error):
     return [line.rstrip("\n") for line in traceback.format_list(own[-_MAX_FRAMES:])]
 
 
+def _sound(text, limit):
+    """The text without what UTF-8 cannot hold: a lone surrogate would spoil the whole report."""
+    return text[:limit].encode(errors="replace").decode()
+
+
 def _describe(kind, message, stack):
-    text = {"errorType": kind, "errorMessage": str(message)[:_MAX_MESSAGE], "stackTrace": stack}
-    return json.dumps(text).encode()
+    text = {
+        "errorType": _sound(kind, _MAX_LINE),
+        "errorMessage": _sound(str(message), _MAX_MESSAGE),
+        "stackTrace": [_sound(line, _MAX_LINE) for line in stack],
+    }
+    return _encode(text).encode()
 
 
 def _message(error):
@@ -187,6 +198,21 @@ def warm_up(host_directory):
     sys.path_importer_cache[_TASK_ROOT] = finder
 
 
+def _flush():
+    """A handler may have closed its output; that is no reason to keep its answer back."""
+    try:
+        sys.stdout.flush()
+    except Exception:
+        pass
+
+
+def _await_end():
+    """The handler has closed the request channel. spored ends what has none, and tells why; an
+    exit of our own would be told in its place."""
+    while True:
+        time.sleep(60)
+
+
 def serve():
     kind, _, body = _spore.receive() or (None, 0, b"")
     if kind != LOAD:
@@ -206,6 +232,6 @@ def serve():
         if kind != INVOKE:
             os._exit(1)
         kind, answer = _invoke(handler, load, body)
-        sys.stdout.flush()
+        _flush()
         if not _spore.send(kind, identifier, answer):
-            os._exit(1)
+            _await_end()
