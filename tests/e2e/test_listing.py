@@ -47,9 +47,9 @@ def test_ps(spored, busy, talker):
 
 
 def test_inspect_by_prefix(spored, busy):
+    # Its init and its runtime, as soon as the latter has moved in.
+    daemon.wait_until(lambda: spored.cli("inspect", busy["id"], "--json").json()["pids"] >= 2)
     shown = spored.cli("inspect", busy["id"][:8], "--json").json()
-    if isinstance(shown, list):
-        shown = shown[0]
     assert shown["id"] == busy["id"]
     assert shown["memory_bytes"] > 0 and shown["pids"] >= 2
     assert spored.uid_base <= shown["uid"] < spored.uid_base + daemon.UIDS

@@ -114,9 +114,11 @@ void PrintTable(const Report& report) {
     fmt::print("{:<15} {:<42} {:>10} {:>10} {:>6}\n", RatioText(report, row), row.name,
                Us(row.samples.Median()), Us(row.samples.Percentile(99)), row.samples.count());
   }
-  if (report.concurrent) {
-    const ConcurrentReport& many = *report.concurrent;
-    fmt::print("\n{} CLIENTS AT ONCE, every request in a fresh sandbox\n", many.clients);
+  for (const auto& part : {report.concurrent, report.back_to_back}) {
+    if (!part) continue;
+    const ConcurrentReport& many = *part;
+    fmt::print("\n{} CLIENT(S) AT ONCE, without a pause, every request in a fresh sandbox\n",
+               many.clients);
     fmt::print("  p50 {}, p99 {}, {:.0f} requests a second; {} answered, {} failed{}\n",
                Us(many.latency.Median()), Us(many.latency.Percentile(99)), many.per_second,
                many.latency.count(), many.failures,
@@ -150,12 +152,13 @@ void PrintJson(const Report& report) {
     }
     json["rows"].push_back(std::move(entry));
   }
-  if (report.concurrent) {
-    const ConcurrentReport& many = *report.concurrent;
-    json["concurrent"] = {
-        {"clients", many.clients},         {"answered", many.latency.count()},
-        {"failed", many.failures},         {"per_second", many.per_second},
-        {"p50_us", many.latency.Median()}, {"p99_us", many.latency.Percentile(99)}};
+  for (const auto& [key, part] : {std::pair("concurrent", &report.concurrent),
+                                  std::pair("back_to_back", &report.back_to_back)}) {
+    if (!*part) continue;
+    const ConcurrentReport& many = **part;
+    json[key] = {{"clients", many.clients},         {"answered", many.latency.count()},
+                 {"failed", many.failures},         {"per_second", many.per_second},
+                 {"p50_us", many.latency.Median()}, {"p99_us", many.latency.Percentile(99)}};
   }
   if (report.memory) json["memory"] = MemoryJson(*report.memory);
   json["left_out"] = report.left_out;

@@ -29,6 +29,7 @@ struct Report {
   std::size_t reused = 0;
   std::size_t relay = 0;
   std::optional<ConcurrentReport> concurrent;
+  std::optional<ConcurrentReport> back_to_back;  // one client that never pauses
   std::optional<MemoryReport> memory;
   std::vector<std::string> left_out;  // peers that could not be measured, and why
 };

@@ -49,15 +49,17 @@ client::Result<> DeployOne(client::Connection& connection, const client::Fd& cod
 
 }  // namespace
 
-client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program) {
+client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program,
+                                                   const std::string& images) {
   auto folder = TemporaryFolder::Make();
   if (!folder) return tl::unexpected(folder.error());
   const std::string& path = folder->path();
   const std::string config = path + "/spore.toml";
   const std::string log = path + "/spored.log";
-  auto written =
-      WriteFile(config, "runtime-dir = \"" + path + "/run\"\n" + "cgroup-name = \"spore-bench-" +
-                            std::to_string(::getpid()) + "\"\nuid-base = 1610612736\n");
+  std::string settings = "runtime-dir = \"" + path + "/run\"\ncgroup-name = \"spore-bench-" +
+                         std::to_string(::getpid()) + "\"\nuid-base = 1610612736\n";
+  if (!images.empty()) settings += "image-dirs = [\"" + images + "\"]\n";
+  auto written = WriteFile(config, settings);
   if (!written) return tl::unexpected(written.error());
   const std::string socket = path + "/spored.sock";
   auto pid = bench::Start(

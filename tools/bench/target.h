@@ -16,7 +16,8 @@ namespace spore::bench {
 // A private daemon with its own socket, state, cgroup name and uid range; ended with its owner.
 class PrivateDaemon {
  public:
-  static client::Result<PrivateDaemon> Start(const std::string& program);
+  // `images`: a folder of image manifests; empty: where the daemon itself looks.
+  static client::Result<PrivateDaemon> Start(const std::string& program, const std::string& images);
   ~PrivateDaemon();
   PrivateDaemon(PrivateDaemon&& other) noexcept
       : folder_(std::move(other.folder_)), pid_(std::exchange(other.pid_, -1)) {}
