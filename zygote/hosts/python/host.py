@@ -38,7 +38,7 @@ def main():
     started = time.monotonic_ns()
     preload([name for name in sys.argv[1].split(",") if name])
     spore_renew.install()
-    spore_function.warm_up(_HOST)
+    spore_function.warm_up(_HOST, times=10)
     sys.argv = [""]
     # What exists now lives for ever: collections in children must not touch, and so copy, it.
     gc.collect()
@@ -50,7 +50,7 @@ def main():
         _spore.report_unready(str(error))
         sys.exit(1)
     # Again, in the child: the pages that serving a request writes to are copied now, not then.
-    spore_function.warm_up(_HOST)
+    spore_function.warm_up(_HOST, times=1)
     gc.enable()
     mode = _spore.await_tenant()
     if mode == _MODE_FUNCTION:

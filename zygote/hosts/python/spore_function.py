@@ -163,11 +163,12 @@ def _invoke(handler, load, body):
         return FAILED, _describe("Runtime.MarshalError", text, [])
 
 
-def warm_up(host_directory):
+def warm_up(host_directory, times):
     """Does all that a request will do, on Spore's own handler (see spore_warm), and takes it back.
 
-    In the zygote it fills the interpreter's caches. In a child it makes the kernel copy the pages
-    that this writes to, at 2 to 4 us each, before somebody waits for them (docs/decisions/0004).
+    In the zygote it fills the interpreter's caches; CPython specialises code after eight calls, so
+    ten times. In a child it makes the kernel copy the pages that this writes to, at 2 to 4 us each,
+    before somebody waits for them (docs/decisions/0004): once.
     """
     load = {
         "handler": "spore_warm.handler",
@@ -179,11 +180,10 @@ def warm_up(host_directory):
     meta = b'{"request_id":"warm","deadline_ms":0}'
     body = len(meta).to_bytes(4, sys.byteorder) + meta + b'{"a": [1, "b"], "c": {"d": 1.5}}'
     before = dict(os.environ)
-    for _ in range(2):
+    for _ in range(times):
         _enter(load, host_directory)
         handler = load_handler(load["handler"], host_directory)
-        for _ in range(10):  # CPython specialises code after eight calls
-            _invoke(handler, load, body)
+        _invoke(handler, load, body)
         sys.path.remove(host_directory)
         sys.path_importer_cache.pop(host_directory, None)
         del sys.modules["spore_warm"]
