@@ -172,7 +172,14 @@ class Spored:
         return self.process.returncode if self.process else None
 
     def remove(self):
+        """After a failed test too, the host is left as it was; residue() has looked before."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        for top in cgroups_named(self.cgroup):
+            for folder, _, _ in os.walk(top, topdown=False):
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    pass  # somebody is still in it: for scripts/test to find
 
     def log_text(self):
         return self.log.read_text(errors="replace")[-6000:] if self.log.exists() else ""
