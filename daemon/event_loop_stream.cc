@@ -7,11 +7,16 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/close_aside.h"
+
 namespace spore {
 namespace {
 
 // Descriptors accepted with one message; more than that is a broken peer.
 constexpr size_t kReceiveFds = 64;
+// Room for the most that a message can carry (SCM_MAX_FD): what finds none the kernel would close,
+// here and now, see close_aside.h.
+constexpr size_t kRoomForFds = 253;
 
 bool IsSocket(int fd) {
   struct stat status {};
@@ -32,7 +37,14 @@ StreamCore::StreamCore(EventLoop& loop, Ring& ring, UniqueFd fd, bool receives_f
   // io_uring answers EAGAIN instead of waiting when O_NONBLOCK is set on a pipe.
   const int flags = fcntl(fd_.get(), F_GETFL);
   if (flags >= 0 && (flags & O_NONBLOCK) != 0) (void)fcntl(fd_.get(), F_SETFL, flags & ~O_NONBLOCK);
-  receive_header_.msg_controllen = CMSG_SPACE(kReceiveFds * sizeof(int));
+  receive_header_.msg_controllen = CMSG_SPACE(kRoomForFds * sizeof(int));
+}
+
+StreamCore::~StreamCore() {
+  if (kind_ != Kind::kSocketWithFds) return;
+  // Descriptors that the peer has sent and nobody has received are closed with it.
+  (void)shutdown(fd_.get(), SHUT_RDWR);
+  CloseAside(std::move(fd_));
 }
 
 void StreamCore::Start() {
@@ -111,7 +123,10 @@ bool StreamCore::TakeMessage(std::span<std::byte> buffer, std::span<const std::b
   const auto* start =
       static_cast<const std::byte*>(io_uring_recvmsg_payload(out, &receive_header_));
   *payload = {start, length};
-  return (out->flags & MSG_CTRUNC) == 0;
+  if ((out->flags & MSG_CTRUNC) == 0 && fds->size() <= kReceiveFds) return true;
+  for (UniqueFd& fd : *fds) CloseAside(std::move(fd));
+  fds->clear();
+  return false;
 }
 
 void StreamCore::Deliver(std::span<const std::byte> data, std::vector<UniqueFd> fds) {

@@ -21,6 +21,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
  public:
   StreamCore(EventLoop& loop, Ring& ring, UniqueFd fd, bool receives_fds,
              EventLoop::Stream::Handlers handlers);
+  ~StreamCore();
 
   void Start();
   void Write(std::string data, std::vector<UniqueFd> fds);

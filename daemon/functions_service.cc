@@ -27,6 +27,13 @@ Result<> ResolveSettings(const ServiceContext& context, const v1::Limits& base,
   return {};
 }
 
+// The store's thread has more to do than to wait for whatever else a client may have passed.
+Result<UniqueFd> TakeArchive(ClientFd& fd) {
+  if (!ClosesAtOnce(fd.get()))
+    return MakeError(ErrorKind::kInvalid, "archive: the descriptor is no sealed memfd");
+  return fd.Take();
+}
+
 v1::Function WithInstances(const ServiceContext& context, const v1::Function& function) {
   v1::Function copy = function;
   copy.set_instances(context.invoker.LiveOf(function.name()));
@@ -41,7 +48,7 @@ void AnswerVersion(ServiceContext& context, const CallPtr& call, const Result<Ve
 }
 
 void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& request) {
-  std::vector<UniqueFd> fds = call->TakeFds();
+  std::vector<ClientFd> fds = call->TakeFds();
   if (auto valid = ValidateFunctionName(request.name()); !valid) return call->Fail(valid.error());
   // Before anything else is looked at: the name is what the caller most likely got wrong.
   if (context.store.Find(request.name())) {
@@ -61,8 +68,10 @@ void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& req
   if (fds.size() != 1) {
     return call->Fail({ErrorKind::kInvalid, 0, "deploy needs the archive as a descriptor", {}, {}});
   }
+  auto archive = TakeArchive(fds.front());
+  if (!archive) return call->Fail(archive.error());
   context.store.Deploy(
-      std::move(function), std::move(fds.front()),
+      std::move(function), std::move(*archive),
       [&context, call](Result<VersionPtr> stored) { AnswerVersion(context, call, stored); });
 }
 
@@ -84,7 +93,7 @@ v1::FunctionSettings Merge(const v1::FunctionSettings& current, const v1::Update
 }
 
 void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& request) {
-  std::vector<UniqueFd> fds = call->TakeFds();
+  std::vector<ClientFd> fds = call->TakeFds();
   auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
     return MayChange(call->peer(), function);
   });
@@ -100,7 +109,9 @@ void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& req
       return call->Fail(
           {ErrorKind::kInvalid, 0, "archive_attached, but no descriptor came", {}, {}});
     }
-    archive = std::move(fds.front());
+    auto taken = TakeArchive(fds.front());
+    if (!taken) return call->Fail(taken.error());
+    archive = std::move(*taken);
   }
   context.store.Update(
       std::move(function), std::move(archive),

@@ -16,9 +16,9 @@ namespace spore {
 
 // What goes to the runtime with its specialisation.
 struct TenantDescriptors {
-  UniqueFd standard_in;  // only of a run
-  UniqueFd standard_out;
-  UniqueFd standard_error;
+  ClientFd standard_in;  // only of a run
+  ClientFd standard_out;
+  ClientFd standard_error;
   UniqueFd code;  // only of a function
 };
 
@@ -99,8 +99,8 @@ Result<> Instance::Launch() {
   if (version_) {
     SPORE_ASSIGN(descriptors.code, CodeMount(version_->code_path));
     SPORE_ASSIGN(OutputCapture::Pipes pipes, output_.Open());
-    descriptors.standard_out = std::move(pipes.stdout_write);
-    descriptors.standard_error = std::move(pipes.stderr_write);
+    descriptors.standard_out = ClientFd(std::move(pipes.stdout_write));
+    descriptors.standard_error = ClientFd(std::move(pipes.stderr_write));
   } else {
     descriptors.standard_in = std::move(work_->standard_fds.at(0));
     descriptors.standard_out = std::move(work_->standard_fds.at(1));
@@ -119,14 +119,14 @@ Result<> Instance::Launch() {
 Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::string& frames) {
   wire::Specialise order;
   order.mode = version_ ? wire::Mode::kFunction : wire::Mode::kScript;
-  order.has_stdin = descriptors.standard_in ? 1 : 0;
+  order.has_stdin = descriptors.standard_in.valid() ? 1 : 0;
   order.has_code = descriptors.code ? 1 : 0;
   order.open_files = limits_.open_files();
   if (limits_.tmp_bytes() != sandbox_->tmp_bytes) order.tmp_bytes = limits_.tmp_bytes();
   std::vector<int> fds;
-  for (const UniqueFd* fd : {&descriptors.standard_in, &descriptors.standard_out,
-                             &descriptors.standard_error, &descriptors.code}) {
-    if (fd->valid()) fds.push_back(fd->get());
+  for (const int fd : {descriptors.standard_in.get(), descriptors.standard_out.get(),
+                       descriptors.standard_error.get(), descriptors.code.get()}) {
+    if (fd >= 0) fds.push_back(fd);
   }
   const wire::FrameHeader header{wire::FrameType::kSpecialise, sizeof order, 0};
   std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);

@@ -52,7 +52,7 @@ void AnswerInvoke(const CallPtr& call, bool takes_memfd, bool trace, const Work&
 }
 
 Result<std::string> TakePayload(const CallPtr& call, v1::InvokeRequest& request, uint64_t limit) {
-  const std::vector<UniqueFd> fds = call->TakeFds();
+  const std::vector<ClientFd> fds = call->TakeFds();
   if (!request.payload_attached()) {
     if (request.payload().size() > limit) {
       return tl::unexpected(PayloadTooLarge(request.payload().size(), limit));
@@ -132,7 +132,7 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
 }
 
 void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) {
-  std::vector<UniqueFd> fds = call->TakeFds();
+  std::vector<ClientFd> fds = call->TakeFds();
   if (auto valid = CheckRun(context, request); !valid) return call->Fail(valid.error());
   if (fds.size() != 3) {
     return call->Fail(

@@ -67,7 +67,7 @@ std::string ResponseFrame(uint32_t stream_id, const google::protobuf::MessageLit
 }
 
 RpcCall::RpcCall(std::shared_ptr<RpcShared> shared, std::weak_ptr<RpcConnection> connection,
-                 Peer peer, uint32_t stream_id, std::vector<UniqueFd> fds)
+                 Peer peer, uint32_t stream_id, std::vector<ClientFd> fds)
     : shared_(std::move(shared)),
       connection_(std::move(connection)),
       peer_(std::move(peer)),

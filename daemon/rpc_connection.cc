@@ -51,7 +51,7 @@ void RpcConnection::Send(std::string frame, std::vector<UniqueFd> fds) {
 
 void RpcConnection::OnData(std::span<const std::byte> data, std::vector<UniqueFd> fds) {
   received_ += data.size();
-  for (UniqueFd& fd : fds) pending_fds_.push_back({std::move(fd), received_});
+  for (UniqueFd& fd : fds) pending_fds_.push_back({ClientFd(std::move(fd)), received_});
   if (pending_fds_.size() > shared_->options.max_pending_fds) {
     Close();
     return;
@@ -166,8 +166,8 @@ RpcConnection::Fds RpcConnection::HandleRequest(uint32_t stream_id, std::string_
   return Fds::kCounted;
 }
 
-Result<std::vector<UniqueFd>> RpcConnection::ClaimFds(size_t count) {
-  std::vector<UniqueFd> fds;
+Result<std::vector<ClientFd>> RpcConnection::ClaimFds(size_t count) {
+  std::vector<ClientFd> fds;
   if (count > pending_fds_.size()) {
     return MakeError(ErrorKind::kInvalid, "the request needs " + std::to_string(count) +
                                               " descriptors with it, " +

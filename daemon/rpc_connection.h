@@ -55,7 +55,7 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
 
  private:
   struct PendingFd {
-    UniqueFd fd;
+    ClientFd fd;
     uint64_t end;  // offset behind the bytes it came with
   };
   enum class Fds { kCounted, kUnknown };  // whether a frame's descriptors are accounted for
@@ -64,7 +64,7 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
   void OnFrame(const RpcFrameReader::Frame& frame);
   Fds Handle(const RpcFrameReader::Frame& frame);
   Fds HandleRequest(uint32_t stream_id, std::string_view body);
-  Result<std::vector<UniqueFd>> ClaimFds(size_t count);
+  Result<std::vector<ClientFd>> ClaimFds(size_t count);
   void DropFdsBefore(uint64_t offset);
   void Refuse(uint32_t stream_id, RpcCode code, const std::string& message);
   void Close();
@@ -83,12 +83,12 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
 class RpcCall : public Call {
  public:
   RpcCall(std::shared_ptr<RpcShared> shared, std::weak_ptr<RpcConnection> connection, Peer peer,
-          uint32_t stream_id, std::vector<UniqueFd> fds);
+          uint32_t stream_id, std::vector<ClientFd> fds);
   ~RpcCall() override;
 
   const Peer& peer() const override { return peer_; }
   uint64_t received_ns() const override { return received_ns_; }
-  std::vector<UniqueFd> TakeFds() override { return std::move(fds_); }
+  std::vector<ClientFd> TakeFds() override { return std::move(fds_); }
   void Reply(const google::protobuf::MessageLite& response, std::vector<UniqueFd> fds) override;
   void Fail(const Error& error) override;
   void OnCancel(std::function<void()> cancelled) override;
@@ -107,7 +107,7 @@ class RpcCall : public Call {
   Peer peer_;
   uint32_t stream_id_;
   uint64_t received_ns_;
-  std::vector<UniqueFd> fds_;
+  std::vector<ClientFd> fds_;
   std::function<void()> on_cancel_;
   EventLoop::TimerId timeout_ = 0;  // ids start at 1
   bool finished_ = false;

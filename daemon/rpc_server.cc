@@ -81,6 +81,7 @@ class Server : public RpcServer {
       const std::string frame = ErrorFrame(1, static_cast<int>(RpcCode::kResourceExhausted),
                                            "too many connections to spored");
       (void)send(socket.get(), frame.data(), frame.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      CloseAside(std::move(socket));  // it may hold descriptors that nobody has received
       return;
     }
     ++of_uid;

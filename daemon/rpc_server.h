@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/close_aside.h"
 #include "daemon/event_loop.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
@@ -40,7 +41,7 @@ class Call {
   virtual ~Call() = default;
   virtual const Peer& peer() const = 0;
   virtual uint64_t received_ns() const = 0;     // when its frame was complete
-  virtual std::vector<UniqueFd> TakeFds() = 0;  // as many as the method was registered with
+  virtual std::vector<ClientFd> TakeFds() = 0;  // as many as the method was registered with
   virtual void Reply(const google::protobuf::MessageLite& response,
                      std::vector<UniqueFd> fds = {}) = 0;
   virtual void Fail(const Error& error) = 0;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/close_aside.h"
 #include "daemon/function_store.h"
 #include "daemon/trace.h"
 #include "sandbox/sys/result.h"
@@ -46,7 +47,7 @@ struct Work {
   bool want_tail = false;
 
   v1::RunRequest run;
-  std::vector<UniqueFd> standard_fds;  // stdin, stdout, stderr of a run
+  std::vector<ClientFd> standard_fds;  // stdin, stdout, stderr of a run
 
   TraceLog trace;
   std::string start_reason;

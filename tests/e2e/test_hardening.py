@@ -1,6 +1,8 @@
 """What a tenant or a client finds at the edges: streams, channels, logs of a name's earlier life."""
 import concurrent.futures
 import os
+import socket
+import struct
 import time
 
 import daemon
@@ -179,3 +181,44 @@ def test_reader_of_a_removed_functions_log_gets_nothing_of_the_next(spored):
         spored.result("silent", {"do": "core"})
         assert texts_of(waiting.result()) == []
     spored.remove_function("silent")
+
+
+def lingering_socket():
+    """A TCP socket with data that nobody takes: its last close waits for so many seconds."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        sending = socket.create_connection(listening.getsockname())
+        receiving, _ = listening.accept()
+    sending.setblocking(False)
+    try:
+        while True:
+            sending.send(bytes(1 << 16))
+    except BlockingIOError:
+        pass
+    sending.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+    return sending.detach(), receiving
+
+
+@pytest.mark.parametrize("how", ["unclaimed", "too many", "archive", "run"])
+def test_descriptor_that_is_slow_to_close_keeps_nobody_waiting(spored, how):
+    descriptor, receiving = lingering_socket()
+    client = spored.client()
+    if how == "unclaimed":
+        client.send("System", "Info", {}, [descriptor])
+    elif how == "too many":
+        client.send("System", "Info", {}, [descriptor] * 200)
+    elif how == "archive":
+        client.send("Functions", "Deploy", {"name": "slow", "settings": {
+            "runtime": "python", "handler": "app.handler"}}, [descriptor])
+    else:
+        client.send("Invocations", "Run", {"runtime": "python", "script": b""}, [descriptor] * 3)
+    os.close(descriptor)  # from here on the daemon's is the last
+    time.sleep(0.3)
+    client.close()
+    begin = time.monotonic()
+    for _ in range(3):
+        spored.call("System", "Info")
+        time.sleep(0.1)
+    assert time.monotonic() - begin < 10
+    receiving.close()  # ends the waiting

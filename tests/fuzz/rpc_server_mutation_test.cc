@@ -89,7 +89,7 @@ class MutationTest : public testing::Test {
     RegisterMethod<v1::KillRequest>(
         *server_, "test.Service", "Files",
         [](std::shared_ptr<Call> call, v1::KillRequest&) {
-          for (UniqueFd& fd : call->TakeFds()) EXPECT_TRUE(fd.valid());
+          for (ClientFd& fd : call->TakeFds()) EXPECT_TRUE(fd.valid());
           call->Reply(v1::KillResponse());
         },
         [](const v1::KillRequest& request) { return request.id().size() % 3; });

@@ -203,7 +203,8 @@ class RpcServerTest : public testing::Test {
         *server_, "test.Service", "Files",
         [](std::shared_ptr<Call> call, v1::KillRequest&) {
           v1::KillResponse response;
-          auto fds = call->TakeFds();
+          std::vector<UniqueFd> fds;
+          for (ClientFd& fd : call->TakeFds()) fds.push_back(fd.Take());
           for (auto& fd : fds) response.mutable_id()->append(Contents(fd) + ";");
           call->Reply(response, std::move(fds));
         },
