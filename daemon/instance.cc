@@ -224,23 +224,17 @@ void Instance::Answer(WorkResult result) {
   deadline_timer_ = 0;
   const uint64_t begin = std::max(work_sent_ns_, loaded_ns_);
   work_->trace.AddOf("instance", "handler", begin, MonotonicNs());
-  CgroupUsage usage = facts_.usage;
-  auto read_usage = [&] {
-    if (!sandbox_) return;
-    if (auto now = sandbox_->cgroup.Usage()) usage = *now;
+  const auto peak = [&] {
+    return sandbox_ ? sandbox_->cgroup.MemoryPeak() : facts_.usage.memory_peak_bytes;
   };
   const std::string error_line =
       result.error ? result.error->type() + ": " + result.error->message() : std::string();
   if (work_->want_tail) {
-    read_usage();
-    EndInvocationLog(error_line, usage);
+    EndInvocationLog(error_line, peak());
     result.log_tail = tail_.size() <= kTailBytes ? tail_ : tail_.substr(tail_.size() - kTailBytes);
   }
   work_->done(*work_, std::move(result));
-  if (version_ && !work_->want_tail) {
-    read_usage();
-    EndInvocationLog(error_line, usage);
-  }
+  if (version_ && !work_->want_tail) EndInvocationLog(error_line, peak());
   work_.reset();
 }
 
@@ -258,12 +252,12 @@ void Instance::AfterAnswer() {
   environment_.owner.InstanceIdle(*this);
 }
 
-void Instance::EndInvocationLog(const std::string& error_line, const CgroupUsage& usage) {
+void Instance::EndInvocationLog(const std::string& error_line, uint64_t memory_peak_bytes) {
   if (!version_ || start_error_) return;
   output_.Finish();
   if (!error_line.empty()) LogLine(v1::LogLine::SYSTEM, error_line);
   LogLine(v1::LogLine::SYSTEM, "END RequestId: " + work_->request_id);
-  const uint64_t peak_mb = (usage.memory_peak_bytes + (1u << 20) - 1) >> 20;
+  const uint64_t peak_mb = (memory_peak_bytes + (1u << 20) - 1) >> 20;
   LogLine(v1::LogLine::SYSTEM,
           "REPORT RequestId: " + work_->request_id + "\tDuration: " + Milliseconds(WallUs()) +
               " ms\tMemory Size: " + std::to_string(limits_.memory_bytes() >> 20) +

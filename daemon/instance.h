@@ -95,7 +95,7 @@ class Instance {
   void Answer(WorkResult result);
   void AnswerDeath(const v1::Death& death);
   void AfterAnswer();
-  void EndInvocationLog(const std::string& error_line, const CgroupUsage& usage);
+  void EndInvocationLog(const std::string& error_line, uint64_t memory_peak_bytes);
   WorkResult NewResult() const;
   void LogLine(v1::LogLine::Stream stream, std::string_view line);
   void Rubbish(const std::string& what);

@@ -82,6 +82,15 @@ Result<CgroupUsage> Cgroup::Usage() const {
   return usage;
 }
 
+uint64_t Cgroup::MemoryPeak() const {
+  for (const CgroupPlace& place : impl_->places) {
+    if (!place.roles.memory) continue;
+    const char* file = place.v2 ? "memory.peak" : "memory.max_usage_in_bytes";
+    return ReadNumberAt(place.directory.get(), file, 0);
+  }
+  return 0;
+}
+
 int Cgroup::v2_directory() const {
   const CgroupPlace* place = impl_->v2();
   return place ? place->directory.get() : -1;

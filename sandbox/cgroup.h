@@ -62,6 +62,7 @@ class Cgroup {
   Result<> SetLimits(const CgroupLimits& limits);  // writes only what differs from the last call
   const CgroupLimits& limits() const;
   Result<CgroupUsage> Usage() const;  // reads a handful of files; no wait
+  uint64_t MemoryPeak() const;        // one of them, for the end of each request; 0: not known
 
   // What a process needs to get in: the v2 directory for clone3(CLONE_INTO_CGROUP), or -1; and one
   // writable `tasks` file a v1 hierarchy. A process writes "0" to each while it has one thread
