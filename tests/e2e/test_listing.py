@@ -47,8 +47,11 @@ def test_ps(spored, busy, talker):
 
 
 def test_inspect_by_prefix(spored, busy):
-    # Its init and its runtime, as soon as the latter has moved in.
-    daemon.wait_until(lambda: spored.cli("inspect", busy["id"], "--json").json()["pids"] >= 2)
+    # A runtime forked ahead takes the sandbox's uid when its work comes.
+    def confined():
+        now = spored.cli("inspect", busy["id"], "--json").json()
+        return f"Uid:\t{now['uid']}\t" in open(f"/proc/{now['pid']}/status").read()
+    daemon.wait_until(confined)
     shown = spored.cli("inspect", busy["id"][:8], "--json").json()
     assert shown["id"] == busy["id"]
     assert shown["memory_bytes"] > 0 and shown["pids"] >= 2
