@@ -176,6 +176,11 @@ Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
   // Keystrokes pushed into a terminal that somebody else reads.
   for (uint64_t request : {uint64_t{TIOCSTI}, uint64_t{TIOCLINUX}})
     builder.Add(SCMP_ACT_ERRNO(EPERM), "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, kLow32, request));
+  // Huge pages are not charged to a memory cgroup.
+  builder.Add(SCMP_ACT_ERRNO(ENOMEM), "mmap",
+              SCMP_A3(SCMP_CMP_MASKED_EQ, uint64_t{MAP_HUGETLB}, uint64_t{MAP_HUGETLB}));
+  builder.Add(SCMP_ACT_ERRNO(EINVAL), "memfd_create",
+              SCMP_A1(SCMP_CMP_MASKED_EQ, uint64_t{MFD_HUGETLB}, uint64_t{MFD_HUGETLB}));
   for (int option : SetupPrctls())
     builder.Add(SCMP_ACT_ERRNO(EPERM), "prctl",
                 SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option)));

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -255,6 +256,16 @@ TEST(SeccompProgram, FifosCanBeMade) {
   unlink(path.c_str());
   EXPECT_EQ(TenantErrno({SYS_mknod, {reinterpret_cast<long>(path.c_str()), S_IFIFO | 0600}}), 0);
   EXPECT_EQ(unlink(path.c_str()), 0);
+}
+
+// They are not charged to a memory cgroup.
+TEST(SeccompProgram, HugePagesAreRefused) {
+  const long flags = MAP_PRIVATE | MAP_ANONYMOUS;
+  EXPECT_EQ(TenantErrno({SYS_mmap, {0, 1 << 21, PROT_READ, flags | MAP_HUGETLB, -1, 0}}), ENOMEM);
+  EXPECT_EQ(TenantErrno({SYS_mmap, {0, 1 << 21, PROT_READ, flags, -1, 0}}), 0);
+  const long name = reinterpret_cast<long>("n");
+  EXPECT_EQ(TenantErrno({SYS_memfd_create, {name, MFD_HUGETLB}}), EINVAL);
+  EXPECT_EQ(TenantErrno({SYS_memfd_create, {name, MFD_CLOEXEC}}), 0);
 }
 
 TEST(SeccompProgram, AttributesAreNotSupported) {
