@@ -50,7 +50,8 @@ def main():
         _spore.report_unready(str(error))
         sys.exit(1)
     # Again, in the child: the pages that serving a request writes to are copied now, not then.
-    spore_function.warm_up(_HOST, times=1)
+    if not _spore.tenant_waiting():
+        spore_function.warm_up(_HOST, times=1)
     gc.enable()
     mode = _spore.await_tenant()
     if mode == _MODE_FUNCTION:

@@ -2,6 +2,7 @@
 // one build serves every CPython from 3.11 on.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <poll.h>
 
 #include <cstdio>
 #include <memory>
@@ -33,6 +34,12 @@ PyObject* ServeForks(PyObject*, PyObject* args) {
   }
   this_child = std::make_unique<spore::Unspecialised>(std::move(*child));
   Py_RETURN_NONE;
+}
+
+// Whether a tenant is there already, so that warming up would only keep it waiting.
+PyObject* TenantWaiting(PyObject*, PyObject*) {
+  pollfd channel{spore::kInstanceFd, POLLIN, 0};
+  return PyBool_FromLong(poll(&channel, 1, 0) == 1);
 }
 
 PyObject* AwaitTenant(PyObject*, PyObject*) {
@@ -102,6 +109,7 @@ PyObject* Queue(PyObject*, PyObject* args) {
 PyMethodDef kMethods[] = {
     {"serve_forks", ServeForks, METH_VARARGS,
      "serve_forks(version, preload_us)\n\nReturns in each child, inside its sandbox."},
+    {"tenant_waiting", TenantWaiting, METH_NOARGS, "tenant_waiting() -> bool"},
     {"await_tenant", AwaitTenant, METH_NOARGS,
      "await_tenant() -> mode\n\nConfined for good from here on."},
     {"report_unready", ReportUnready, METH_VARARGS, "report_unready(reason)"},
