@@ -67,8 +67,8 @@ def run_suites(build_dir):
     python = "/usr/bin/python3"
     with open("/dev/ttyS1", "wb") as port:
         tty.setraw(port.fileno())
-        run_suite(port, "root", [python, os.path.join(TOP, "tests/lib/run_gtests.py"), build_dir, "root",
-                                 "/tmp/root.xml"], "/tmp/root.xml")
+        run_suite(port, "kernel", [python, os.path.join(TOP, "tests/lib/run_gtests.py"), build_dir, "kernel",
+                                   "/tmp/kernel.xml"], "/tmp/kernel.xml")
         run_suite(port, "smoke", [python, "-m", "pytest", "-q", "-rfE", "--color=no", "-p",
                                   "no:cacheprovider", "--junitxml=/tmp/smoke.xml", SMOKE], "/tmp/smoke.xml")
         port.write(b"FINISHED\n")
