@@ -46,15 +46,24 @@ Result<> RemoveStale(const std::string& path, const sockaddr_un& address) {
   if (!S_ISSOCK(status.st_mode)) {
     return MakeError(ErrorKind::kPrecondition, path + " exists and is not a socket");
   }
-  UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!probe) return SysError("socket");
-  const int result =
-      connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-  // EAGAIN: somebody listens and has a full queue (connect(2)).
-  if (result == 0 || errno == EAGAIN) {
+  // A spored that was killed may seem to answer for a moment: the kernel drops the references that
+  // its io_uring held after it has gone.
+  bool answers = true;
+  int error = 0;
+  for (int attempt = 0; answers && attempt < 60; ++attempt) {
+    if (attempt > 0) usleep(50'000);
+    UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!probe) return SysError("socket");
+    const int result =
+        connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+    error = result == 0 ? 0 : errno;
+    // EAGAIN: somebody listens and has a full queue (connect(2)).
+    answers = error == 0 || error == EAGAIN;
+  }
+  if (answers) {
     return MakeError(ErrorKind::kPrecondition, "another process answers on " + path);
   }
-  if (errno != ECONNREFUSED && errno != ENOENT) return SysError("connect to", path);
+  if (error != ECONNREFUSED && error != ENOENT) return SysErrorOf(error, "connect to", path);
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return SysError("remove", path);
   return {};
 }
