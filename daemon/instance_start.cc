@@ -1,4 +1,4 @@
-// How an instance starts: everything the runtime needs is made and sent before it exists.
+// How an instance starts: the waiting runtime is told what it becomes and given its first work.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <unistd.h>

@@ -117,7 +117,7 @@ void SandboxPool::Made(ZygoteLink::Made made) {
   if (retired_) {
     Drop(sandbox.id);
     return;
-  };
+  }
   ForkInto(sandbox, made.message.has_landlock != 0, made.fds);
 }
 

@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import struct
+import time
 
 import daemon
 import protobuf
@@ -179,8 +180,20 @@ def test_missing_descriptor(client):
     assert "descriptor" in error.message or "archive" in error.message
 
 
+def settled_descriptors(spored):
+    """How many it holds once sandboxes made ahead have stopped coming and going."""
+    def count():
+        return len(os.listdir(f"/proc/{spored.process.pid}/fd"))
+
+    def same_for_a_while():
+        first = count()
+        time.sleep(0.5)
+        return first if count() == first else 0
+    return daemon.wait_until(same_for_a_while)
+
+
 def test_descriptors_that_nobody_asked_for(spored):
-    before = len(os.listdir(f"/proc/{spored.process.pid}/fd"))
+    before = settled_descriptors(spored)
     for _ in range(50):
         with spored.client() as connection:
             fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(10)]
@@ -190,12 +203,12 @@ def test_descriptors_that_nobody_asked_for(spored):
                 pass
             for descriptor in fds:
                 os.close(descriptor)
-    daemon.wait_until(lambda: len(os.listdir(f"/proc/{spored.process.pid}/fd")) <= before + 100,
-                      what="descriptors are closed again")  # 500 came; sandboxes hold some too
+    daemon.wait_until(lambda: len(os.listdir(f"/proc/{spored.process.pid}/fd")) <= before + 2,
+                      what="descriptors are closed again")
 
 
 def test_flood_of_descriptors(spored):
-    before = len(os.listdir(f"/proc/{spored.process.pid}/fd"))
+    before = settled_descriptors(spored)
     with spored.client() as connection:
         fds = [os.open("/dev/null", os.O_RDONLY)] * 200
         try:
@@ -204,8 +217,8 @@ def test_flood_of_descriptors(spored):
         except OSError:
             pass
         os.close(fds[0])
-    daemon.wait_until(lambda: len(os.listdir(f"/proc/{spored.process.pid}/fd")) <= before + 100,
-                      what="descriptors are closed again")  # 500 came; sandboxes hold some too
+    daemon.wait_until(lambda: len(os.listdir(f"/proc/{spored.process.pid}/fd")) <= before + 2,
+                      what="descriptors are closed again")
 
 
 def test_client_that_does_not_read_is_cut_off(spored):
