@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <memory>
 
-#include "zygote/hosts/python/channel.h"
-#include "zygote/hosts/python/confine.h"
-#include "zygote/hosts/python/zygote_loop.h"
+#include "zygote/hosts/common/channel.h"
+#include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/zygote_loop.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "zygote/hosts/python/confine.h"
+#include "zygote/hosts/common/confine.h"
 
 #include <fcntl.h>
 #include <unistd.h>

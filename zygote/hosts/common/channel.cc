@@ -1,4 +1,4 @@
-#include "zygote/hosts/python/channel.h"
+#include "zygote/hosts/common/channel.h"
 
 #include <sys/socket.h>
 #include <sys/uio.h>

@@ -1,12 +1,12 @@
-#include "zygote/hosts/python/zygote_loop.h"
+#include "zygote/hosts/common/zygote_loop.h"
 
 #include <sched.h>
 #include <unistd.h>
 
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
-#include "zygote/hosts/python/channel.h"
-#include "zygote/hosts/python/confine.h"
+#include "zygote/hosts/common/channel.h"
+#include "zygote/hosts/common/confine.h"
 
 namespace spore {
 namespace {
