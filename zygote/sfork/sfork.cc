@@ -38,6 +38,7 @@ Result<FrozenProcess> FrozenProcess::Freeze(const FreezeOptions& options) {
   for (const DescriptorNote& note : frozen.descriptors_) {
     const auto& allowed = options.allowed_descriptors;
     if (std::find(allowed.begin(), allowed.end(), note.fd) != allowed.end()) continue;
+    frozen.runtime_descriptors_.push_back(note.fd);
     if (HarmlessToShare(note)) continue;
     return MakeError(ErrorKind::kPrecondition,
                      "the zygote holds descriptor " + DescribeDescriptor(note.fd) +
@@ -79,11 +80,19 @@ Result<pid_t> FrozenProcess::Clone(const CloneRequest& request, UniqueFd* pidfd)
   return pid;
 }
 
-StepResult FrozenProcess::Thaw() const {
+StepResult FrozenProcess::Adopt() const {
   // The kernel gives a forked child no robust list; glibc's fork registers it again, so do we.
   // (Its rseq registration it keeps, since the child has an address space of its own.)
   if (syscall(SYS_set_robust_list, robust_list_, robust_list_size_) < 0)
     return StepFailed("set_robust_list");
+  return StepOk();
+}
+
+// Nothing is accepted yet that would have to be renewed, nor a thread to be made again.
+StepResult FrozenProcess::RenewDescriptors() const {
+  return StepOk();
+}
+StepResult FrozenProcess::ReviveThreads() const {
   return StepOk();
 }
 

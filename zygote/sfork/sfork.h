@@ -1,24 +1,35 @@
-// libsfork: copy a running process, with what its runtime needs to go on in the copy.
+// libsfork: copy a running process, all of its threads included, without exec.
 //
-// Use: FrozenProcess::Freeze once, when the runtime is loaded and quiet; then Audit and Clone as
-// often as wanted. Clone returns twice, like fork(2): in the parent with the child's pid, in the
-// child with 0. The child calls Thaw first.
+// In the process that is to be copied (the zygote), once, when the runtime is loaded and idle:
+//
+//   FrozenProcess::Freeze    stops every other thread in a system call that it sleeps in, and notes
+//                            what the kernel and glibc know of it
+// then as often as wanted:
+//   Clone                    like fork(2): the child's pid in the zygote, 0 in the child
+// and in the child, in this order:
+//   Adopt                    glibc's identity of the calling thread
+//   RenewDescriptors         epoll sets, eventfds, pipes, ... that must not be the zygote's
+//   (namespaces, cgroups, identity, capabilities, Landlock, seccomp: there is one thread yet, and
+//    attributes that the kernel keeps for each thread are set in one place)
+//   ReviveThreads            makes every noted thread again, with the caller's privileges; each
+//   goes
+//                            on with the call that it slept in
 //
 // The raw clone3(2) makes what fork(3) cannot: a sibling (CLONE_PARENT), in another cgroup
-// (CLONE_INTO_CGROUP), with a pidfd. The price is that glibc does not know of it: Thaw repairs
-// what glibc keeps of a thread's identity, and handlers of pthread_atfork(3) do not run. A runtime
-// has to run its own (CPython: PyOS_BeforeFork, PyOS_AfterFork_Child).
+// (CLONE_INTO_CGROUP), with a pidfd. The price is that glibc does not know of it: handlers of
+// pthread_atfork(3) do not run. A runtime has to run its own (CPython: PyOS_BeforeFork,
+// PyOS_AfterFork_Child) and to renew its randomness.
 //
-// Threads: today a process with more than one thread is refused by name. The interface does not
-// depend on that: Freeze will stop and note threads, Thaw will make them again.
-//
-// Errors are Error values before the clone; in the child, a StepResult, since nothing may be
-// allocated there before Thaw has returned.
+// Errors are Error values before the clone; in the child a StepResult, since nothing may be
+// allocated and no lock taken there before ReviveThreads has returned. docs/sfork.md explains how
+// and why all of this works, and what a process may not have to be copied.
 #pragma once
 
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <chrono>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,10 +48,18 @@ struct DescriptorNote {
 };
 
 struct FreezeOptions {
-  // Descriptors that may be open whatever they are (the control socket). Others are accepted when
-  // sharing them with every child is harmless: /dev/null and its like, and regular files open for
-  // reading only. Anything else fails the freeze by name.
+  // Descriptors that may be open whatever they are (the control socket). The child has them as the
+  // zygote has them; they are not in RuntimeDescriptors. Any other must be harmless to share
+  // (/dev/null and its like, files open for reading only) or be renewed, else the freeze fails by
+  // its name.
   std::vector<int> allowed_descriptors;
+  // False: a process with more than one thread is refused.
+  bool stop_threads = false;
+  // False: epoll sets, eventfds, pipes and the like are refused by name. True: they are noted, and
+  // the child must call RenewDescriptors.
+  bool renew_descriptors = false;
+  // How long to wait for all other threads to be asleep in calls that can be made again.
+  std::chrono::milliseconds patience{5000};
 };
 
 struct CloneRequest {
@@ -51,20 +70,50 @@ struct CloneRequest {
 
 class FrozenProcess {
  public:
+  // Stops all other threads. Any thread may call it: Node's is the process's first, the JVM's is
+  // not. In each child the caller is the first thread, whatever it was here. One freeze at a time.
   static Result<FrozenProcess> Freeze(const FreezeOptions& options);
 
   // Compares threads and descriptors with the notes. An Error names the first surprise.
   Result<> Audit(uint32_t extra_descriptors) const;
 
-  // Audits, then clones. 0 in the child; in the parent the child's pid, and its pidfd.
+  // Audits, then clones; only by the thread that froze. 0 in the child; in the parent the child's
+  // pid, and its pidfd.
   Result<pid_t> Clone(const CloneRequest& request, UniqueFd* pidfd) const;
 
-  // In the child, before anything else.
-  StepResult Thaw() const;
+  // ---- in the child, in this order ----
+
+  // Before anything else: gives glibc back what the kernel does not copy of the calling thread.
+  StepResult Adopt() const;
+
+  // Before the child leaves the zygote's mount namespace (files are opened again through /proc) and
+  // before it loses the right to make what it renews. Every number stays what it was.
+  StepResult RenewDescriptors() const;
+
+  // The new threads are born with the caller's identity, capabilities, no_new_privs, Landlock
+  // domain and seccomp filters, so it comes after those. Needs clone(2) with the flags of a thread,
+  // set_robust_list, rseq, prctl(PR_SET_NAME), rt_sigprocmask, rt_sigreturn, and where a thread
+  // differs from the caller sched_setaffinity, sched_setscheduler and setpriority: the final
+  // seccomp program allows them. Fails with EAGAIN when a limit on processes is too low for all.
+  StepResult ReviveThreads() const;
+
+  // All three in a row, for who confines nothing in between.
+  StepResult Thaw() const {
+    if (StepResult r = Adopt(); !r.ok()) return r;
+    if (StepResult r = RenewDescriptors(); !r.ok()) return r;
+    return ReviveThreads();
+  }
+
+  // The runtime's own descriptors, ascending: what a child has to keep open besides its own.
+  std::span<const int> RuntimeDescriptors() const { return runtime_descriptors_; }
+
+  // Threads that ReviveThreads will make.
+  size_t NotedThreads() const { return 0; }
 
  private:
   std::vector<DescriptorNote> descriptors_;
-  int32_t* tid_address_ = nullptr;  // glibc's own note of the main thread's id
+  std::vector<int> runtime_descriptors_;
+  int32_t* tid_address_ = nullptr;  // glibc's own note of the calling thread's id
   void* robust_list_ = nullptr;     // head of glibc's robust mutex list
   size_t robust_list_size_ = 0;
 };

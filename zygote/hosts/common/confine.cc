@@ -36,7 +36,7 @@ Result<ForkDescriptors> NameDescriptors(const wire::Fork& request, const Receive
 
 StepResult EnterSandbox(const FrozenProcess& process, const wire::Fork& request,
                         const ForkDescriptors& fds) {
-  if (StepResult r = process.Thaw(); !r.ok()) return r;  // glibc must know who it is first
+  if (StepResult r = process.Adopt(); !r.ok()) return r;  // glibc must know who it is first
   // v1 takes a thread at a time, so before there can be a second one.
   if (StepResult r = EnterCgroups(fds.cgroup_procs, request.cgroup_procs, false); !r.ok()) return r;
   if (StepResult r = JoinNamespaces(fds.namespaces); !r.ok()) return r;
