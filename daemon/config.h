@@ -15,9 +15,9 @@ namespace spore {
 // An image (its manifest: TOML, spore-image(5)).
 struct ImageManifest {
   std::string name;
-  std::string runtime;                             // "python"
-  std::string interpreter = "/usr/bin/python3";    // path inside the image's root
-  std::vector<std::string> preload;                // modules imported by the zygote
+  std::string runtime;                             // "python", "node": daemon/runtimes.h
+  std::string interpreter;                         // path inside the image's root
+  std::vector<std::string> preload;                // modules loaded by the zygote
   std::map<std::string, std::string> environment;  // of the zygote and its children
   std::vector<std::string> packages;  // Debian packages that bring them, for error hints
   bool eager = false;                 // start its zygote with the daemon

@@ -2,29 +2,38 @@
 #include <dirent.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 
 #include "daemon/config.h"
+#include "daemon/runtimes.h"
 #include "daemon/toml_reader.h"
 #include "daemon/validate.h"
 
 namespace spore {
 namespace {
 
-// "xml.etree.ElementTree".
-bool IsModuleName(const std::string& name) {
-  bool start = true;
-  for (const char c : name) {
-    const bool letter = std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_';
-    const bool digit = std::isdigit(static_cast<unsigned char>(c)) != 0;
-    if (start ? !letter : !letter && !digit && c != '.') return false;
-    start = c == '.';
-  }
-  return !start;
+bool IsVariableName(const std::string& name) {
+  return !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+         });
 }
 
-bool IsVariableName(const std::string& name) {
-  return IsModuleName(name) && name.find('.') == std::string::npos;
+// The runtime, and what its default and its rules decide.
+void CheckRuntime(TomlReader& reader, ImageManifest& image) {
+  const RuntimeFacts* runtime = FindRuntime(image.runtime);
+  if (image.runtime.empty()) {
+    reader.Fail("runtime", "must be given; expected " + RuntimeNames());
+  } else if (runtime == nullptr) {
+    reader.Fail("runtime", "\"" + image.runtime + "\" is unknown; expected " + RuntimeNames());
+  }
+  if (runtime == nullptr) return;
+  if (image.interpreter.empty()) image.interpreter = runtime->interpreter;
+  for (const std::string& module : image.preload) {
+    if (!runtime->is_preload(module))
+      reader.Fail("preload", "\"" + module + "\" is not a module's name");
+  }
 }
 
 Result<ImageManifest> LoadManifest(const std::string& path, const std::string& stem) {
@@ -42,13 +51,7 @@ Result<ImageManifest> LoadManifest(const std::string& path, const std::string& s
   if (auto valid = ValidateFunctionName(image.name); !valid) {
     reader.Fail("name", "\"" + image.name + "\" is not a name of letters, digits, \"_\" and \"-\"");
   }
-  if (image.runtime.empty()) reader.Fail("runtime", "must be given; expected \"python\"");
-  if (image.runtime != "python") {
-    reader.Fail("runtime", "\"" + image.runtime + "\" is unknown; expected \"python\"");
-  }
-  for (const std::string& module : image.preload) {
-    if (!IsModuleName(module)) reader.Fail("preload", "\"" + module + "\" is not a module's name");
-  }
+  CheckRuntime(reader, image);
   for (const auto& [name, value] : image.environment) {
     if (!IsVariableName(name)) reader.Fail("environment", "\"" + name + "\" is not a variable");
   }

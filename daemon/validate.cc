@@ -9,6 +9,8 @@
 #include <cctype>
 #include <string_view>
 
+#include "daemon/runtimes.h"
+
 namespace spore {
 namespace {
 
@@ -96,15 +98,6 @@ void Set(v1::Limits* limits, const google::protobuf::FieldDescriptor* field, uin
   }
 }
 
-// One part of a Python module's dotted name, or the handler's attribute. Anything that Python's
-// importlib can find goes, so a module may be called "my-module".
-bool IsModulePart(std::string_view part) {
-  return !part.empty() && std::none_of(part.begin(), part.end(), [](char c) {
-    auto byte = static_cast<unsigned char>(c);
-    return byte <= ' ' || byte == 0x7f || c == '\\' || c == ':';
-  });
-}
-
 bool IsIdentifier(std::string_view part) {
   if (part.empty() || std::isdigit(static_cast<unsigned char>(part[0])) != 0) return false;
   return std::all_of(part.begin(), part.end(), [](char c) {
@@ -123,26 +116,13 @@ Result<> ValidateFunctionName(const std::string& name) {
 }
 
 Result<> ValidateHandler(const std::string& runtime, const std::string& handler) {
-  constexpr std::string_view kExpected =
-      "module.function, as in \"app.handler\" for handler() in app.py, at most 128 bytes";
-  if (runtime != "python") {
-    return MakeError(ErrorKind::kInvalid,
-                     fmt::format("runtime: {} is not known; expected \"python\"", Quote(runtime)));
+  const RuntimeFacts* facts = FindRuntime(runtime);
+  if (facts == nullptr) {
+    return MakeError(ErrorKind::kInvalid, fmt::format("runtime: {} is not known; expected {}",
+                                                      Quote(runtime), RuntimeNames()));
   }
-  auto refuse = [&] { return Refuse("handler", handler, kExpected); };
-  if (handler.size() > kMaxHandlerBytes) return refuse();
-  size_t dot = handler.rfind('.');
-  if (dot == handler.npos || !IsIdentifier(std::string_view(handler).substr(dot + 1))) {
-    return refuse();
-  }
-  // Folders may be written with either "." or "/", as Lambda's Python runtime takes them.
-  std::string_view module = std::string_view(handler).substr(0, dot);
-  for (size_t at = 0; at <= module.size();) {
-    size_t end = std::min(module.find_first_of("./", at), module.size());
-    if (!IsModulePart(module.substr(at, end - at))) return refuse();
-    at = end + 1;
-  }
-  return {};
+  if (handler.size() <= kMaxHandlerBytes && facts->is_handler(handler)) return {};
+  return Refuse("handler", handler, fmt::format("{}, at most 128 bytes", facts->handler_form));
 }
 
 Result<> ValidateEnvironment(const google::protobuf::Map<std::string, std::string>& environment) {

@@ -112,7 +112,9 @@ void ZygoteImage::ZygoteGone(ZygoteGeneration* generation, const std::string& re
 }
 
 void ZygoteImage::StartFailed(const std::string& reason) {
-  Log(LogLevel::kError, "image " + manifest_.name + ": cannot start its zygote: " + reason);
+  // It is tried again for ever; said once.
+  if (reason != reason_)
+    Log(LogLevel::kError, "image " + manifest_.name + ": cannot start its zygote: " + reason);
   state_ = v1::Image::FAILED;
   reason_ = reason;
   RetryLater();

@@ -196,17 +196,26 @@ void CheckRoom(Checks& checks) {
                "forks of a large zygote can fail; sysctl vm.overcommit_memory=0");
 }
 
-void CheckPython(Checks& checks) {
-  char target[PATH_MAX];
-  const char* const python = "/usr/bin/python3";
-  if (access(python, X_OK) != 0) {
-    checks.Bad(Verdict::kWarning, "python", std::string(python) + " is missing",
-               "apt install python3: the default images run the host's Python");
-    return;
+// The default images run the host's own. Who has no functions of a language needs none of it.
+void CheckRuntimes(Checks& checks) {
+  struct Runtime {
+    const char* name;
+    const char* program;
+    const char* package;
+  };
+  for (const Runtime& runtime : {Runtime{"python", "/usr/bin/python3", "python3"},
+                                 Runtime{"node", "/usr/bin/node", "nodejs"}}) {
+    if (access(runtime.program, X_OK) != 0) {
+      checks.Bad(Verdict::kWarning, runtime.name, std::string(runtime.program) + " is missing",
+                 std::string("apt install ") + runtime.package + ", for functions and scripts of " +
+                     "runtime " + runtime.name);
+      continue;
+    }
+    char target[PATH_MAX];
+    const ssize_t length = readlink(runtime.program, target, sizeof target);
+    checks.Ok(runtime.name, length > 0 ? std::string(target, static_cast<size_t>(length))
+                                       : std::string(runtime.program));
   }
-  const ssize_t length = readlink(python, target, sizeof target);
-  checks.Ok("python",
-            length > 0 ? std::string(target, static_cast<size_t>(length)) : std::string(python));
 }
 
 }  // namespace
@@ -219,7 +228,7 @@ std::vector<HostCheck> CheckHost(const KernelFeatures& features, uint32_t uid_ba
   CheckCgroups(checks, features);
   CheckUids(checks, uid_base, uid_count);
   CheckRoom(checks);
-  CheckPython(checks);
+  CheckRuntimes(checks);
   return checks.Take();
 }
 

@@ -37,7 +37,7 @@ struct HostCheck {
   std::string advice;   // what to do; empty when ok
 };
 // Everything that Spore needs or would like: privileges, namespaces, cgroups, seccomp, Landlock,
-// io_uring, uid range against /etc/subuid, sysctls, python, memory, limits.
+// io_uring, uid range against /etc/subuid, sysctls, language runtimes, memory, limits.
 std::vector<HostCheck> CheckHost(const KernelFeatures& features, uint32_t uid_base,
                                  uint32_t uid_count);
 

@@ -380,6 +380,15 @@ TEST_F(PackTest, SinglePythonFileKeepsItsName) {
   EXPECT_EQ(List(*fd), std::vector<std::string>{"app.py=code"});
 }
 
+TEST_F(PackTest, SingleScriptOfNodeIsPackedToo) {
+  for (const char* name : {"index.js", "index.cjs", "index.mjs"}) {
+    Write(name, "code");
+    const auto fd = PackCode((root_ / name).string());
+    ASSERT_TRUE(fd) << fd.error().message;
+    EXPECT_EQ(List(*fd), std::vector<std::string>{std::string(name) + "=code"});
+  }
+}
+
 TEST_F(PackTest, OtherFilesGoAsTheyAre) {
   Write("code.zip", "not looked into");
   const auto fd = PackCode((root_ / "code.zip").string());

@@ -43,8 +43,24 @@ TEST(ValidateTest, Handlers) {
     EXPECT_FALSE(ValidateHandler("python", bad)) << bad;
   }
   EXPECT_FALSE(ValidateHandler("python", std::string(200, 'a') + ".b"));
-  EXPECT_EQ("runtime: \"cobol\" is not known; expected \"python\"",
+  EXPECT_EQ("runtime: \"cobol\" is not known; expected \"node\" or \"python\"",
             Words(ValidateHandler("cobol", "a.b")));
+}
+
+TEST(ValidateTest, NodeHandlers) {
+  for (const char* good : {"index.handler", "src/app.handler", "a.b.c", "my-app.$handle_1",
+                           "a+b/c.handler", "node_modules/@me/x/index.default"}) {
+    EXPECT_TRUE(ValidateHandler("node", good)) << good;
+  }
+  for (const char* bad : {"", "index", ".handler", "index.", "index..handler", "../index.handler",
+                          "a/../b.handler", "./index.handler", "/index.handler", "index.1x",
+                          "index.han dler", "a b/c.d", "a/.handler", "index.h()", "a//b.c"}) {
+    EXPECT_FALSE(ValidateHandler("node", bad)) << bad;
+  }
+  EXPECT_EQ(
+      "handler: \"index\" is not valid; expected file.function, as in \"index.handler\" for "
+      "exports.handler in index.js or index.mjs, at most 128 bytes",
+      Words(ValidateHandler("node", "index")));
 }
 
 TEST(ValidateTest, Environment) {

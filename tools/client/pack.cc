@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <system_error>
 #include <vector>
@@ -149,6 +150,13 @@ Result<Fd> PackTar(const std::vector<Item>& items) {
   return fd;
 }
 
+// A single source file, rather than an archive.
+bool IsSource(const std::string& path) {
+  constexpr const char* kSuffixes[] = {".py", ".js", ".cjs", ".mjs"};
+  return std::any_of(std::begin(kSuffixes), std::end(kSuffixes),
+                     [&](const char* suffix) { return path.ends_with(suffix); });
+}
+
 }  // namespace
 
 Result<Fd> PackCode(const std::string& path) {
@@ -166,7 +174,7 @@ Result<Fd> PackCode(const std::string& path) {
   if (!S_ISREG(info.st_mode)) {
     return LocalError("cannot deploy " + path + ": it is neither a file nor a directory");
   }
-  if (path.ends_with(".py")) {
+  if (IsSource(path)) {
     // A link is followed, but the module keeps the name it was given here.
     std::error_code error;
     const fs::path real = fs::canonical(path, error);

@@ -148,15 +148,25 @@ Outcome Run(const Context& context, const v1::RunRequest& request) {
   return code;
 }
 
+// By the script's name; null where it does not tell.
+const char* RuntimeOf(const std::string& script) {
+  if (script.ends_with(".py")) return "python";
+  for (const char* suffix : {".js", ".cjs", ".mjs"}) {
+    if (script.ends_with(suffix)) return "node";
+  }
+  return nullptr;
+}
+
 Outcome Prepare(const Context& context, v1::RunRequest& request,
                 const std::vector<std::string>& words) {
   const std::string& script = words.front();
   if (request.runtime().empty()) {
-    if (!script.ends_with(".py")) {
+    const char* runtime = RuntimeOf(script);
+    if (runtime == nullptr) {
       return Fail(kUsage, "--runtime is missing, and the name of script '" + script +
                               "' does not tell it\nTry 'spore run --help'.");
     }
-    request.set_runtime("python");
+    request.set_runtime(runtime);
   }
   auto text = LoadScript(script);
   if (!text) return tl::unexpected(text.error());
@@ -179,7 +189,7 @@ void AddRun(CLI::App& app, Context& context) {
       ->check(CLI::Validator([](std::string&) { return std::string("not here"); }, ""));
   run->add_option("--socket", context.socket, "Where spored listens")->type_name("PATH");
   run->add_option("--runtime", *request->mutable_runtime(),
-                  "Language runtime: python (default: by the script's name)")
+                  "Language runtime: python, node (default: by the script's name)")
       ->type_name("NAME");
   run->add_option("--image", *request->mutable_image(), "Image (default: named like the runtime)")
       ->type_name("NAME");

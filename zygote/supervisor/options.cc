@@ -72,8 +72,6 @@ Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv) {
       options.uid_count < 2 || options.interpreter.empty() || options.host_dir.empty()) {
     return MakeError(ErrorKind::kInvalid, "an option is missing", "spored starts this program");
   }
-  if (options.runtime != "python")
-    return MakeError(ErrorKind::kInvalid, "unknown runtime " + options.runtime);
   return options;
 }
 

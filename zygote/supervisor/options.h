@@ -12,7 +12,7 @@ namespace spore {
 
 struct SupervisorOptions {
   std::string image;
-  std::string runtime;      // "python"
+  std::string runtime;      // "python", "node": zygote/supervisor/runtime.h
   std::string interpreter;  // path inside the image
   uid_t uid_base = 0;       // host uid that is 0 in the image's user namespace
   uid_t uid_count = 0;

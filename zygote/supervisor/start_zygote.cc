@@ -4,11 +4,15 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdio>
 
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/clone.h"
+#include "sandbox/sys/fd_message.h"
+#include "zygote/protocol.h"
+#include "zygote/supervisor/runtime.h"
 
 namespace spore {
 namespace {
@@ -48,6 +52,17 @@ Result<> SkipOnePid() {
   return {};
 }
 
+// The image's root is this process's own by now. spored is told in the zygote's place.
+Result<> CheckInstalled(const std::string& program, int zygote_fd) {
+  if (access(program.c_str(), X_OK) == 0) return {};
+  const std::string text = program + " is not installed";
+  wire::ZygoteReady ready;
+  ready.failure = wire::MakeFailure(0, text.c_str());
+  // When even this fails spored is gone, and the error below ends this process.
+  (void)SendStruct(zygote_fd, ready);
+  return MakeError(ErrorKind::kPrecondition, text);
+}
+
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   for (std::string& s : strings) pointers.push_back(s.data());
@@ -60,13 +75,11 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 Result<pid_t> StartZygote(const SupervisorOptions& options, const SeccompProgram& base) {
   UniqueFd null_fd(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null_fd) return SysError("open", "/dev/null");
-  std::string preload;
-  for (const std::string& module : options.preload)
-    preload += (preload.empty() ? "" : ",") + module;
-  // -I: nothing of the environment or the working directory decides what is imported; -B: no
-  // bytecode is written; -X utf8: as in any current Lambda runtime.
-  std::vector<std::string> arguments = {
-      options.interpreter, "-I", "-B", "-X", "utf8", "/run/spore/host/python/host.py", preload};
+  const DescribeStart describe = FindRuntime(options.runtime);
+  if (describe == nullptr)
+    return MakeError(ErrorKind::kInvalid, "unknown runtime " + options.runtime);
+  RuntimeStart start = describe(options);
+  SPORE_TRY(CheckInstalled(start.arguments.front(), options.zygote_fd));
   std::vector<std::string> environment = {"PATH=/usr/local/bin:/usr/bin:/bin",
                                           "HOME=/tmp",
                                           "TMPDIR=/tmp",
@@ -74,10 +87,11 @@ Result<pid_t> StartZygote(const SupervisorOptions& options, const SeccompProgram
                                           "TZ=UTC",
                                           "USER=sandbox",
                                           "LOGNAME=sandbox"};
+  environment.insert(environment.end(), start.environment.begin(), start.environment.end());
   environment.insert(environment.end(), options.environment.begin(), options.environment.end());
   SPORE_TRY(SkipOnePid());
-  const ExecPlan plan{Pointers(arguments), Pointers(environment), null_fd.get(), options.zygote_fd,
-                      &base};
+  const ExecPlan plan{Pointers(start.arguments), Pointers(environment), null_fd.get(),
+                      options.zygote_fd, &base};
   const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
   if (pid < 0) return SysError("clone the zygote");
   if (pid == 0) {

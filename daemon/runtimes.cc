@@ -1,0 +1,106 @@
+#include "daemon/runtimes.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace spore {
+namespace {
+
+using Text = std::string_view;
+
+bool IsAscii(char c) {
+  return (static_cast<unsigned char>(c) & 0x80) == 0;
+}
+bool IsDigit(char c) {
+  return std::isdigit(static_cast<unsigned char>(c)) != 0;
+}
+bool IsLetter(char c) {
+  return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_' || !IsAscii(c);
+}
+
+// A name in a language's source, which may have `extra` beside letters and digits.
+bool IsIdentifier(Text name, Text extra = {}) {
+  if (name.empty() || IsDigit(name[0])) return false;
+  return std::all_of(name.begin(), name.end(), [&](char c) {
+    return IsLetter(c) || IsDigit(c) || extra.find(c) != extra.npos;
+  });
+}
+
+// What a file's name, or part of a module's, is made of: anything that can be found, so a module
+// may be called "my-module".
+bool IsModulePart(Text part) {
+  return !part.empty() && std::none_of(part.begin(), part.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte <= ' ' || byte == 0x7f || c == '\\' || c == ':';
+  });
+}
+
+template <typename Check>
+bool AllParts(Text text, Text separators, Check check) {
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find_first_of(separators, at), text.size());
+    if (!check(text.substr(at, end - at))) return false;
+    at = end + 1;
+  }
+  return true;
+}
+
+// Folders may be written with either "." or "/", as Lambda's Python runtime takes them.
+bool IsPythonHandler(Text handler) {
+  const size_t dot = handler.rfind('.');
+  return dot != handler.npos && IsIdentifier(handler.substr(dot + 1)) &&
+         AllParts(handler.substr(0, dot), "./", IsModulePart);
+}
+// "xml.etree.ElementTree".
+bool IsPythonModule(Text name) {
+  return std::all_of(name.begin(), name.end(), IsAscii) &&
+         AllParts(name, ".", [](Text part) { return IsIdentifier(part); });
+}
+
+// "src/app.handler": a file, without its suffix, then what it exports; as on Lambda the first dot
+// of the last part divides the two, and what follows may lead into objects.
+bool IsNodeHandler(Text handler) {
+  const size_t slash = handler.rfind('/');
+  const size_t name = slash == handler.npos ? 0 : slash + 1;
+  const size_t dot = handler.find('.', name);
+  if (dot == handler.npos) return false;
+  const auto is_folder = [](Text part) {
+    return IsModulePart(part) && part != "." && part != "..";
+  };
+  return AllParts(handler.substr(0, dot), "/", is_folder) &&
+         AllParts(handler.substr(dot + 1), ".", [](Text part) { return IsIdentifier(part, "$"); });
+}
+// "fs/promises", "node:test", "@scope/package", "lodash.merge".
+bool IsNodeModule(Text name) {
+  return !name.empty() && name[0] != '/' && name[0] != '.' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return IsAscii(c) && (IsLetter(c) || IsDigit(c) || Text("-./:@").find(c) != Text::npos);
+         });
+}
+
+constexpr RuntimeFacts kRuntimes[] = {
+    {"node", "/usr/bin/node",
+     "file.function, as in \"index.handler\" for exports.handler in index.js or index.mjs",
+     IsNodeHandler, IsNodeModule},
+    {"python", "/usr/bin/python3", "module.function, as in \"app.handler\" for handler() in app.py",
+     IsPythonHandler, IsPythonModule},
+};
+
+}  // namespace
+
+const RuntimeFacts* FindRuntime(Text name) {
+  const auto* found = std::find_if(std::begin(kRuntimes), std::end(kRuntimes),
+                                   [&](const RuntimeFacts& facts) { return facts.name == name; });
+  return found == std::end(kRuntimes) ? nullptr : found;
+}
+
+std::string RuntimeNames() {
+  std::string names;
+  for (const RuntimeFacts& facts : kRuntimes) {
+    if (!names.empty()) names += &facts == std::end(kRuntimes) - 1 ? " or " : ", ";
+    names += "\"" + std::string(facts.name) + "\"";
+  }
+  return names;
+}
+
+}  // namespace spore

@@ -1,0 +1,23 @@
+// What the daemon knows of each language runtime. How a runtime is started is the supervisor's
+// affair (zygote/supervisor/runtime.h), what it does its host's (zygote/hosts/).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace spore {
+
+struct RuntimeFacts {
+  std::string_view name;          // "python"
+  std::string_view interpreter;   // where an image has it unless its manifest says otherwise
+  std::string_view handler_form;  // what a handler looks like, for errors
+  bool (*is_handler)(std::string_view handler);
+  bool (*is_preload)(std::string_view module);  // a name for the manifest's preload list
+};
+
+// Null when there is no such runtime.
+const RuntimeFacts* FindRuntime(std::string_view name);
+// "\"node\" or \"python\"", for errors.
+std::string RuntimeNames();
+
+}  // namespace spore

@@ -1,0 +1,14 @@
+#include "zygote/supervisor/runtime.h"
+
+namespace spore {
+
+// LD_PRELOAD: the host's addon must see every thread that is made and every signal mask that is
+// set from the program's first instruction on (zygote/sfork/). It takes the variable back out of
+// the environment. UV_USE_IO_URING: libuv's ring would be shared with every child.
+RuntimeStart StartNode(const SupervisorOptions& options) {
+  const std::string folder = std::string(kHostDirectory) + "node/";
+  return {.arguments = {options.interpreter, folder + "host.js", PreloadList(options)},
+          .environment = {"LD_PRELOAD=" + folder + "spore_node.node", "UV_USE_IO_URING=0"}};
+}
+
+}  // namespace spore
