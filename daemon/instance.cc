@@ -1,5 +1,6 @@
 #include "daemon/instance.h"
 
+#include <poll.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -79,6 +80,7 @@ void Instance::CancelTimers() {
 
 void Instance::OnData(std::span<const std::byte> data) {
   if (dying()) return;
+  heard_ = true;
   // A frame can end the instance, and with its end this object.
   const std::shared_ptr<bool> alive = alive_;
   const auto status = parser_.Feed(data, [this](Frame& frame) { return OnFrame(frame); });
@@ -187,9 +189,36 @@ void Instance::OnRuntimeEnded(const ZygoteLink::Exit& exited) {
   BeginDying();
 }
 
-void Instance::OnChannelClosed() {
+// Its whole pid namespace has ended, so whatever it had written is here: the channel's end tells.
+void Instance::OnInitEnded() {
+  if (channel_ && work_ && version_) return AwaitEnd();
+  BeginDying();
+}
+
+// Of an idle instance: whether its process is gone or its channel closed, which may be known here
+// before the loop comes to tell. pidfd_open(2): a pidfd of an ended process polls readable.
+bool Instance::HasEnded() const {
+  pollfd ends[] = {{runtime_pidfd_.get(), POLLIN, 0}, {channel_->fd(), POLLRDHUP, 0}};
+  return poll(ends, std::size(ends), 0) > 0;
+}
+
+// The request was not read to its end, so no handler has begun with it.
+void Instance::GiveBack() {
+  Owner& owner = environment_.owner;
+  std::unique_ptr<Work> work = std::move(work_);
+  LogLine(v1::LogLine::SYSTEM, "RequestId: " + work->request_id +
+                                   " goes to another instance: this one ended before it read it");
+  BeginDying();
+  owner.WorkUnread(std::move(work));
+}
+
+void Instance::OnChannelClosed(int errno_value) {
   channel_.reset();
   if (dying()) return;
+  // A UNIX socket whose owner ends with bytes unread gives its peer ECONNRESET instead of an end of
+  // file (unix_release_sock in the kernel's net/unix/af_unix.c); EPIPE: they could not be written.
+  const bool unread = errno_value == ECONNRESET || errno_value == EPIPE;
+  if (unread && work_ && reused_ && !heard_) return GiveBack();
   // Idle without a channel it could take no more work.
   if (facts_.runtime || state_ == State::kIdle) return BeginDying();
   // A script may close it. For anybody else this is the end, whose cause is about to be reported.

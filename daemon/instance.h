@@ -4,7 +4,9 @@
 //        any --(kill, end of runtime or init, rubbish, deadline)--> dying --(init reaped)--> dead
 //
 // Exactly one thing answers an invocation: the first of its response, the instance's death, or a
-// failure to start. Whatever the runtime says is the tenant's word and decides nothing but that
+// failure to start. An idle instance that had ended before it read the request to its end answers
+// nothing: another one is asked. No request is ever given to two that may have begun with it.
+// Whatever the runtime says is the tenant's word and decides nothing but that
 // tenant's own answer.
 #pragma once
 
@@ -39,6 +41,8 @@ class Instance {
     virtual void InstanceIdle(Instance& instance) = 0;
     virtual void InstanceDying(Instance& instance) = 0;
     virtual void InstanceGone(Instance& instance) = 0;
+    // The instance had ended before it read this work: it is for another one.
+    virtual void WorkUnread(std::unique_ptr<Work> work) = 0;
   };
   struct Environment {
     EventLoop& loop;
@@ -55,7 +59,7 @@ class Instance {
   void Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_ptr<Work> work);
   // There is no sandbox for it: answers the work and is gone.
   void StartFailed(std::unique_ptr<Work> work, const Error& error);
-  // The next invocation of an idle instance.
+  // The next invocation of an idle instance. One that turns out to have ended gives it back.
   void Invoke(std::unique_ptr<Work> work);
   // Its function is no more, and the name may be the next owner's: what it still writes is dropped.
   void CloseLog() { log_closed_ = true; }
@@ -89,7 +93,10 @@ class Instance {
   void OnResponse(Frame& frame);
   void OnFailed(const Frame& frame);
   void OnRuntimeEnded(const ZygoteLink::Exit& exited);
-  void OnChannelClosed();
+  void OnChannelClosed(int errno_value);
+  void OnInitEnded();
+  bool HasEnded() const;
+  void GiveBack();
   void OnTimeout();
   void AwaitEnd();
   void Answer(WorkResult result);
@@ -121,6 +128,7 @@ class Instance {
   std::unique_ptr<Work> work_;
   uint64_t invocations_ = 0;
   bool reused_ = false;  // the current work met an idle instance
+  bool heard_ = false;   // anything at all since then
   uint64_t work_start_ns_ = 0;
   uint64_t work_sent_ns_ = 0;
   uint64_t loaded_ns_ = 0;

@@ -189,7 +189,9 @@ Result<std::string> InvokeFrame(uint64_t id, const InvokeMeta& meta, std::string
       return MakeError(ErrorKind::kInvalid, "client_context: not JSON");
     }
     text.pop_back();
-    text += ",\"client_context\":" + meta.client_context + "}";
+    text += ",\"client_context\":";
+    text += meta.client_context;
+    text += '}';
   }
   const auto length = static_cast<uint32_t>(text.size());
   std::string head(reinterpret_cast<const char*>(&length), sizeof length);

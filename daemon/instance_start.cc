@@ -81,7 +81,7 @@ void Instance::Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_p
   host_uid_base_ = image.uid_base();
   image_environment_ = image.manifest().environment;
   cgroup_paths_ = sandbox_->cgroup.Paths();
-  sandbox_->on_init_ended = [this] { BeginDying(); };
+  sandbox_->on_init_ended = [this] { OnInitEnded(); };
   state_ = State::kBusy;
   if (auto launched = Launch(); !launched) {
     start_error_ = std::move(launched).error().Wrap("start an instance");
@@ -145,7 +145,7 @@ Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::s
   channel_ = environment_.loop.OpenStream(
       std::move(ours), /*receives_fds=*/false,
       {[this](std::span<const std::byte> data, std::vector<UniqueFd>) { OnData(data); },
-       [this](int) { OnChannelClosed(); }});
+       [this](int errno_value) { OnChannelClosed(errno_value); }});
   if (first < bytes.size()) channel_->Write(bytes.substr(first));
   return {};
 }
@@ -162,9 +162,10 @@ Result<std::string> Instance::NextInvokeFrame() {
   meta.request_id = work_->request_id;
   meta.deadline_unix_ms = NowUnixMs() + static_cast<int64_t>(limits_.timeout_ms());
   meta.arn = "arn:aws:lambda:local:000000000000:function:" + function_;
-  meta.client_context = std::move(work_->client_context);
+  meta.client_context = work_->client_context;
   auto frame = InvokeFrame(invocations_, meta, work_->payload);
-  work_->payload = {};
+  // A reused instance may give the work back.
+  if (!reused_) work_->payload = {};
   return frame;
 }
 
@@ -191,7 +192,9 @@ void Instance::Invoke(std::unique_ptr<Work> work) {
   idle_timer_ = 0;
   state_ = State::kBusy;
   reused_ = true;
+  heard_ = false;
   work_ = std::move(work);
+  if (HasEnded()) return GiveBack();
   const uint64_t begin = MonotonicNs();
   auto frame = NextInvokeFrame();
   if (!frame) {

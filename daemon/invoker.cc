@@ -50,19 +50,32 @@ uint64_t Invoker::Submit(std::unique_ptr<Work> work) {
     Refuse(std::move(work), {ErrorKind::kUnavailable, 0, "spored is stopping", {}, {}});
     return id;
   }
+  Enqueue(std::move(work), /*again=*/false);
+  return id;
+}
+
+void Invoker::Enqueue(std::unique_ptr<Work> work, bool again) {
   Ticket ticket;
-  ticket.id = id;
+  ticket.id = work->id;
   ticket.now_ns = MonotonicNs();
+  ticket.again = again;
   ticket.max_instances = work->limits.max_instances();
   if (work->version) {
     ticket.function = work->version->function.name();
     ticket.version = work->version->function.version();
     ticket.reuse = work->isolation == v1::ISOLATION_INSTANCE;
   }
-  queued_[id] = std::move(work);
+  queued_[ticket.id] = std::move(work);
   Apply(scheduler_.Submit(std::move(ticket)));
   ArmExpiry();
-  return id;
+}
+
+void Invoker::WorkUnread(std::unique_ptr<Work> work) {
+  if (stopping_) {
+    return Refuse(std::move(work), {ErrorKind::kUnavailable, 0, "spored is stopping", {}, {}});
+  }
+  work->queued_ns = MonotonicNs();
+  Enqueue(std::move(work), /*again=*/true);
 }
 
 void Invoker::Apply(const Actions& actions) {
@@ -73,8 +86,7 @@ void Invoker::Apply(const Actions& actions) {
       if (found.empty()) continue;
       work = std::move(found.mapped());
       const uint64_t now = MonotonicNs();
-      if (action.kind != Action::Kind::kRefuse)
-        work->trace.Add("queue", work->trace.base_ns(), now);
+      if (action.kind != Action::Kind::kRefuse) work->trace.Add("queue", work->queued_ns, now);
       work->start_reason = action.reason;
     }
     const auto held = held_.find(action.slot);

@@ -81,7 +81,9 @@ class Invoker : private Instance::Owner {
   void InstanceIdle(Instance& instance) override;
   void InstanceDying(Instance& instance) override;
   void InstanceGone(Instance& instance) override;
+  void WorkUnread(std::unique_ptr<Work> work) override;
 
+  void Enqueue(std::unique_ptr<Work> work, bool again);
   void Apply(const Actions& actions);
   void Refuse(std::unique_ptr<Work> work, const Error& error);
   void StartInstance(const Action& action, std::unique_ptr<Work> work);

@@ -22,17 +22,27 @@ Actions Scheduler::Submit(Ticket ticket) {
   Function& function = FunctionOf(ticket.function);
   const Blocked blocked = TryPlace(ticket, function, actions);
   if (blocked == Blocked::kNo) return actions;
-  if (queue_.size() >= limits_.max_queue) {
+  if (queue_.size() >= limits_.max_queue && !ticket.again) {
     actions.push_back(Action{.kind = Action::Kind::kRefuse,
                              .ticket = ticket.id,
                              .error = QueueFullError(ticket, blocked)});
     DropIfUnused(&function);
     return actions;
   }
-  ++function.queued;
-  queue_.push_back({std::move(ticket), &function});
+  Enqueue(std::move(ticket), function);
   MakeRoom(actions);
   return actions;
+}
+
+// Expire relies on the order: what goes to the front has not come later than what stands there.
+void Scheduler::Enqueue(Ticket ticket, Function& function) {
+  ++function.queued;
+  if (!ticket.again) {
+    queue_.push_back({std::move(ticket), &function});
+    return;
+  }
+  if (!queue_.empty()) ticket.now_ns = std::min(ticket.now_ns, queue_.front().ticket.now_ns);
+  queue_.push_front({std::move(ticket), &function});
 }
 
 Scheduler::Blocked Scheduler::TryPlace(const Ticket& ticket, Function& function, Actions& actions) {

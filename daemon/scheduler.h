@@ -35,6 +35,7 @@ struct Ticket {
   bool reuse = false;          // an idle instance will do
   uint32_t max_instances = 0;  // of the function
   uint64_t now_ns = 0;
+  bool again = false;  // it had been placed, with an instance that was dead: first in the queue
 };
 
 struct Action {
@@ -99,6 +100,7 @@ class Scheduler {
   Function& FunctionOf(const std::string& name);
   void DropIfUnused(Function* function);
   Blocked TryPlace(const Ticket& ticket, Function& function, Actions& actions);
+  void Enqueue(Ticket ticket, Function& function);
   void PlaceQueued(Actions& actions);
   void MakeRoom(Actions& actions);
   void TakeFromIdle(SlotId id, Slot& slot);

@@ -32,7 +32,7 @@ struct WorkResult {
 };
 
 struct Work {
-  explicit Work(uint64_t received_ns) : trace(received_ns) {}
+  explicit Work(uint64_t received_ns) : queued_ns(received_ns), trace(received_ns) {}
 
   uint64_t id = 0;
   std::shared_ptr<const FunctionVersion> version;  // null: a run
@@ -49,6 +49,7 @@ struct Work {
   v1::RunRequest run;
   std::vector<ClientFd> standard_fds;  // stdin, stdout, stderr of a run
 
+  uint64_t queued_ns;  // since when it waits for an instance
   TraceLog trace;
   std::string start_reason;
   // Called exactly once. The work itself (with its trace) is still there during the call.

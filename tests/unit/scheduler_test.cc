@@ -14,7 +14,12 @@ class SchedulerTest : public testing::Test {
 
   Actions Submit(const std::string& function, uint64_t version = 1, bool reuse = true,
                  uint32_t max = 10, uint64_t now = 0) {
-    return scheduler.Submit({next++, function, version, reuse, max, now});
+    return scheduler.Submit({.id = next++,
+                             .function = function,
+                             .version = version,
+                             .reuse = reuse,
+                             .max_instances = max,
+                             .now_ns = now});
   }
   // Submits what is expected to start at once.
   SlotId Start(const std::string& function, uint64_t version = 1, uint32_t max = 10) {
@@ -57,6 +62,18 @@ TEST_F(SchedulerTest, WaitsAtTheFunctionsLimitInOrder) {
   EXPECT_EQ(actions[0].ticket, 2u);
   actions = scheduler.SlotIdle(a);
   EXPECT_EQ(actions.at(0).ticket, 3u);
+}
+
+TEST_F(SchedulerTest, WhatMetADeadInstanceGoesFirstAndIsNeverRefusedForTheQueue) {
+  const SlotId a = Start("f", 1, 1);
+  for (const uint64_t now : {100u, 200u, 300u}) EXPECT_TRUE(Submit("f", 1, true, 1, now).empty());
+  Ticket again{.id = next++, .function = "f", .version = 1, .reuse = true, .max_instances = 1};
+  again.now_ns = 400;
+  again.again = true;
+  EXPECT_TRUE(scheduler.Submit(again).empty());
+  EXPECT_EQ(scheduler.queued(), 4u);
+  EXPECT_EQ(scheduler.next_expiry_ns(), 1100u);  // the order of time is kept
+  EXPECT_EQ(scheduler.SlotIdle(a).at(0).ticket, 5u);
 }
 
 TEST_F(SchedulerTest, AFunctionAtItsLimitDoesNotHoldUpAnother) {
