@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <span>
 
 namespace spore {
 
@@ -82,7 +83,8 @@ StepResult RestrictWithLandlock(int ruleset_fd);
 
 // ---- descriptors.cc ----
 // Places sources[i] at descriptor i for i < count, then closes every other descriptor. A source
-// of -1 leaves what is at i. The sources must all be >= count or equal to their place.
-StepResult PlaceDescriptors(const int* sources, uint32_t count);
+// of -1 leaves what is at i. The sources must all be >= count or equal to their place. Those in
+// `keep`, ascending, stay open where they are, as they are; one below count has no meaning.
+StepResult PlaceDescriptors(const int* sources, uint32_t count, std::span<const int> keep = {});
 
 }  // namespace spore

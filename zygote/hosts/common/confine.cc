@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace spore {
 
 Result<ForkDescriptors> NameDescriptors(const wire::Fork& request, const ReceivedFds& fds) {
@@ -34,14 +36,27 @@ Result<ForkDescriptors> NameDescriptors(const wire::Fork& request, const Receive
   return named;
 }
 
+bool KeptDescriptors::Set(std::span<const int> runtime, int ruleset) {
+  if (runtime.size() >= fd_.size()) return false;
+  std::copy(runtime.begin(), runtime.end(), fd_.begin());
+  count_ = runtime.size();
+  ruleset_ = ruleset;
+  if (ruleset >= 0) fd_[count_++] = ruleset;
+  std::sort(fd_.begin(), fd_.begin() + static_cast<std::ptrdiff_t>(count_));
+  return true;
+}
+
 StepResult EnterSandbox(const FrozenProcess& process, const wire::Fork& request,
-                        const ForkDescriptors& fds) {
+                        const ForkDescriptors& fds, const KeptDescriptors& kept, StepLog& log) {
   if (StepResult r = process.Adopt(); !r.ok()) return r;  // glibc must know who it is first
+  const uint64_t t = StepLog::Now();
+  if (StepResult r = process.RenewDescriptors(); !r.ok()) return r;
+  if (!process.RuntimeDescriptors().empty()) log.Add("renew descriptors", t);
   // v1 takes a thread at a time, so before there can be a second one.
   if (StepResult r = EnterCgroups(fds.cgroup_procs, request.cgroup_procs, false); !r.ok()) return r;
   if (StepResult r = JoinNamespaces(fds.namespaces); !r.ok()) return r;
-  const int places[] = {-1, -1, -1, fds.instance, fds.landlock};
-  return PlaceDescriptors(places, fds.landlock >= 0 ? 5 : 4);
+  const int places[] = {-1, -1, -1, fds.instance};
+  return PlaceDescriptors(places, 4, kept.all());
 }
 
 namespace {
@@ -70,7 +85,7 @@ bool NameTenantDescriptors(const wire::Specialise& order, const ReceivedFds& rec
 // 5. capabilities    none from here on; no_new_privs, required by the last two from here on
 // 6. landlock        its own calls must pass before seccomp refuses them
 // 7. seccomp         last: refuses what all of the above needed
-StepResult Confine(const wire::Specialise& order, uint32_t uid, bool has_landlock,
+StepResult Confine(const wire::Specialise& order, uint32_t uid, const KeptDescriptors& kept,
                    const ReceivedFds& received, const SeccompProgram& final_program, StepLog& log) {
   TenantDescriptors fds;
   if (!NameTenantDescriptors(order, received, fds))
@@ -83,8 +98,8 @@ StepResult Confine(const wire::Specialise& order, uint32_t uid, bool has_landloc
     if (StepResult r = ResizeTmp(order.tmp_bytes); !r.ok()) return r;
   }
   t = log.Add("mounts", t);
-  const int places[] = {fds.streams[0], fds.streams[1], fds.streams[2], kInstanceFd, kLandlockFd};
-  if (StepResult r = PlaceDescriptors(places, has_landlock ? 5 : 4); !r.ok()) return r;
+  const int places[] = {fds.streams[0], fds.streams[1], fds.streams[2], kInstanceFd};
+  if (StepResult r = PlaceDescriptors(places, 4, kept.all()); !r.ok()) return r;
   // The runtime is not executed again, and no program that the tenant starts shall answer for it.
   if (fcntl(kInstanceFd, F_SETFD, FD_CLOEXEC) < 0) return StepFailed("fcntl F_SETFD");
   t = log.Add("descriptors", t);
@@ -99,9 +114,9 @@ StepResult Confine(const wire::Specialise& order, uint32_t uid, bool has_landloc
   if (StepResult r = SetCapabilities(0); !r.ok()) return r;
   if (StepResult r = SetNoNewPrivs(); !r.ok()) return r;
   t = log.Add("capabilities", t);
-  if (has_landlock) {
-    if (StepResult r = RestrictWithLandlock(kLandlockFd); !r.ok()) return r;
-    if (close(kLandlockFd) < 0) return StepFailed("close the Landlock ruleset");
+  if (kept.ruleset() >= 0) {
+    if (StepResult r = RestrictWithLandlock(kept.ruleset()); !r.ok()) return r;
+    if (close(kept.ruleset()) < 0) return StepFailed("close the Landlock ruleset");
     t = log.Add("landlock", t);
   }
   if (const int error = LoadSeccompProgram(final_program); error < 0)

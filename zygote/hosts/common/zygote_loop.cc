@@ -41,7 +41,6 @@ class Zygote {
     Result<pid_t> pid = ForkInto(request, received.fds, received_ns, reply.steps, pidfd);
     if (pid && *pid == 0) {
       uid_ = request.uid;
-      has_landlock_ = request.has_landlock != 0;
       // EnterSandbox has closed them by number, and other files have those numbers now.
       for (UniqueFd& fd : received.fds.fd) (void)fd.Release();
       return true;
@@ -58,30 +57,34 @@ class Zygote {
     return false;
   }
 
-  Unspecialised child() { return {uid_, has_landlock_, std::move(final_program_)}; }
+  Unspecialised child() {
+    return {uid_, kept_, entered_, std::move(process_), std::move(final_program_)};
+  }
 
  private:
   Result<pid_t> ForkInto(const wire::Fork& request, const ReceivedFds& fds, uint64_t received_ns,
                          StepLog& log, UniqueFd& pidfd) {
     SPORE_ASSIGN(const ForkDescriptors named, NameDescriptors(request, fds));
+    if (!kept_.Set(process_.RuntimeDescriptors(), named.landlock))
+      return MakeError(ErrorKind::kPrecondition, "the zygote has too many descriptors open");
     // Only children are born there (pid_namespaces(7)); the zygote stays where it is.
     if (setns(named.namespaces.pid, CLONE_NEWPID) < 0)
       return SysError("setns into a sandbox's pid namespace");
     uint64_t t = log.Add("receive order", received_ns);
-    hooks_.before();
+    if (hooks_.before != nullptr) hooks_.before();
     t = log.Add("before-fork hooks", t);
     const CloneRequest clone{
         .flags = CLONE_PARENT, .cgroup_fd = named.cgroup_v2, .extra_descriptors = fds.count};
     Result<pid_t> pid = process_.Clone(clone, &pidfd);
     if (pid && *pid == 0) {
-      const StepResult entered = EnterSandbox(process_, request, named);
+      const StepResult entered = EnterSandbox(process_, request, named, kept_, entered_);
       // The socket has moved if the failure came with the last descriptor.
       if (!entered.ok()) EndChild(named.instance, entered);
-      hooks_.in_child();
+      if (hooks_.in_child != nullptr) hooks_.in_child();
       return 0;
     }
     t = log.Add("audit and clone", t);
-    hooks_.in_parent();
+    if (hooks_.in_parent != nullptr) hooks_.in_parent();
     log.Add("parent hooks", t);
     return pid;
   }
@@ -89,8 +92,9 @@ class Zygote {
   FrozenProcess process_;
   SeccompProgram final_program_;
   RuntimeHooks hooks_;
-  uint32_t uid_ = 0;  // in a child: of its sandbox
-  bool has_landlock_ = false;
+  KeptDescriptors kept_;  // of the next child; in a child, its own
+  uint32_t uid_ = 0;      // in a child: of its sandbox
+  StepLog entered_;       // in a child: how it came there
 };
 
 }  // namespace
@@ -110,10 +114,16 @@ wire::Mode Unspecialised::AwaitTenant() const {
       frame.header.type != wire::FrameType::kSpecialise) {
     EndChild(kInstanceFd, {EPROTO, "receive the Specialise message"});
   }
+  confined.steps = entered_;
   confined.steps.Add("specialise", t);
   const StepResult result =
-      Confine(frame.order, uid_, has_landlock_, received->fds, final_program_, confined.steps);
+      Confine(frame.order, uid_, kept_, received->fds, final_program_, confined.steps);
   if (!result.ok()) EndChild(kInstanceFd, result);
+  if (process_.NotedThreads() > 0) {
+    const uint64_t revive = StepLog::Now();
+    if (const StepResult r = process_.ReviveThreads(); !r.ok()) EndChild(kInstanceFd, r);
+    confined.steps.Add("threads", revive);
+  }
   // Confine has closed them by number.
   for (UniqueFd& fd : received->fds.fd) (void)fd.Release();
   if (!WriteFrame(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined)) _exit(1);
@@ -127,14 +137,16 @@ void ReportUnready(const char* reason) {
   (void)SendStruct(kZygoteFd, ready);
 }
 
-Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const RuntimeHooks& hooks) {
+Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& options) {
   SPORE_ASSIGN(SeccompProgram program, CompileFinalProgram(NetworkPolicy::kNone));
   SPORE_ASSIGN(FrozenProcess process,
-               FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd}}));
+               FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
+                                      .stop_threads = options.threads,
+                                      .renew_descriptors = options.threads}));
   ready.header.type = wire::Type::kZygoteReady;
   ready.pid = getpid();
   SPORE_TRY(SendStruct(kZygoteFd, ready));
-  Zygote zygote(std::move(process), std::move(program), hooks);
+  Zygote zygote(std::move(process), std::move(program), options.hooks);
   for (;;) {
     SPORE_ASSIGN(const bool in_child, zygote.ServeOne());
     if (in_child) return zygote.child();

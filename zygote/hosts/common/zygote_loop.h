@@ -5,15 +5,25 @@
 
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/result.h"
+#include "zygote/hosts/common/confine.h"
 #include "zygote/protocol.h"
+#include "zygote/sfork/sfork.h"
 
 namespace spore {
 
-// The runtime's own fork hooks, called around the clone.
+// What a runtime wants done around the clone; each may be null.
 struct RuntimeHooks {
-  void (*before)();
-  void (*in_parent)();
-  void (*in_child)();  // inside its sandbox, not yet confined
+  void (*before)() = nullptr;
+  void (*in_parent)() = nullptr;
+  // Inside its sandbox, not yet confined. Only the calling thread exists.
+  void (*in_child)() = nullptr;
+};
+
+struct ForkOptions {
+  RuntimeHooks hooks;
+  // The runtime has threads and descriptors of its own. Each child has them again: the descriptors
+  // when it enters its sandbox, the threads when it is confined.
+  bool threads = false;
 };
 
 constexpr int kZygoteFd = 3;  // the control socket; in a child the same number is kInstanceFd
@@ -22,23 +32,31 @@ constexpr int kZygoteFd = 3;  // the control socket; in a child the same number 
 // learn what it becomes.
 class Unspecialised {
  public:
-  Unspecialised(uint32_t uid, bool has_landlock, SeccompProgram final_program)
-      : uid_(uid), has_landlock_(has_landlock), final_program_(std::move(final_program)) {}
+  Unspecialised(uint32_t uid, const KeptDescriptors& kept, const StepLog& entered,
+                FrozenProcess process, SeccompProgram final_program)
+      : uid_(uid),
+        kept_(kept),
+        entered_(entered),
+        process_(std::move(process)),
+        final_program_(std::move(final_program)) {}
 
-  // Waits for the Specialise frame and confines the process for good. The process ends when spored
-  // goes away or a step fails (which spored is told).
+  // Waits for the Specialise frame, confines the process for good, and then makes the runtime's
+  // threads again, which are born confined. The process ends when spored goes away or a step fails
+  // (which spored is told).
   wire::Mode AwaitTenant() const;
 
  private:
   uint32_t uid_;
-  bool has_landlock_;
+  KeptDescriptors kept_;
+  StepLog entered_;  // steps made ahead
+  FrozenProcess process_;
   SeccompProgram final_program_;
 };
 
 // Freezes the process, tells spored that it is ready, and serves Fork orders. Returns only in a
 // child; the zygote itself leaves through the error when spored is gone or something no later
 // order could mend has happened.
-Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const RuntimeHooks& hooks);
+Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& options);
 
 // Tells spored why this zygote cannot be.
 void ReportUnready(const char* reason);

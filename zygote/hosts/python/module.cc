@@ -26,8 +26,9 @@ PyObject* ServeForks(PyObject*, PyObject* args) {
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", version);
   ready.preload_us = preload_us;
-  const spore::RuntimeHooks hooks{PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child};
-  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, hooks);
+  const spore::ForkOptions options{
+      .hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child}};
+  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, options);
   if (!child) {
     PyErr_SetString(PyExc_RuntimeError, child.error().Message().c_str());
     return nullptr;
