@@ -1,9 +1,11 @@
 // spore.v1.Invocations: requests to functions, and scripts run once.
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "daemon/payload.h"
 #include "daemon/random_id.h"
 #include "daemon/service_context.h"
+#include "daemon/standard_stream.h"
 #include "daemon/validate.h"
 
 namespace spore {
@@ -13,6 +15,7 @@ constexpr char kService[] = "spore.v1.Invocations";
 constexpr size_t kMaxScriptBytes = 1u << 20;
 constexpr size_t kMaxClientContextBytes = 64u << 10;
 constexpr int kMaxArguments = 1024;
+constexpr std::array<const char*, 3> kStreams = {"stdin", "stdout", "stderr"};
 // A response that the caller wants inline must fit into one message, with its trace and tail.
 constexpr size_t kMaxInlineResponse = 3u << 20;
 using CallPtr = std::shared_ptr<Call>;
@@ -134,9 +137,13 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
 void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) {
   std::vector<ClientFd> fds = call->TakeFds();
   if (auto valid = CheckRun(context, request); !valid) return call->Fail(valid.error());
-  if (fds.size() != 3) {
+  if (fds.size() != kStreams.size()) {
     return call->Fail(
         {ErrorKind::kInvalid, 0, "run needs three descriptors: stdin, stdout, stderr", {}, {}});
+  }
+  for (size_t i = 0; i < fds.size(); ++i) {
+    auto fit = CheckStandardStream(fds[i].get(), kStreams.at(i));
+    if (!fit) return call->Fail(fit.error());
   }
   auto work = std::make_unique<Work>(call->received_ns());
   work->image = request.image();

@@ -6,6 +6,7 @@ import time
 
 import daemon
 import pytest
+import ttrpc
 
 
 @pytest.fixture
@@ -161,6 +162,38 @@ def test_spores_own_failures_are_125_to_127(spored, run, tmp_path):
     absent = subprocess.run([daemon.find_program("spore"), "--socket", str(tmp_path / "none"), "run",
                              __file__], capture_output=True, env=daemon.environment())
     assert absent.returncode == 125
+
+
+@pytest.mark.parametrize("which", range(3), ids=["stdin", "stdout", "stderr"])
+@pytest.mark.parametrize("path,flags,words", [
+    ("/etc", os.O_RDONLY, "a directory"), ("/etc", os.O_PATH, "O_PATH"),
+    ("/etc/passwd", os.O_PATH, "O_PATH"), ("/proc/self/ns/net", os.O_RDONLY, "no file"),
+    ("/dev/ptmx", os.O_RDWR, "a device"),
+], ids=["directory", "path of a directory", "path of a file", "namespace", "device"])
+def test_streams_open_nothing_else_to_the_script(spored, which, path, flags, words):
+    null = os.open("/dev/null", os.O_RDWR)
+    streams = [null, null, null]
+    streams[which] = os.open(path, flags)
+    error = spored.error_of("Invocations", "Run", {
+        "runtime": "python", "args": ["x.py"], "script": b"print('it ran')\n"}, streams)
+    os.close(streams[which])
+    os.close(null)
+    assert error.code == ttrpc.CODES["INVALID_ARGUMENT"], error
+    assert error.message.startswith(["stdin", "stdout", "stderr"][which] + ":"), error
+    assert words in error.message, error
+
+
+def test_directory_as_standard_input_is_refused(spored, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("print('it ran')\n")
+    for flags, words in ((os.O_RDONLY, "a directory"), (os.O_PATH, "a directory")):
+        folder = os.open("/etc", flags)
+        done = subprocess.run(
+            [daemon.find_program("spore"), "--socket", str(spored.socket), "run", script],
+            stdin=folder, capture_output=True, env=daemon.environment())
+        os.close(folder)
+        assert done.returncode == 125 and done.stdout == b"", done
+        assert words in done.stderr.decode(), done
 
 
 def test_scripts_share_nothing(run):

@@ -103,8 +103,21 @@ struct Session {
   Relay relay;
 };
 
+// A directory, or what was opened with O_PATH (open(2)), has nothing to read.
+Expected<void> CheckStandardInput() {
+  struct stat info {};
+  const int flags = ::fcntl(STDIN_FILENO, F_GETFL);
+  if (flags < 0 || ::fstat(STDIN_FILENO, &info) != 0) return {};  // closed: an end of file
+  if (!S_ISDIR(info.st_mode) && (flags & O_PATH) == 0) return {};
+  return Fail(kSporeFailed,
+              std::string("standard input is ") +
+                  (S_ISDIR(info.st_mode) ? "a directory" : "a descriptor opened with O_PATH") +
+                  "; expected a file, a pipe, a socket or a terminal");
+}
+
 Expected<std::unique_ptr<Session>> Start(const Context& context, const v1::RunRequest& request,
                                          int signal_fd) {
+  if (auto usable = CheckStandardInput(); !usable) return tl::unexpected(usable.error());
   auto in = MakePipe();
   auto out = MakePipe();
   auto err = MakePipe();
