@@ -130,7 +130,11 @@ void PacketChannel::Receive() {
     Packet packet;
     ReadControl(header, packet);
     if (size == 0) return Close(0);
-    if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return Close(EMSGSIZE);
+    if ((header.msg_flags & MSG_TRUNC) != 0) return Close(EMSGSIZE);
+    // Most likely this process is at its RLIMIT_NOFILE (unix(7), BUGS): that is no fault of the
+    // peer and concerns this one message.
+    packet.fds_lost = (header.msg_flags & MSG_CTRUNC) != 0;
+    if (packet.fds_lost) packet.fds.clear();
     packet.data = std::span(buffer.data(), static_cast<size_t>(size));
     handlers_.on_packet(packet);
   }

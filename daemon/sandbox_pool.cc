@@ -108,12 +108,18 @@ void SandboxPool::Made(ZygoteLink::Made made) {
   Sandbox& sandbox = *found->second;
   sandbox.init_pid = made.message.init_pid;
   sandbox.made_steps = made.message.steps;
-  sandbox.init_pidfd = std::move(made.fds.front());
-  made.fds.erase(made.fds.begin());
   // One handler for its whole life: who has it when it ends is looked up then.
   link_.OnExit(sandbox.init_pid, [this, id = sandbox.id, alive = alive_](const auto& exited) {
     if (*alive) InitEnded(id, exited);
   });
+  if (made.lost) {
+    // Without its pidfd: by its cgroup. Its uid is free once its end has been told.
+    if (auto killed = sandbox.cgroup.Kill(); !killed)
+      Log(LogLevel::kError, "image " + options_.group + ": " + killed.error().Message());
+    return MakeFailed(*made.lost);
+  }
+  sandbox.init_pidfd = std::move(made.fds.front());
+  made.fds.erase(made.fds.begin());
   if (retired_) {
     Drop(sandbox.id);
     return;

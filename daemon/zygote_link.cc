@@ -25,6 +25,14 @@ Error ToError(const wire::Failure& failure, std::string_view doing) {
   return Error{ErrorKind::kInternal, failure.errno_value, text, {}, {}}.Wrap(doing);
 }
 
+Error FdsLost(std::string_view whose) {
+  return Error{ErrorKind::kOverloaded,
+               EMFILE,
+               "receive the descriptors of " + std::string(whose),
+               {},
+               "spored has too many open files for now: try again later, or raise LimitNOFILE"};
+}
+
 }  // namespace
 
 ZygoteLink::ZygoteLink(EventLoop& loop, std::string name, Cgroup cgroup, Handlers handlers)
@@ -164,8 +172,11 @@ void ZygoteLink::HandleMade(Packet& packet) {
   made.fds = std::move(packet.fds);
   const size_t expected =
       made.message.has_landlock != 0 ? wire::kSandboxFds : wire::kLandlockRuleset;
-  if (made.fds.size() != expected) {
-    return done(MakeError(ErrorKind::kInternal, "a sandbox came with a wrong set of descriptors"));
+  if (packet.fds_lost) {
+    made.lost = FdsLost("a new sandbox");
+  } else if (made.fds.size() != expected) {
+    made.lost =
+        Error{ErrorKind::kInternal, 0, "a sandbox came with a wrong set of descriptors", {}, {}};
   }
   done(std::move(made));
 }
@@ -238,6 +249,8 @@ void ZygoteLink::HandleForked(Packet& packet) {
   const std::shared_ptr<bool> alive = alive_;
   if (forked.message.failure.failed()) {
     done(tl::unexpected(ToError(forked.message.failure, "fork the zygote")));
+  } else if (packet.fds_lost) {
+    done(tl::unexpected(FdsLost("a forked runtime")));
   } else if (packet.fds.size() != 1) {
     done(MakeError(ErrorKind::kInternal, "a forked runtime came without its descriptor"));
   } else {

@@ -40,6 +40,7 @@ class ZygoteLink {
   struct Made {
     wire::SandboxMade message;
     std::vector<UniqueFd> fds;
+    std::optional<Error> lost;  // it is there, but its descriptors did not come: why
   };
   struct Forked {
     wire::Forked message;
