@@ -7,9 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "sandbox/sys/clone.h"
 #include "zygote/sfork/audit.h"
+#include "zygote/sfork/process_checks.h"
+#include "zygote/sfork/robust_list.h"
+#include "zygote/sfork/trial.h"
 
 namespace spore {
 namespace {
@@ -20,7 +24,7 @@ bool HarmlessToShare(const DescriptorNote& note) {
   return S_ISREG(note.mode) && flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
 }
 
-Result<> CheckThreads() {
+Result<> CheckAlone() {
   SPORE_ASSIGN(const size_t threads, CountThreads());
   if (threads == 1) return {};
   return MakeError(ErrorKind::kPrecondition,
@@ -32,8 +36,22 @@ Result<> CheckThreads() {
 }  // namespace
 
 Result<FrozenProcess> FrozenProcess::Freeze(const FreezeOptions& options) {
-  SPORE_TRY(CheckThreads());
   FrozenProcess frozen;
+  // The kernel was told this address by glibc (set_tid_address(2), or clone(2) for a later thread):
+  // it is the `tid` field of the caller's descriptor, which must hold the child's id in the child.
+  if (prctl(PR_GET_TID_ADDRESS, &frozen.tid_address_, 0, 0, 0) < 0)
+    return SysError("prctl PR_GET_TID_ADDRESS", {}, "the kernel needs CONFIG_CHECKPOINT_RESTORE");
+  if (syscall(SYS_get_robust_list, 0, &frozen.robust_list_, &frozen.robust_list_size_) < 0)
+    return SysError("get_robust_list");
+  frozen.caller_ = gettid();
+  if (options.stop_threads) {
+    SPORE_TRY(frozen.StopThreads(options));
+  } else {
+    SPORE_TRY(CheckAlone());
+  }
+  SPORE_TRY(CheckChildren());
+  SPORE_TRY(CheckTimers());
+  SPORE_TRY(CheckMappings());
   SPORE_ASSIGN(frozen.descriptors_, ListDescriptors());
   for (const DescriptorNote& note : frozen.descriptors_) {
     const auto& allowed = options.allowed_descriptors;
@@ -45,13 +63,34 @@ Result<FrozenProcess> FrozenProcess::Freeze(const FreezeOptions& options) {
                          ", which its children would share",
                      "a preloaded module opened it: take it off the image's preload list");
   }
-  // The kernel was told this address by glibc (set_tid_address(2)): it is the `tid` field of the
-  // main thread's descriptor, which must hold the child's id in the child.
-  if (prctl(PR_GET_TID_ADDRESS, &frozen.tid_address_, 0, 0, 0) < 0)
-    return SysError("prctl PR_GET_TID_ADDRESS", {}, "the kernel needs CONFIG_CHECKPOINT_RESTORE");
-  if (syscall(SYS_get_robust_list, 0, &frozen.robust_list_, &frozen.robust_list_size_) < 0)
-    return SysError("get_robust_list");
   return frozen;
+}
+
+Result<> FrozenProcess::StopThreads(const FreezeOptions& options) {
+  SPORE_ASSIGN(threads_, StoppedThreads::Stop(options.patience));
+  if (threads_.size() == 0) return {};
+  TrialFindings findings;
+  const char* hung_at = nullptr;
+  if (!RunTrial(tid_address_, &findings, &hung_at)) {
+    const int error = errno;
+    threads_ = StoppedThreads();  // whoever holds malloc's lock goes on first
+    if (hung_at == nullptr) return SysErrorOf(error, "clone a trial child");
+    return MakeError(ErrorKind::kPrecondition,
+                     std::string("a thread that sleeps holds ") + hung_at +
+                         ", which children would wait for in vain",
+                     "a signal handler or an allocator's hook sleeps inside of it");
+  }
+  rseq_length_ = findings.rseq_length;
+  return threads_.NoteAttributes();
+}
+
+Result<> FrozenProcess::CheckThreads() const {
+  SPORE_ASSIGN(const size_t threads, CountThreads());
+  const size_t expected = 1 + threads_.size() + threads_.ended();
+  if (threads == expected) return {};
+  return MakeError(ErrorKind::kPrecondition, "the zygote has " + std::to_string(threads) +
+                                                 " threads (" + DescribeThreads() + ") where " +
+                                                 std::to_string(expected) + " are expected");
 }
 
 Result<> FrozenProcess::Audit(uint32_t extra_descriptors) const {
@@ -77,23 +116,25 @@ Result<pid_t> FrozenProcess::Clone(const CloneRequest& request, UniqueFd* pidfd)
   const pid_t pid = CloneProcess(
       {.flags = request.flags, .cgroup_fd = request.cgroup_fd, .child_tid = tid_address_}, pidfd);
   if (pid < 0) return SysError("clone the zygote");
+  if (pid == 0) StoppedThreads::Disown();
   return pid;
 }
 
 StepResult FrozenProcess::Adopt() const {
   // The kernel gives a forked child no robust list; glibc's fork registers it again, so do we.
   // (Its rseq registration it keeps, since the child has an address space of its own.)
+  TakeOverRobustMutexes(robust_list_, caller_, *tid_address_);
   if (syscall(SYS_set_robust_list, robust_list_, robust_list_size_) < 0)
     return StepFailed("set_robust_list");
   return StepOk();
 }
 
-// Nothing is accepted yet that would have to be renewed, nor a thread to be made again.
 StepResult FrozenProcess::RenewDescriptors() const {
-  return StepOk();
+  return StepOk();  // nothing is accepted yet that would have to be renewed
 }
+
 StepResult FrozenProcess::ReviveThreads() const {
-  return StepOk();
+  return threads_.Revive(rseq_length_);
 }
 
 }  // namespace spore

@@ -36,6 +36,7 @@
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
+#include "zygote/sfork/stopped_threads.h"
 
 namespace spore {
 
@@ -68,6 +69,7 @@ struct CloneRequest {
   uint32_t extra_descriptors = 0;  // open beyond those noted at the freeze, known to the caller
 };
 
+// Movable. Destroyed in the zygote, it lets the threads go on; in a child it does nothing.
 class FrozenProcess {
  public:
   // Stops all other threads. Any thread may call it: Node's is the process's first, the JVM's is
@@ -108,9 +110,15 @@ class FrozenProcess {
   std::span<const int> RuntimeDescriptors() const { return runtime_descriptors_; }
 
   // Threads that ReviveThreads will make.
-  size_t NotedThreads() const { return 0; }
+  size_t NotedThreads() const { return threads_.size(); }
 
  private:
+  Result<> StopThreads(const FreezeOptions& options);
+  Result<> CheckThreads() const;
+
+  StoppedThreads threads_;
+  uint32_t rseq_length_ = 0;  // with which glibc registered its threads' areas
+  pid_t caller_ = 0;          // the thread that froze
   std::vector<DescriptorNote> descriptors_;
   std::vector<int> runtime_descriptors_;
   int32_t* tid_address_ = nullptr;  // glibc's own note of the calling thread's id

@@ -1,0 +1,137 @@
+// Threads made again in a child that has confined itself first: another uid, no capability, the
+// long and the final seccomp program, low limits. Needs root.
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "sandbox/policy/seccomp_program.h"
+#include "sandbox/steps/step.h"
+#include "tests/sfork/pool.h"
+#include "tests/sfork/victim.h"
+#include "zygote/sfork/proc_text.h"
+
+namespace spore::victim {
+namespace {
+
+constexpr uid_t kSomebody = 54321;
+
+void Must(const StepResult& result) {
+  if (!result.ok()) Fail(__FILE__, __LINE__, result.operation, strerror(result.errno_value));
+}
+
+// As the hosts do it (zygote/hosts).
+void ConfineSelf(const SeccompProgram& final_program) {
+  Must(LimitResources({.open_files = 64, .file_size_bytes = 1 << 20}));
+  Must(LimitBoundingSet(0));
+  Must(LockSecurebits());
+  Must(TakeIdentity(kSomebody, true));
+  Must(SetCapabilities(0));
+  Must(SetNoNewPrivs());
+  REQUIRE(LoadSeccompProgram(final_program) == 0);
+}
+
+// "Seccomp_filters:\t2" and the like, of the calling thread.
+std::string StatusLine(const ProcText& status, std::string_view name) {
+  const size_t at = status.view().find(name);
+  const size_t end = status.view().find('\n', at);
+  return at == std::string_view::npos ? "" : std::string(status.view().substr(at, end - at));
+}
+
+void CheckConfined(int filters) {
+  uid_t real = 0, effective = 0, saved = 0;
+  getresuid(&real, &effective, &saved);
+  REQUIRE(real == kSomebody && effective == kSomebody && saved == kSomebody);
+  ProcText status;
+  REQUIRE(status.ReadTask(static_cast<pid_t>(syscall(SYS_gettid)), "status"));
+  for (const char* set : {"CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"})
+    REQUIRE(status.Mask(set) == 0);
+  REQUIRE(StatusLine(status, "NoNewPrivs") == "NoNewPrivs:\t1");
+  REQUIRE(StatusLine(status, "Seccomp_filters") == "Seccomp_filters:\t" + std::to_string(filters));
+  REQUIRE(StatusLine(status, "Groups:").find_first_of("0123456789") == std::string::npos);
+  // The final program's answer.
+  errno = 0;
+  REQUIRE(syscall(SYS_setresuid, 1, 1, 1) == -1 && errno == EPERM);
+  errno = 0;
+  REQUIRE(syscall(SYS_clone3, nullptr, 0) == -1 && errno == ENOSYS);
+}
+
+VICTIM(SforkConfined, EveryThreadIsBornWithTheCallersConfinement) {
+  REQUIRE(geteuid() == 0);
+  static Pool pool(3);
+  pool.Run([] {
+        // Every attribute that a thread gives itself again.
+        const sched_param none{};
+        sched_setscheduler(0, SCHED_BATCH, &none);
+        setpriority(PRIO_PROCESS, 0, 5);
+        prctl(PR_SET_TIMERSLACK, 77777, 0, 0, 0);
+        prctl(PR_SET_NAME, "confined one", 0, 0, 0);
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(static_cast<size_t>(sched_getcpu()), &one);
+        sched_setaffinity(0, sizeof one, &one);
+      })
+      .get();
+  // As in a zygote: the long program is there before the freeze, in every thread.
+  const SeccompProgram base = REQUIRE_VALUE(CompileBaseProgram());
+  const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy::kNone));
+  sock_fprog loaded{.len = static_cast<unsigned short>(base.instructions.size()),
+                    .filter = const_cast<sock_filter*>(base.instructions.data())};
+  REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  REQUIRE(syscall(SYS_seccomp, 1 /* SET_MODE_FILTER */, 1 /* TSYNC */, &loaded) == 0);
+
+  const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
+  for (int i = 0; i < Times(); ++i) {
+    const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
+    if (pid == 0) {
+      Must(frozen.Adopt());
+      Must(frozen.RenewDescriptors());
+      ConfineSelf(final_program);
+      Must(frozen.ReviveThreads());
+      CheckConfined(2);
+      static std::atomic<int> met = 0;
+      std::vector<std::future<void>> all;
+      for (int worker = 0; worker < 3; ++worker) {
+        all.push_back(pool.Run([] {
+          CheckConfined(2);
+          if (++met == 3) met.notify_all();
+          for (int seen = met; seen < 3; seen = met) met.wait(seen);
+        }));
+      }
+      for (auto& one : all) one.get();
+      std::thread([] { CheckConfined(2); }).join();
+      pool.Join();
+      _exit(0);
+    }
+    int status = 0;
+    REQUIRE(waitpid(pid, &status, __WALL) == pid);
+    REQUIRE(status == 0);
+  }
+}
+
+VICTIM(SforkConfined, TooLowALimitOnProcessesIsAnError) {
+  static Pool pool(8);
+  const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
+  const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
+  if (pid == 0) {
+    Must(frozen.Adopt());
+    const rlimit few{3, 3};
+    REQUIRE(setrlimit(RLIMIT_NPROC, &few) == 0);
+    Must(TakeIdentity(kSomebody, true));
+    const StepResult revived = frozen.ReviveThreads();
+    REQUIRE(!revived.ok() && revived.errno_value == EAGAIN);
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, __WALL) == pid);
+  REQUIRE(status == 0);
+}
+
+}  // namespace
+}  // namespace spore::victim

@@ -1,0 +1,103 @@
+// Threads made again in a child. Everything here runs between a raw clone and the end of the
+// child's set-up: raw system calls on what the freeze has noted.
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+
+#include "zygote/sfork/arch.h"
+#include "zygote/sfork/robust_list.h"
+#include "zygote/sfork/stopped_threads.h"
+
+namespace spore {
+namespace {
+
+// No thread's id (the kernel's highest is 0x400000), yet not 0, which would say that it has ended:
+// pthread_kill(3) to a thread that is about to be made finds nobody, instead of whoever has the id
+// that it had in the zygote; pthread_join(3) waits.
+constexpr int32_t kUnborn = FUTEX_TID_MASK - 1;
+
+uint32_t revived_rseq_length = 0;
+
+template <typename T>
+long Word(T pointer) {
+  return reinterpret_cast<long>(pointer);
+}
+
+[[noreturn]] void GiveUp() {
+  // The process was promised this thread; without it, it would hang.
+  constexpr char kText[] = "sfork: a thread could not be set up again\n";
+  arch::RawSyscall(SYS_write, 2, Word(kText), sizeof kText - 1);
+  for (;;) arch::RawSyscall(SYS_exit_group, 1);
+}
+
+void Must(long result) {
+  if (result < 0) GiveUp();
+}
+
+// The first that a new thread does, on its own stack below the frame of the signal that stopped its
+// model. All signals are blocked; its thread pointer is right. What the frame does not hold is set
+// here; then rt_sigreturn(2) restores registers, floating-point state, mask and alternate stack.
+void SetUp(const void* argument) {
+  const auto& note = *static_cast<const ThreadNote*>(argument);
+  using arch::RawSyscall;
+  TakeOverRobustMutexes(note.robust_list, note.tid, *note.tid_address);
+  Must(RawSyscall(SYS_set_robust_list, Word(note.robust_list),
+                  static_cast<long>(note.robust_list_size)));
+  if (note.has_rseq) {
+    Must(RawSyscall(SYS_rseq, static_cast<long>(note.thread_pointer) + __rseq_offset,
+                    revived_rseq_length, 0, RSEQ_SIG));
+  }
+  Must(RawSyscall(SYS_prctl, PR_SET_NAME, Word(note.name)));
+  if (note.other_slack) {
+    Must(RawSyscall(SYS_prctl, PR_SET_TIMERSLACK, static_cast<long>(note.timer_slack)));
+  }
+  // The processors may be others in the child's cgroup: no reason to fail.
+  if (note.other_affinity)
+    RawSyscall(SYS_sched_setaffinity, 0, sizeof note.affinity, Word(note.affinity));
+  if (note.other_policy) {
+    const int priority = 0;  // struct sched_param
+    Must(RawSyscall(SYS_sched_setscheduler, 0, note.policy, Word(&priority)));
+  }
+  if (note.other_nice) Must(RawSyscall(SYS_setpriority, PRIO_PROCESS, 0, note.nice));
+  arch::SporeSforkSignalReturn(note.context);
+}
+
+// The return address and the context are at the frame's low end; what is below was the handler's
+// own.
+void* StackBelow(const ucontext_t* context) {
+  constexpr uintptr_t kDistance = 64;
+  return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(context) - kDistance) &
+                                 ~uintptr_t{15});
+}
+
+}  // namespace
+
+StepResult StoppedThreads::Revive(uint32_t rseq_length) const {
+  if (table_ == nullptr || table_->size() == 0) return StepOk();
+  revived_rseq_length = rseq_length;
+  // The same as pthread_create's, but the id is written before clone returns, not when it runs.
+  constexpr uint64_t kFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                              CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
+                              CLONE_CHILD_CLEARTID;
+  const uint64_t all = ~uint64_t{0};
+  uint64_t mask = 0;
+  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&all), Word(&mask), sizeof mask);
+  for (const ThreadNote& note : *table_) *note.tid_address = kUnborn;
+  long result = 0;
+  for (const ThreadNote& note : *table_) {
+    result = arch::SporeSforkCloneThread(kFlags, StackBelow(note.context), note.tid_address,
+                                         note.tid_address, note.thread_pointer, SetUp, &note);
+    if (result < 0) break;
+  }
+  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&mask), 0, sizeof mask);
+  if (result < 0) return {static_cast<int>(-result), "clone a thread of the runtime again"};
+  return StepOk();
+}
+
+}  // namespace spore
