@@ -18,6 +18,7 @@
 #include "daemon/recovery.h"
 #include "daemon/rpc_server.h"
 #include "daemon/service_context.h"
+#include "daemon/unix_time.h"
 #include "sandbox/cgroup.h"
 
 namespace spore {
@@ -25,12 +26,6 @@ namespace {
 
 // The longest that stopping waits for sandboxes to end; what is left then dies with the daemon.
 constexpr std::chrono::seconds kStopLimit{20};
-
-int64_t UnixMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 // Members are destroyed in the reverse order: what serves clients first, the loop and then the
 // locks last.
@@ -108,7 +103,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
   context_.emplace(ServiceContext{*loop_, config_, *store_, *logs_, *images_, *invoker_,
-                                  cgroups_->layout(), UnixMs()});
+                                  cgroups_->layout(), NowUnixMs()});
   return {};
 }
 

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 
 #include "daemon/function_store_tree.h"
+#include "daemon/unix_time.h"
 #include "sandbox/sys/fault_point.h"
 
 namespace spore {
@@ -23,12 +23,6 @@ constexpr char kRecord[] = "function.pb";
 
 std::string VersionName(uint64_t version) {
   return fmt::format("v{}", version);
-}
-
-int64_t NowUnixMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 Result<> WriteRecord(int folder, const v1::Function& function) {

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "daemon/log.h"
+#include "daemon/unix_time.h"
 
 namespace spore {
 namespace {
@@ -20,12 +21,6 @@ constexpr size_t kTailBytes = 4096;
 constexpr auto kEndGrace = std::chrono::milliseconds(200);
 // The kernel may be long in ending a process; nobody waits for it for ever.
 constexpr auto kDyingLimit = std::chrono::seconds(5);
-
-int64_t NowUnixMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 // The pid behind a pidfd in our own pid namespace (proc(5), fdinfo); 0 when it has ended.
 int32_t PidOf(const UniqueFd& pidfd) {

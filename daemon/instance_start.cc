@@ -10,6 +10,7 @@
 
 #include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/unix_time.h"
 #include "sandbox/sys/fd_message.h"
 
 namespace spore {
@@ -26,12 +27,6 @@ namespace {
 
 // What a fresh socket takes at once, whatever its buffer size (unix(7), wmem_default).
 constexpr size_t kFirstWrite = 64 * 1024;
-
-int64_t NowUnixMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 // A detached read-only mount of a function's code (open_tree(2), mount_setattr(2)). Private, so
 // that nothing mounted on the host later appears in it.

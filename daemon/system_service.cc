@@ -1,11 +1,11 @@
 // spore.v1.System: the daemon about itself.
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <fstream>
 
 #include "daemon/service_context.h"
+#include "daemon/unix_time.h"
 
 namespace spore {
 namespace {
@@ -32,12 +32,6 @@ uint64_t OwnMemoryBytes() {
     if (line.starts_with("Pss:")) return std::strtoull(line.c_str() + 4, nullptr, 10) * 1024;
   }
   return 0;
-}
-
-int64_t NowUnixMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 void Info(ServiceContext& context, const CallPtr& call) {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <atomic>
 #include <random>
@@ -12,16 +11,11 @@
 #include "daemon/rpc_frame.h"
 #include "daemon/rpc_server.h"
 #include "spore.pb.h"
+#include "tests/unit/rpc_frames.h"
+#include "tests/unit/sockets.h"
 
 namespace spore {
 namespace {
-
-std::string Frame(uint32_t id, const std::string& body, uint8_t type = 1, uint8_t flags = 0) {
-  RpcFrameHeader header{static_cast<uint32_t>(body.size()), id, type, flags};
-  std::string bytes(RpcFrameHeader::kBytes, '\0');
-  header.Encode(bytes.data());
-  return bytes + body;
-}
 
 std::string Request(uint32_t id, const std::string& method, const std::string& text) {
   v1::KillRequest kill;
@@ -93,19 +87,14 @@ class MutationTest : public testing::Test {
           call->Reply(v1::KillResponse());
         },
         [](const v1::KillRequest& request) { return request.id().size() % 3; });
-    UniqueFd listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    address_.sun_family = AF_UNIX;
-    ASSERT_EQ(0,
-              bind(listening.get(), reinterpret_cast<sockaddr*>(&address_), sizeof(sa_family_t)));
-    length_ = sizeof(address_);
-    ASSERT_EQ(0, getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address_), &length_));
-    ASSERT_EQ(0, listen(listening.get(), 64));
-    ASSERT_TRUE(server_->Listen(std::move(listening)));
+    listener_ = Listen();
+    ASSERT_TRUE(server_->Listen(std::move(listener_.fd)));
   }
 
   UniqueFd Connect() {
     UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(0, connect(fd.get(), reinterpret_cast<sockaddr*>(&address_), length_));
+    EXPECT_EQ(0,
+              connect(fd.get(), reinterpret_cast<sockaddr*>(&listener_.address), listener_.length));
     timeval limit{.tv_sec = 10, .tv_usec = 0};
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
@@ -159,8 +148,7 @@ class MutationTest : public testing::Test {
 
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<RpcServer> server_;
-  sockaddr_un address_{};
-  socklen_t length_ = 0;
+  Listener listener_;
 };
 
 TEST_F(MutationTest, ServerSurvivesAndGoesOnServing) {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "spore.pb.h"
+#include "tests/unit/sockets.h"
 #include "tools/client/frame.h"
 #include "tools/client/memfd.h"
 #include "tools/client/pack.h"
@@ -78,21 +79,7 @@ class FakeServer {
   }
 
   void Write(const std::string& bytes, const std::vector<int>& fds = {}) {
-    std::array<char, CMSG_SPACE(sizeof(int) * 4)> control{};
-    iovec part{const_cast<char*>(bytes.data()), bytes.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (!fds.empty()) {
-      message.msg_control = control.data();
-      message.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
-      cmsghdr* header = CMSG_FIRSTHDR(&message);
-      header->cmsg_level = SOL_SOCKET;
-      header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
-      std::memcpy(CMSG_DATA(header), fds.data(), sizeof(int) * fds.size());
-    }
-    EXPECT_EQ(::sendmsg(socket_.get(), &message, MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+    EXPECT_EQ(SendWithFds(socket_.get(), bytes, fds), static_cast<ssize_t>(bytes.size()));
   }
 
   void Answer(uint32_t stream_id, const google::protobuf::MessageLite& message,

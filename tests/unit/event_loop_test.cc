@@ -5,13 +5,14 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <cstring>
 #include <thread>
+
+#include "tests/unit/sockets.h"
 
 namespace spore {
 namespace {
@@ -45,12 +46,6 @@ class EventLoopTest : public testing::Test {
   std::unique_ptr<EventLoop> loop_;
 };
 
-std::array<UniqueFd, 2> SocketPair() {
-  int fds[2];
-  EXPECT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
-  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
-
 std::array<UniqueFd, 2> Pipe(int flags = 0) {
   int fds[2];
   EXPECT_EQ(0, pipe2(fds, O_CLOEXEC | flags));
@@ -66,24 +61,6 @@ std::string Pattern(size_t size) {
   std::string text(size, '\0');
   for (size_t i = 0; i < size; ++i) text[i] = static_cast<char>((i * 2654435761u) >> 13);
   return text;
-}
-
-ssize_t SendWithFds(int socket, const std::string& text, const std::vector<int>& fds) {
-  iovec vector{const_cast<char*>(text.data()), text.size()};
-  std::vector<char> control(CMSG_SPACE(fds.size() * sizeof(int)));
-  msghdr header{};
-  header.msg_iov = &vector;
-  header.msg_iovlen = 1;
-  if (!fds.empty()) {
-    header.msg_control = control.data();
-    header.msg_controllen = control.size();
-    cmsghdr* message = CMSG_FIRSTHDR(&header);
-    message->cmsg_level = SOL_SOCKET;
-    message->cmsg_type = SCM_RIGHTS;
-    message->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    std::memcpy(CMSG_DATA(message), fds.data(), fds.size() * sizeof(int));
-  }
-  return sendmsg(socket, &header, MSG_NOSIGNAL);
 }
 
 TEST_F(EventLoopTest, PostRunsAfterTheCurrentHandlerAndInOrder) {
@@ -184,7 +161,7 @@ TEST_F(EventLoopTest, WatchReportsHangUp) {
 TEST_F(EventLoopTest, StreamsCarryLargeDataBothWaysWithFewBuffers) {
   for (bool with_fds : {false, true}) {
     Make({.ring_entries = 16, .buffer_count = 2, .buffer_bytes = 4096});
-    auto pair = SocketPair();
+    auto pair = StreamPair();
     const std::string sent = Pattern(3u << 20);
     std::string received[2];
     std::unique_ptr<EventLoop::Stream> streams[2];
@@ -211,7 +188,7 @@ TEST_F(EventLoopTest, StreamsCarryLargeDataBothWaysWithFewBuffers) {
 }
 
 TEST_F(EventLoopTest, DescriptorsArriveInOrderWithTheirBytesAndCloseOnExec) {
-  auto pair = SocketPair();
+  auto pair = StreamPair();
   std::string received;
   std::vector<UniqueFd> fds;
   size_t bytes_at_first_fd = 0;
@@ -248,7 +225,7 @@ TEST_F(EventLoopTest, DescriptorsArriveInOrderWithTheirBytesAndCloseOnExec) {
 }
 
 TEST_F(EventLoopTest, TooManyDescriptorsFailTheStream) {
-  auto pair = SocketPair();
+  auto pair = StreamPair();
   int error = -1;
   EventLoop::Stream::Handlers handlers;
   handlers.on_data = [](std::span<const std::byte>, std::vector<UniqueFd>) { ADD_FAILURE(); };
@@ -297,7 +274,7 @@ TEST_F(EventLoopTest, PipesAreReadToTheirEnd) {
 
 TEST_F(EventLoopTest, PausedStreamsKeepEverythingForLater) {
   for (bool with_fds : {false, true}) {
-    auto pair = SocketPair();
+    auto pair = StreamPair();
     std::string received;
     bool closed = false;
     EventLoop::Stream::Handlers handlers;
@@ -327,7 +304,7 @@ TEST_F(EventLoopTest, PausedStreamsKeepEverythingForLater) {
 }
 
 TEST_F(EventLoopTest, NothingIsReadWhilePaused) {
-  auto pair = SocketPair();
+  auto pair = StreamPair();
   std::string received;
   EventLoop::Stream::Handlers handlers;
   handlers.on_data = [&](std::span<const std::byte> data, std::vector<UniqueFd>) {
@@ -345,7 +322,7 @@ TEST_F(EventLoopTest, NothingIsReadWhilePaused) {
 }
 
 TEST_F(EventLoopTest, StreamMayBeDestroyedInItsOwnHandler) {
-  auto pair = SocketPair();
+  auto pair = StreamPair();
   std::unique_ptr<EventLoop::Stream> stream;
   int calls = 0;
   EventLoop::Stream::Handlers handlers;
@@ -365,7 +342,7 @@ TEST_F(EventLoopTest, StreamMayBeDestroyedInItsOwnHandler) {
 }
 
 TEST_F(EventLoopTest, DestroyedStreamWithOperationsInFlightClosesItsDescriptor) {
-  auto pair = SocketPair();
+  auto pair = StreamPair();
   auto stream = loop_->OpenStream(std::move(pair[0]), true, {});
   stream->Write(std::string(4u << 20, 'x'));  // more than fits: a send waits in the kernel
   RunFor(milliseconds(5));
@@ -379,7 +356,7 @@ TEST_F(EventLoopTest, DestroyedStreamWithOperationsInFlightClosesItsDescriptor) 
 }
 
 TEST_F(EventLoopTest, DataBeforeABrokenWriteIsStillRead) {
-  auto pair = SocketPair();
+  auto pair = StreamPair();
   std::string received;
   int error = -1;
   EventLoop::Stream::Handlers handlers;
@@ -400,7 +377,7 @@ TEST_F(EventLoopTest, DataBeforeABrokenWriteIsStillRead) {
 }
 
 TEST_F(EventLoopTest, LoopDestroyedWithEverythingInFlightLeaksNothing) {
-  auto pair = SocketPair();
+  auto pair = StreamPair();
   auto pipe = Pipe();
   {
     auto stream = loop_->OpenStream(std::move(pair[0]), true, {});
@@ -418,29 +395,23 @@ TEST_F(EventLoopTest, LoopDestroyedWithEverythingInFlightLeaksNothing) {
 class AcceptTest : public EventLoopTest {
  protected:
   void Listen(int flags) {
-    listening_.Reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
-    address_.sun_family = AF_UNIX;  // autobind: an abstract name of the kernel's choice
-    ASSERT_EQ(0,
-              bind(listening_.get(), reinterpret_cast<sockaddr*>(&address_), sizeof(sa_family_t)));
-    length_ = sizeof(address_);
-    ASSERT_EQ(0, getsockname(listening_.get(), reinterpret_cast<sockaddr*>(&address_), &length_));
-    ASSERT_EQ(0, listen(listening_.get(), 64));
+    listener_ = spore::Listen();
+    ASSERT_EQ(0, fcntl(listener_.fd.get(), F_SETFL, flags));
   }
   UniqueFd Connect() {
     UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(0, connect(fd.get(), reinterpret_cast<sockaddr*>(&address_), length_));
+    EXPECT_EQ(0,
+              connect(fd.get(), reinterpret_cast<sockaddr*>(&listener_.address), listener_.length));
     return fd;
   }
-  UniqueFd listening_;
-  sockaddr_un address_{};
-  socklen_t length_ = 0;
+  Listener listener_;
 };
 
 TEST_F(AcceptTest, AcceptsManyOnBlockingAndNonBlockingSockets) {
-  for (int flags : {0, int{SOCK_NONBLOCK}}) {
+  for (int flags : {0, O_NONBLOCK}) {
     Listen(flags);
     std::vector<UniqueFd> accepted, clients;
-    auto watch = loop_->Accept(listening_.get(), [&](UniqueFd fd) {
+    auto watch = loop_->Accept(listener_.fd.get(), [&](UniqueFd fd) {
       EXPECT_NE(0, fcntl(fd.get(), F_GETFD) & FD_CLOEXEC);
       accepted.push_back(std::move(fd));
       if (accepted.size() == 40) loop_->Stop();
@@ -457,7 +428,7 @@ TEST_F(AcceptTest, AcceptsManyOnBlockingAndNonBlockingSockets) {
 TEST_F(AcceptTest, RestsWithoutSpinningWhenDescriptorsRunOut) {
   Listen(0);
   int accepted = 0;
-  auto watch = loop_->Accept(listening_.get(), [&](UniqueFd) {
+  auto watch = loop_->Accept(listener_.fd.get(), [&](UniqueFd) {
     ++accepted;
     loop_->Stop();
   });

@@ -4,16 +4,10 @@
 #include <vector>
 
 #include "daemon/rpc_frame.h"
+#include "tests/unit/rpc_frames.h"
 
 namespace spore {
 namespace {
-
-std::string Frame(uint32_t id, const std::string& body, uint8_t type = 1, uint8_t flags = 0) {
-  RpcFrameHeader header{static_cast<uint32_t>(body.size()), id, type, flags};
-  std::string bytes(RpcFrameHeader::kBytes, '\0');
-  header.Encode(bytes.data());
-  return bytes + body;
-}
 
 struct Seen {
   RpcFrameHeader header;

@@ -15,6 +15,8 @@
 
 #include "daemon/rpc_frame.h"
 #include "spore.pb.h"
+#include "tests/unit/rpc_frames.h"
+#include "tests/unit/sockets.h"
 
 namespace spore {
 namespace {
@@ -32,13 +34,6 @@ class Client {
     setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
   }
 
-  static std::string Frame(uint32_t id, const std::string& body, uint8_t type = 1,
-                           uint8_t flags = 0) {
-    RpcFrameHeader header{static_cast<uint32_t>(body.size()), id, type, flags};
-    std::string bytes(RpcFrameHeader::kBytes, '\0');
-    header.Encode(bytes.data());
-    return bytes + body;
-  }
   static std::string Request(uint32_t id, const std::string& method, const std::string& payload,
                              int64_t timeout_nano = 0) {
     v1::TtrpcRequest request;
@@ -55,21 +50,7 @@ class Client {
   }
 
   void Send(const std::string& bytes, const std::vector<int>& fds = {}) {
-    iovec vector{const_cast<char*>(bytes.data()), bytes.size()};
-    std::vector<char> control(CMSG_SPACE(fds.size() * sizeof(int)));
-    msghdr header{};
-    header.msg_iov = &vector;
-    header.msg_iovlen = 1;
-    if (!fds.empty()) {
-      header.msg_control = control.data();
-      header.msg_controllen = control.size();
-      cmsghdr* message = CMSG_FIRSTHDR(&header);
-      message->cmsg_level = SOL_SOCKET;
-      message->cmsg_type = SCM_RIGHTS;
-      message->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-      std::memcpy(CMSG_DATA(message), fds.data(), fds.size() * sizeof(int));
-    }
-    EXPECT_EQ(static_cast<ssize_t>(bytes.size()), sendmsg(socket_.get(), &header, MSG_NOSIGNAL));
+    EXPECT_EQ(static_cast<ssize_t>(bytes.size()), SendWithFds(socket_.get(), bytes, fds));
   }
 
   struct Answer {
@@ -151,14 +132,8 @@ class RpcServerTest : public testing::Test {
     ASSERT_TRUE(loop) << loop.error().Message();
     loop_ = std::move(*loop);
     server_ = RpcServer::Create(*loop_, options);
-    UniqueFd listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    address_.sun_family = AF_UNIX;
-    ASSERT_EQ(0,
-              bind(listening.get(), reinterpret_cast<sockaddr*>(&address_), sizeof(sa_family_t)));
-    length_ = sizeof(address_);
-    ASSERT_EQ(0, getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address_), &length_));
-    ASSERT_EQ(0, listen(listening.get(), 64));
-    auto result = server_->Listen(std::move(listening));
+    listener_ = Listen();
+    auto result = server_->Listen(std::move(listener_.fd));
     ASSERT_TRUE(result) << result.error().Message();
     RegisterMethods();
   }
@@ -239,7 +214,7 @@ class RpcServerTest : public testing::Test {
     for (int turn = 0; turn < 10'000 && !met; ++turn) OnLoop([&] { met = condition(); });
     EXPECT_TRUE(met);
   }
-  Client Connect() { return Client(address_, length_); }
+  Client Connect() { return Client(listener_.address, listener_.length); }
   static std::string IdOf(const std::string& payload) {
     v1::KillResponse response;
     EXPECT_TRUE(response.ParseFromString(payload));
@@ -250,8 +225,7 @@ class RpcServerTest : public testing::Test {
   std::unique_ptr<RpcServer> server_;
   std::vector<std::shared_ptr<Call>> kept_;
   int cancelled_ = 0;
-  sockaddr_un address_{};
-  socklen_t length_ = 0;
+  Listener listener_;
 };
 
 TEST_F(RpcServerTest, AnswersCallsWithTheirStreamAndPeer) {
@@ -333,21 +307,21 @@ TEST_F(RpcServerTest, BadRequestsAreAnsweredAndTheConnectionGoesOn) {
     Client client = Connect();
     v1::TtrpcRequest unknown;
     unknown.set_service("no.Service");
-    client.Send(Client::Frame(1, unknown.SerializeAsString()));
+    client.Send(Frame(1, unknown.SerializeAsString()));
     EXPECT_EQ(12, client.Code());
     client.Send(Client::Request(3, "NoMethod", ""));
     EXPECT_EQ(12, client.Code());
     client.Send(Client::Request(5, "Echo", "\xff\xff not a message"));
     EXPECT_EQ(3, client.Code());
-    client.Send(Client::Frame(7, "\xff\xff not an envelope"));
+    client.Send(Frame(7, "\xff\xff not an envelope"));
     EXPECT_EQ(3, client.Code());
-    client.Send(Client::Frame(4, ""));  // even
+    client.Send(Frame(4, ""));  // even
     EXPECT_EQ(3, client.Code());
-    client.Send(Client::Frame(7, ""));  // used
+    client.Send(Frame(7, ""));  // used
     EXPECT_EQ(3, client.Code());
-    client.Send(Client::Frame(9, "", 3));  // data
+    client.Send(Frame(9, "", 3));  // data
     EXPECT_EQ(3, client.Code());
-    client.Send(Client::Frame(9, "", 1, 2));  // a stream
+    client.Send(Frame(9, "", 1, 2));  // a stream
     EXPECT_EQ(12, client.Code());
     client.Send(Client::Request(11, "Drop", ""));
     EXPECT_EQ(13, client.Code());
@@ -360,13 +334,13 @@ TEST_F(RpcServerTest, LostFramingClosesTheConnection) {
   Start();
   Serve([&] {
     Client zero = Connect();
-    zero.Send(Client::Frame(0, "abc"));
+    zero.Send(Frame(0, "abc"));
     EXPECT_EQ(-1, zero.Code());
     Client http = Connect();
     http.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     http.Close();
     Client type = Connect();
-    type.Send(Client::Frame(1, "abc", 77));
+    type.Send(Frame(1, "abc", 77));
     EXPECT_EQ(3, type.Code());
     EXPECT_EQ(-1, type.Code());
   });
@@ -410,7 +384,7 @@ TEST_F(RpcServerTest, DescriptorsOfARefusedCallNeverReachAnother) {
     client.Send(Client::Request(7, "Files", Client::Kill("1")));
     EXPECT_EQ(3, client.Code());
     // A frame too long with one in its middle.
-    std::string big = Client::Frame(9, std::string(5u << 20, 'x'));
+    std::string big = Frame(9, std::string(5u << 20, 'x'));
     client.Send(big.substr(0, 1u << 20));
     client.Send(big.substr(1u << 20), {wrong.get()});
     EXPECT_EQ(3, client.Code());
