@@ -17,6 +17,7 @@ constexpr size_t kDrainAtMost = 1u << 20;
 // Beyond the budget output is thrown away unread, this much each time: a function that writes
 // without end is slowed down instead of occupying the daemon.
 constexpr size_t kDiscardBytes = 1u << 20;
+constexpr int kDiscardPipeBytes = 512 << 10;
 constexpr auto kDiscardEvery = std::chrono::milliseconds(5);
 
 }  // namespace
@@ -107,28 +108,49 @@ void OutputCapture::Take(Source& source, std::string_view bytes) {
   for (Source& other : sources_) {
     other.lines->Finish();
     other.watch.reset();
+    // More goes at a time. Without the larger pipe its writer only waits longer.
+    if (other.fd) (void)fcntl(other.fd.get(), F_SETPIPE_SZ, kDiscardPipeBytes);
   }
   emit_(v1::LogLine::SYSTEM, "output cut off: the limit of this invocation is reached");
-  DiscardSlowly();
+  Discard();
 }
 
-// splice(2) to /dev/null drops the pipe's pages without copying them.
-void OutputCapture::DiscardSlowly() {
+// splice(2) to /dev/null drops the pipe's pages without copying them. False: there was nothing.
+bool OutputCapture::DiscardFrom(Source& source) {
+  bool found = false;
+  size_t left = kDiscardBytes;
+  while (source.fd && left > 0) {
+    const ssize_t size =
+        splice(source.fd.get(), nullptr, null_.get(), nullptr, left, SPLICE_F_NONBLOCK);
+    if (size == 0) {
+      source.watch.reset();
+      source.fd.Reset();
+    }
+    // An error (no descriptor was left for /dev/null) is tried again later.
+    if (size < 0) return found || errno != EAGAIN;
+    found = true;
+    left -= std::min(left, static_cast<size_t>(size));
+  }
+  return found;
+}
+
+// Every few milliseconds while anything comes, and then not before something comes again: what
+// waits without writing wakes nobody.
+void OutputCapture::Discard() {
   discard_timer_ = 0;
   if (!null_) null_.Reset(open("/dev/null", O_WRONLY | O_CLOEXEC));
-  bool open_left = false;
+  bool found = false;
   for (Source& source : sources_) {
-    size_t left = kDiscardBytes;
-    while (source.fd && left > 0) {
-      const ssize_t size =
-          splice(source.fd.get(), nullptr, null_.get(), nullptr, left, SPLICE_F_NONBLOCK);
-      if (size == 0) source.fd.Reset();
-      if (size <= 0) break;
-      left -= std::min(left, static_cast<size_t>(size));
-    }
-    open_left = open_left || source.fd.valid();
+    source.watch.reset();
+    found = DiscardFrom(source) || found;
   }
-  if (open_left) discard_timer_ = loop_.AddTimer(kDiscardEvery, [this] { DiscardSlowly(); });
+  if (found) {
+    discard_timer_ = loop_.AddTimer(kDiscardEvery, [this] { Discard(); });
+    return;
+  }
+  for (Source& source : sources_) {
+    if (source.fd) source.watch = loop_.WatchReadable(source.fd.get(), [this] { Discard(); });
+  }
 }
 
 void OutputCapture::Drain() {

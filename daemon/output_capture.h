@@ -53,7 +53,8 @@ class OutputCapture {
   void Read(Source& source);
   bool ReadOnce(Source& source, size_t& allowance);
   void Take(Source& source, std::string_view bytes);
-  void DiscardSlowly();
+  bool DiscardFrom(Source& source);
+  void Discard();
 
   EventLoop& loop_;
   Emit emit_;

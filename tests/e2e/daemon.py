@@ -218,9 +218,9 @@ class Spored:
         finally:
             os.close(descriptor)
 
-    def invoke(self, name, event=None, **fields):
+    def invoke(self, name, event=None, patience=60, **fields):
         """The whole InvokeResponse; `result` holds the parsed payload when there is one."""
-        with self.client() as client:
+        with self.client(patience) as client:
             response = client.call("Invocations", "Invoke", {
                 "name": name, "payload": json.dumps(event).encode(), **fields})
         response["result"] = json.loads(response["payload"]) if response["payload"] else None

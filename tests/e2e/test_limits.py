@@ -118,9 +118,10 @@ def test_tmp_counts_as_memory(limited):
 
 @pytest.mark.parametrize("lines", [True, False], ids=["lines", "one line"])
 def test_output_flood_is_cut(spored, limited, lines):
-    call = limited(output_bytes=200_000, timeout_ms=60000)
-    response = call("floods_output", bytes=1 << 28, lines=lines)
-    assert response["error"] is None and response["result"]["written"] >= 1 << 28
+    call = limited(output_bytes=200_000, timeout_ms=600_000)
+    response = spored.invoke("limited-0", {"victim": "floods_output", "bytes": 1 << 30,
+                                           "lines": lines}, patience=500)
+    assert response["error"] is None and response["result"]["written"] >= 1 << 30
     logged = spored.call("Logs", "Read", {"function": "limited-0"})["lines"]
     total = sum(len(line["text"]) for line in logged if line["stream"] in ("STDOUT", "STDERR"))
     assert 100_000 <= total <= 450_000

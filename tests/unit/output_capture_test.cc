@@ -81,6 +81,36 @@ TEST_F(OutputCaptureTest, AWriterWithoutEndIsCutAndNotBlockedForEver) {
   EXPECT_LE(kept, 100000u + lines.back().second.size());
 }
 
+// Whether what a thread writes meanwhile goes on being thrown away.
+TEST_F(OutputCaptureTest, DiscardsWhatComesAfterAPauseToo) {
+  capture->BeginInvocation(10);
+  std::thread writer([this] {
+    const std::string text(1u << 20, 'x');  // more than the pipe holds at once
+    for (int i = 0; i < 20; ++i) {
+      Write(i % 2 == 0 ? pipes.stdout_write : pipes.stderr_write, text);
+      std::this_thread::sleep_for(std::chrono::milliseconds(i % 3 == 0 ? 12 : 0));
+    }
+    loop->PostFromThread([this] { loop->Stop(); });
+  });
+  ASSERT_TRUE(loop->Run());
+  writer.join();
+  EXPECT_LE(kept, 10u + lines.back().second.size());
+}
+
+TEST_F(OutputCaptureTest, KeepsAgainWhatTheNextInvocationWrites) {
+  capture->BeginInvocation(10);
+  Write(pipes.stdout_write, "more than ten bytes\n");
+  capture->Drain();
+  loop->AddTimer(std::chrono::milliseconds(30), [this] { loop->Stop(); });
+  ASSERT_TRUE(loop->Run());
+  lines.clear();
+  capture->BeginInvocation(10);
+  Write(pipes.stdout_write, "ten\n");
+  capture->Drain();
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].second, "ten");
+}
+
 TEST(Payload, TakesOnlyWhatCannotChange) {
   auto made = MakePayload("contents");
   ASSERT_TRUE(made);
