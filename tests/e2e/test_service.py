@@ -1,8 +1,11 @@
 """spored as a service: readiness, socket activation, settings that change how it works."""
 import os
+import pathlib
+import re
 import signal
 import socket
 import subprocess
+import time
 
 import daemon
 import pytest
@@ -110,5 +113,35 @@ def test_requests_in_progress_end_when_it_stops():
                 assert error["death"]["cause"] == "DAEMON", error
             except daemon.ttrpc.RpcError as refused:
                 assert refused.code == daemon.ttrpc.CODES["UNAVAILABLE"]
+    finally:
+        leave_nothing(server)
+
+
+def test_nothing_wakes_up_while_nothing_is_asked():
+    """Neither spored nor what it has waiting; also not after output was cut off."""
+    server = daemon.Spored()
+    try:
+        server.start()
+        server.deploy("loud", {"app.py": "import os\ndef handler(e, c):\n"
+                                         "    return os.write(1, b'x' * 100000)\n"},
+                      limits={"output_bytes": 1000, "idle_ms": 600000})
+        assert server.result("loud") == 100000
+
+        def wakes():
+            """How often each thread has gone to sleep of itself."""
+            found = {}
+            for pid in [server.process.pid, *server.tenant_processes()]:
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    status = pathlib.Path(f"/proc/{pid}/task/{task}/status").read_text()
+                    found[task] = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.M)[1]
+            return found
+
+        def quiet():
+            before = wakes()
+            time.sleep(1)  # a timer of a second or less shows
+            return wakes() == before
+
+        assert len(server.tenant_processes()) > 4
+        daemon.wait_until(quiet, 60, "a second without a single wake-up")
     finally:
         leave_nothing(server)
