@@ -106,7 +106,7 @@ bool Instance::OnFrame(Frame& frame) {
       OnResponse(frame);
       break;
     case wire::FrameType::kFailed:
-    case wire::FrameType::kLoadFailed:
+    case wire::FrameType::kFatal:
       OnFailed(frame);
       break;
     default:
@@ -152,15 +152,15 @@ void Instance::OnResponse(Frame& frame) {
 }
 
 void Instance::OnFailed(const Frame& frame) {
-  const bool load_failed = frame.type == wire::FrameType::kLoadFailed;
-  const bool expected = load_failed ? !loaded_ : loaded_ && frame.id == invocations_;
+  const bool fatal = frame.type == wire::FrameType::kFatal;
+  const bool expected = loaded_ ? frame.id == invocations_ : fatal;
   if (!version_ || !work_ || !expected) return Rubbish("an error that nobody had asked for");
   auto error = ParseFailed(frame.body);
   if (!error) return Rubbish("an error report that is " + error.error().Message());
   WorkResult result = NewResult();
   result.error = std::move(*error);
   Answer(std::move(result));
-  if (load_failed) return AwaitEnd();  // it exits by itself
+  if (fatal) return AwaitEnd();  // it exits by itself
   AfterAnswer();
 }
 

@@ -58,7 +58,7 @@ FrameParser::Status FrameParser::CheckHeader() {
       limit = kMaxLoadedBody;
       break;
     case FrameType::kFailed:
-    case FrameType::kLoadFailed:
+    case FrameType::kFatal:
       limit = kMaxFailedBody;
       break;
     case FrameType::kResponse:

@@ -51,7 +51,7 @@ class FrameParser {
   std::string problem_;
 };
 
-// Longest body of kLoaded, and of kFailed and kLoadFailed.
+// Longest body of kLoaded, and of kFailed and kFatal.
 constexpr uint32_t kMaxLoadedBody = 4096;
 constexpr uint32_t kMaxFailedBody = 1u << 20;
 

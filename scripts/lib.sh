@@ -23,7 +23,7 @@ SPORE_TEST_PACKAGES=(libgtest-dev python3-pytest procps)
 # What the functions of the end-to-end tests import, and the peers of the benchmark.
 SPORE_E2E_PACKAGES=(
   python3-numpy python3-jinja2 python3-chameleon python3-pil python3-pyaes python3-igraph
-  bubblewrap runc gcc libc6-dev
+  nodejs bubblewrap runc gcc libc6-dev
 )
 SPORE_TIDY_PACKAGES=(git clang-format)
 SPORE_QEMU_PACKAGES=(qemu-system-x86 busybox-static cpio dpkg)

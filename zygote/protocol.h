@@ -148,8 +148,8 @@ enum class FrameType : uint32_t {
   kLoaded,         // body: JSON {"load_us": n}
   kResponse,       // body: the result as JSON
   kFailed,         // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
-                   // stays usable unless it failed to load
-  kLoadFailed,     // body: as kFailed; the process then exits
+                   // stays usable
+  kFatal,          // body: as kFailed, of loading or of an invocation; the process then exits
 };
 
 struct FrameHeader {

@@ -74,7 +74,7 @@ TEST(FrameParser, LengthsOutsideAFramesOwnBoundsAreRubbish) {
       {FrameType::kConfined, sizeof(wire::Confined) + 1},
       {FrameType::kLoaded, kMaxLoadedBody + 1},
       {FrameType::kFailed, kMaxFailedBody + 1},
-      {FrameType::kLoadFailed, 0xffffffffu},
+      {FrameType::kFatal, 0xffffffffu},
   };
   for (const auto& [type, length] : cases) {
     Reader reader(UINT64_MAX);

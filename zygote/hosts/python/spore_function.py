@@ -25,7 +25,7 @@ import _spore
 from spore_context import Context
 
 LOAD, INVOKE = 1, 2
-LOADED, RESPONSE, FAILED, LOAD_FAILED = 17, 18, 19, 20
+LOADED, RESPONSE, FAILED, FATAL = 17, 18, 19, 20
 _TASK_ROOT = "/var/task"
 _MAX_FRAMES = 64
 # Together, with six bytes a character at most, less than the daemon takes.
@@ -223,7 +223,7 @@ def serve():
         _enter(load, _TASK_ROOT)
         handler = load_handler(load["handler"], _TASK_ROOT)
     except LoadError as error:
-        _spore.send(LOAD_FAILED, 0, _describe(error.kind, error, error.stack))
+        _spore.send(FATAL, 0, _describe(error.kind, error, error.stack))
         os._exit(1)
     # Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
     _spore.queue(LOADED, 0, b'{"load_us":%d}' % ((time.monotonic_ns() - started) // 1000))

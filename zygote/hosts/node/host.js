@@ -1,0 +1,66 @@
+// The Node host: the zygote of an image, and in its children the instance.
+//
+// Run by the image's own interpreter as `node host.js MODULE,MODULE,...`. Until serveForks returns,
+// this is the zygote: only modules that the image's operator listed have run. serveForks returns in
+// a child that is confined for good and about to run a tenant's code.
+'use strict';
+
+const started = process.hrtime();
+const native = {};
+process.dlopen({ exports: native }, __dirname + '/spore_node.node');
+
+const renew = require('./spore_renew.js');
+const tenant = { function: require('./spore_function.js'), script: require('./spore_script.js') };
+
+const MODE_FUNCTION = 1;
+
+function giveUp(reason) {
+  native.reportUnready(reason);
+  process.exit(1);
+}
+
+function reasonOf(error) {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
+// Requires what the image lists; an image that cannot keep its promise says so and ends.
+async function preload(names) {
+  for (const name of names) {
+    try {
+      try {
+        require(name);
+      } catch (error) {
+        if (error?.code !== 'ERR_REQUIRE_ESM') throw error;
+        await import(require('url').pathToFileURL(require.resolve(name)));
+      }
+    } catch (error) {
+      giveUp(`preload ${name}: ${reasonOf(error)}`);
+    }
+  }
+}
+
+// Blocks for good. Called from the event loop with nothing below it, and so in every child.
+function serveForks() {
+  let mode;
+  try {
+    const [seconds, nanoseconds] = process.hrtime(started);
+    mode = native.serveForks(process.version.slice(1), seconds * 1e6 + Math.floor(nanoseconds / 1e3));
+  } catch (error) {
+    giveUp(error.message);
+  }
+  if (mode === MODE_FUNCTION) tenant.function.serve(native);
+  else tenant.script.run(native);
+}
+
+async function main() {
+  const names = (process.argv[2] ?? '').split(',').filter(Boolean);
+  const onUncaught = (error) => giveUp(reasonOf(error));
+  process.on('uncaughtException', onUncaught);
+  await preload(names);
+  await tenant.function.warmUp(native, __dirname);
+  process.removeListener('uncaughtException', onUncaught);
+  renew.prepare(__dirname);
+  setImmediate(serveForks);
+}
+
+main();

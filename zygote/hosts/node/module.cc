@@ -1,0 +1,180 @@
+// spore_node.node: what the Node host needs from below. The one file is used twice: LD_PRELOADed,
+// so that libsfork sees every thread and signal mask from the program's start, and loaded by
+// host.js as an addon (dlopen(3) of a library that is there gives the same one again).
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "zygote/hosts/common/channel.h"
+#include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/zygote_loop.h"
+#include "zygote/hosts/node/napi.h"
+#include "zygote/hosts/node/utf8.h"
+
+namespace {
+
+using spore::wire::FrameHeader;
+using spore::wire::FrameType;
+
+// Of the invocation that is being served, and when its function's loading began.
+uint64_t current_id = 0;
+uint64_t load_began_ns = 0;
+
+napi_value Undefined(napi_env env) {
+  napi_value value = nullptr;
+  napi_get_undefined(env, &value);
+  return value;
+}
+
+napi_value Number(napi_env env, uint32_t number) {
+  napi_value value = nullptr;
+  napi_create_uint32(env, number, &value);
+  return value;
+}
+
+napi_value Boolean(napi_env env, bool boolean) {
+  napi_value value = nullptr;
+  napi_get_boolean(env, boolean, &value);
+  return value;
+}
+
+// Null for bytes that are no UTF-8: a string would have to hide that.
+napi_value Text(napi_env env, std::string_view bytes) {
+  napi_value value = nullptr;
+  if (!spore::IsUtf8(bytes) ||
+      napi_create_string_utf8(env, bytes.data(), bytes.size(), &value) != napi_ok) {
+    napi_get_null(env, &value);
+  }
+  return value;
+}
+
+std::string ToString(napi_env env, napi_value value) {
+  size_t length = 0;
+  if (napi_get_value_string_utf8(env, value, nullptr, 0, &length) != napi_ok) return {};
+  std::string text(length, '\0');
+  napi_get_value_string_utf8(env, value, text.data(), length + 1, &length);
+  return text;
+}
+
+// Exactly `count` arguments; those that were not given are undefined.
+template <size_t count>
+struct Arguments {
+  napi_value value[count] = {};
+  Arguments(napi_env env, napi_callback_info info) {
+    size_t given = count;
+    napi_get_cb_info(env, info, &given, value, nullptr, nullptr);
+  }
+};
+
+// serveForks(version, preloadUs) -> mode. In the zygote it never returns, but throws when there can
+// be no more forks. In a child it returns confined, with all threads, its tenant's work waiting.
+// Nothing of JavaScript runs in between: a collection would wait for threads that are not there.
+napi_value ServeForks(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  spore::wire::ZygoteReady ready;
+  snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s",
+           ToString(env, arguments.value[0]).c_str());
+  double preload_us = 0;
+  napi_get_value_double(env, arguments.value[1], &preload_us);
+  ready.preload_us = static_cast<uint64_t>(preload_us);
+  spore::Result<spore::Unspecialised> child =
+      spore::ServeForks(ready, {.hooks = {}, .threads = true});
+  if (!child) {
+    napi_throw_error(env, nullptr, child.error().Message().c_str());
+    return Undefined(env);
+  }
+  return Number(env, static_cast<uint32_t>(child->AwaitTenant()));
+}
+
+napi_value ReportUnready(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  spore::ReportUnready(ToString(env, arguments.value[0]).c_str());
+  return Undefined(env);
+}
+
+// receive() -> [type, text] or, of an invocation, [type, meta, payload]; undefined when spored has
+// closed the channel. Blocks: between invocations nothing of the tenant's is to run.
+napi_value Receive(napi_env env, napi_callback_info) {
+  FrameHeader header{};
+  if (!spore::ReadExactly(spore::kInstanceFd, &header, sizeof header)) return Undefined(env);
+  std::string body(header.length, '\0');
+  if (!spore::ReadExactly(spore::kInstanceFd, body.data(), body.size())) return Undefined(env);
+  current_id = header.id;
+  if (header.type == FrameType::kLoad) load_began_ns = spore::StepLog::Now();
+  std::string_view meta = body, payload;
+  uint32_t meta_bytes = 0;
+  const bool invocation = header.type == FrameType::kInvoke && body.size() >= sizeof meta_bytes;
+  if (invocation) {
+    memcpy(&meta_bytes, body.data(), sizeof meta_bytes);
+    meta = std::string_view(body).substr(sizeof meta_bytes, meta_bytes);
+    payload = std::string_view(body).substr(sizeof meta_bytes + meta.size());
+  }
+  napi_value frame = nullptr;
+  napi_create_array_with_length(env, invocation ? 3 : 2, &frame);
+  napi_set_element(env, frame, 0, Number(env, static_cast<uint32_t>(header.type)));
+  napi_set_element(env, frame, 1, Text(env, meta));
+  if (invocation) napi_set_element(env, frame, 2, Text(env, payload));
+  return frame;
+}
+
+// send(type, text) -> whether it went out. Answers the invocation received last.
+napi_value Send(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  uint32_t type = 0;
+  napi_get_value_uint32(env, arguments.value[0], &type);
+  const std::string body = ToString(env, arguments.value[1]);
+  return Boolean(env, spore::WriteFrame(spore::kInstanceFd, static_cast<FrameType>(type),
+                                        current_id, body.data(), body.size()));
+}
+
+// Tells that the function is loaded, with the first answer: two wake-ups of the daemon would cost
+// more than they tell.
+napi_value Loaded(napi_env env, napi_callback_info) {
+  char body[64];
+  const uint64_t us = (spore::StepLog::Now() - load_began_ns) / 1000;
+  const int length =
+      snprintf(body, sizeof body, "{\"load_us\":%llu}", static_cast<unsigned long long>(us));
+  spore::QueueFrame(FrameType::kLoaded, 0, body, static_cast<size_t>(length));
+  return Undefined(env);
+}
+
+napi_value CloseChannel(napi_env env, napi_callback_info) {
+  close(spore::kInstanceFd);
+  return Undefined(env);
+}
+
+// Ends the process at once, without the exit handlers of the C library.
+napi_value ExitNow(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  uint32_t code = 1;
+  napi_get_value_uint32(env, arguments.value[0], &code);
+  _exit(static_cast<int>(code));
+}
+
+}  // namespace
+
+// What process.dlopen looks for ("context-aware addons" in Node's documentation).
+extern "C" __attribute__((visibility("default"))) napi_value napi_register_module_v1(
+    napi_env env, napi_value exports) {
+  constexpr struct {
+    const char* name;
+    napi_callback call;
+  } kFunctions[] = {
+      {"serveForks", ServeForks}, {"reportUnready", ReportUnready},
+      {"receive", Receive},       {"send", Send},
+      {"loaded", Loaded},         {"closeChannel", CloseChannel},
+      {"exitNow", ExitNow},
+  };
+  for (const auto& function : kFunctions) {
+    napi_value value = nullptr;
+    if (napi_create_function(env, function.name, NAPI_AUTO_LENGTH, function.call, nullptr,
+                             &value) == napi_ok) {
+      napi_set_named_property(env, exports, function.name, value);
+    }
+  }
+  return exports;
+}

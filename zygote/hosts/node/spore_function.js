@@ -1,0 +1,214 @@
+// Serves a function: loads its handler, then answers one invocation after another.
+//
+// Frames are zygote/protocol.h's. Everything here runs in the tenant's process; nothing of Spore's
+// security depends on it.
+'use strict';
+
+const context = require('./spore_context.js');
+const errors = require('./spore_errors.js');
+const { load } = require('./spore_load.js');
+
+const INVOKE = 2;
+const RESPONSE = 18, FAILED = 19, FATAL = 20;
+const TASK_ROOT = '/var/task';
+// A tenant may replace what is global.
+const { setImmediate } = globalThis;
+const { parse, stringify } = JSON;
+
+function enter(order, root) {
+  const { env } = process;
+  const given = order.environment ?? {};
+  for (const name in given) env[name] = given[name];
+  env.LAMBDA_TASK_ROOT = root;
+  env._HANDLER = order.handler;
+  env.AWS_LAMBDA_FUNCTION_NAME = order.function_name;
+  env.AWS_LAMBDA_FUNCTION_VERSION = order.function_version;
+  env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE = order.memory_limit_in_mb;
+  process.chdir(root);
+}
+
+// One call of the handler, until it is answered: `answer(type, text)`, once.
+class Invocation {
+  constructor(order, handler, answer) {
+    this.order = order;
+    this.handler = handler;
+    this.answer = answer;
+    this.answered = false;
+    this.whenIdle = undefined;  // what to do when the event loop has nothing left
+  }
+
+  finish(type, text) {
+    if (this.answered) return;
+    this.answered = true;
+    this.whenIdle = undefined;
+    this.answer(type, text);
+  }
+
+  fail(error, kind) {
+    this.finish(FAILED, errors.describe(error, kind));
+  }
+
+  succeed(result) {
+    let text;
+    try {
+      text = stringify(result) ?? 'null';  // of undefined and of functions there is no JSON
+    } catch (error) {
+      const reason = String(error?.message ?? error);
+      return this.finish(FAILED, errors.report('Runtime.MarshalError', `Unable to marshal response: ${reason}`));
+    }
+    this.finish(RESPONSE, text);
+  }
+
+  // The callback of the older form, and context.done: (error, result).
+  settle(error, result) {
+    if (error !== undefined && error !== null) this.fail(error);
+    else this.succeed(result);
+  }
+
+  run(meta, payload) {
+    let event;
+    try {
+      if (payload === null) throw new SyntaxError('it is not UTF-8');
+      event = payload === '' ? null : parse(payload);
+    } catch (error) {
+      const text = `Unable to unmarshal input: ${error.message}`;
+      return this.finish(FAILED, errors.report('Runtime.UnmarshalError', text));
+    }
+    const given = context.make(this.order, meta, (error, result) => this.settle(error, result));
+    const callback = (error, result) => {
+      const failed = error !== undefined && error !== null;
+      if (failed || !given.callbackWaitsForEmptyEventLoop) return this.settle(error, result);
+      if (!this.answered) this.whenIdle = () => this.succeed(result);
+    };
+    // As on Lambda, who never answers answers null when nothing is left to do.
+    this.whenIdle = () => this.succeed(null);
+    let result;
+    try {
+      const { handler } = this;
+      result = handler(event, given, callback);
+    } catch (error) {
+      return this.fail(error);
+    }
+    if (typeof result?.then === 'function') {
+      result.then((value) => this.succeed(value), (error) => this.fail(error));
+    } else if (result !== undefined && this.handler.length < 3) {
+      this.succeed(result);
+    }
+  }
+}
+
+// A killed process cannot flush, and process.exit does not: what is printed is written at once.
+function writeAtOnce() {
+  for (const name of ['stdout', 'stderr']) {
+    const original = Object.getOwnPropertyDescriptor(process, name);
+    const get = () => {
+      Object.defineProperty(process, name, original);
+      const stream = original.get.call(process);
+      stream._handle?.setBlocking?.(true);
+      return stream;
+    };
+    Object.defineProperty(process, name, { ...original, get });
+  }
+}
+
+// The handler has closed the request channel. spored ends what has none, and tells why; an exit of
+// our own would be told in its place.
+function awaitEnd() {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+}
+
+class Server {
+  constructor(native) {
+    this.native = native;
+    this.order = undefined;
+    this.handler = undefined;
+    this.current = undefined;
+    this.next = () => this.serveNext();
+  }
+
+  send(type, text) {
+    if (!this.native.send(type, text)) awaitEnd();
+  }
+
+  serveNext() {
+    const frame = this.native.receive();
+    if (frame === undefined || frame[0] !== INVOKE) this.native.exitNow(1);
+    this.current = new Invocation(this.order, this.handler, (type, text) => {
+      this.send(type, text);
+      // What the handler left behind may go on for a turn; then it waits, as this process does.
+      setImmediate(this.next);
+    });
+    this.current.run(parse(frame[1]), frame[2]);
+  }
+
+  // Of no use any more: told, and ended.
+  die(text) {
+    this.send(FATAL, text);
+    this.native.exitNow(1);
+  }
+
+  onUncaught(error, origin) {
+    if (process.listenerCount('uncaughtException') > 1) return;  // the tenant's own sees to it
+    const kind = origin === 'unhandledRejection' ? 'Runtime.UnhandledPromiseRejection' : undefined;
+    if (this.current?.answered) {
+      process._rawDebug(errors.stackText(error));
+      this.native.exitNow(1);
+    }
+    this.die(errors.describe(error, kind));
+  }
+
+  onIdle() {
+    if (this.handler === undefined) {
+      this.die(errors.report('Runtime.ImportModuleError',
+        'Unable to import the handler: its module awaits what never comes'));
+    }
+    this.current?.whenIdle?.();
+  }
+
+  start() {
+    writeAtOnce();
+    process.on('uncaughtException', (error, origin) => this.onUncaught(error, origin));
+    process.on('beforeExit', () => this.onIdle());
+    const frame = this.native.receive();
+    if (frame === undefined) this.native.exitNow(1);
+    this.order = parse(frame[1]);
+    process.argv = [process.execPath, this.order.handler];
+    enter(this.order, TASK_ROOT);
+    load(this.order.handler, TASK_ROOT, (handler) => {
+      this.handler = handler;
+      this.native.loaded();
+      this.serveNext();
+    }, (error) => this.die(errors.describe(error)));
+  }
+}
+
+exports.serve = function serve(native) {
+  new Server(native).start();
+};
+
+// Does all that a request will do, on a handler of Spore's own (spore_warm.js), and takes it back:
+// what a fresh process compiles at the first call is then compiled in the zygote.
+exports.warmUp = async function warmUp(native, folder) {
+  const order = {
+    handler: 'spore_warm.handler',
+    function_name: 'warm',
+    function_version: '0',
+    memory_limit_in_mb: '0',
+    environment: { SPORE_WARM: '1' },
+  };
+  const before = new Set(Object.keys(process.env));
+  for (let i = 0; i < 20; ++i) {
+    enter(order, folder);
+    await new Promise((resolve, reject) => {
+      load(order.handler, folder, (handler) => {
+        const invocation = new Invocation(order, handler, resolve);
+        invocation.run(parse('{"request_id":"warm","deadline_ms":0}'), '{"a": [1, "b"], "c": {"d": 1.5}}');
+      }, reject);
+    });
+    delete require.cache[folder + '/spore_warm.js'];
+  }
+  for (const name of Object.keys(process.env)) {
+    if (!before.has(name)) delete process.env[name];
+  }
+  process.chdir('/');
+};
