@@ -14,6 +14,7 @@
 
 #include "tools/bench/concurrent.h"
 #include "tools/bench/floors.h"
+#include "tools/bench/languages.h"
 #include "tools/bench/memory.h"
 #include "tools/bench/peers.h"
 #include "tools/bench/report.h"
@@ -23,6 +24,7 @@ namespace spore::bench {
 namespace {
 
 constexpr std::chrono::milliseconds kPause{30};
+constexpr std::size_t kForkSizes[] = {0, 10, 50};  // MiB
 
 struct Options {
   std::string socket;  // empty: start a daemon
@@ -35,6 +37,7 @@ struct Options {
   bool quick = false;
   bool json = false;
   bool peers = true;
+  bool languages = true;
 };
 
 // One row and how to get one sample of it.
@@ -67,16 +70,21 @@ class Benchmark {
   client::Result<Report> Run();
 
  private:
-  void AddSource(std::string name, Baseline baseline, unsigned each_round, unsigned warm_up,
-                 std::function<client::Result<double>()> sample);
+  // The new row's index.
+  std::size_t AddSource(Row row, unsigned each_round, unsigned warm_up,
+                        std::function<client::Result<double>()> sample);
   client::Result<> AddFloors();
   client::Result<> AddSpore();
+  client::Result<> AddPeers();
+  client::Result<> AddLanguages();
   client::Result<> TakeRound();
   client::Result<> Measure();
 
   Options options_;
   Progress progress_;
   Report report_;
+  std::size_t relay_row_ = 0;
+  std::size_t fresh_row_ = 0;
   std::vector<Source> sources_;
   std::optional<TemporaryFolder> folder_;
   std::optional<RelayFloor> relay_;
@@ -87,27 +95,30 @@ class Benchmark {
   client::Fd null_;
 };
 
-void Benchmark::AddSource(std::string name, Baseline baseline, unsigned each_round,
-                          unsigned warm_up, std::function<client::Result<double>()> sample) {
-  report_.rows.push_back({std::move(name), baseline, {}});
+std::size_t Benchmark::AddSource(Row row, unsigned each_round, unsigned warm_up,
+                                 std::function<client::Result<double>()> sample) {
+  report_.rows.push_back(std::move(row));
   sources_.push_back({report_.rows.size() - 1, each_round, warm_up, std::move(sample)});
+  return report_.rows.size() - 1;
 }
 
 client::Result<> Benchmark::AddFloors() {
   auto relay = RelayFloor::Make();
   if (!relay) return tl::unexpected(relay.error());
   relay_.emplace(std::move(*relay));
-  report_.relay = report_.rows.size();
-  AddSource("relay floor, 64 bytes there and back", Baseline::kNone, 20, 100,
-            [this] { return relay_->Time(); });
+  relay_row_ = AddSource({.name = "relay floor, 64 bytes there and back", .label = "relay"}, 20,
+                         100, [this] { return relay_->Time(); });
+  fresh_row_ = relay_row_ + 1 + std::size(kForkSizes);
   constexpr std::size_t kMiB = std::size_t{1} << 20;
-  for (const std::size_t size : {std::size_t{0}, std::size_t{10}, std::size_t{50}}) {
+  for (const std::size_t size : kForkSizes) {
     auto fork = ForkFloor::Make(size * kMiB);
     if (!fork) return tl::unexpected(fork.error());
     forks_.push_back(std::move(*fork));
     const std::size_t index = forks_.size() - 1;
-    AddSource(fmt::format("fork alone, {} MiB touched", size), Baseline::kFresh, 2, 3,
-              [this, index] { return forks_[index].Time(); });
+    AddSource({.name = fmt::format("fork alone, {} MiB touched", size),
+               .base = fresh_row_,
+               .starts_processes = true},
+              2, 3, [this, index] { return forks_[index].Time(); });
   }
   return {};
 }
@@ -127,19 +138,60 @@ client::Result<> Benchmark::AddSpore() {
   connection_.emplace(std::move(*connection));
   null_.Reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
 
-  report_.fresh = report_.rows.size();
-  AddSource("Spore: fresh sandbox, request to answer", Baseline::kFresh, 4, 20, [this] {
-    return TimeInvoke(*connection_, functions_->fresh(), "1", v1::START_KIND_FORK);
-  });
-  AddSource("Spore: run of 'pass', request to its end", Baseline::kFresh, 2, 10,
-            [this] { return TimeRun(*connection_, null_.get()); });
-  report_.reused = report_.rows.size();
+  AddSource({.name = "Spore: fresh sandbox, request to answer",
+             .label = "fresh",
+             .base = fresh_row_,
+             .starts_processes = true},
+            4, 20, [this] {
+              return TimeInvoke(*connection_, functions_->fresh(), "1", v1::START_KIND_FORK);
+            });
+  AddSource({.name = "Spore: run of 'pass', request to its end",
+             .base = fresh_row_,
+             .starts_processes = true},
+            2, 10, [this] { return TimeRun(*connection_, null_.get()); });
   // A JSON string of 64 bytes, as long as the relay's messages.
   const std::string payload = "\"" + std::string(62, 'x') + "\"";
-  AddSource(
-      "Spore: reused instance, request to answer", Baseline::kReused, 20, 100, [this, payload] {
-        return TimeInvoke(*connection_, functions_->reused(), payload, v1::START_KIND_UNSPECIFIED);
-      });
+  AddSource({.name = "Spore: reused instance, request to answer", .base = relay_row_}, 20, 100,
+            [this, payload] {
+              return TimeInvoke(*connection_, functions_->reused(), payload,
+                                v1::START_KIND_UNSPECIFIED);
+            });
+  return {};
+}
+
+client::Result<> Benchmark::AddPeers() {
+  for (const Peer& peer : FindPeers(folder_->path(), report_.left_out)) {
+    AddSource({.name = peer.name, .base = fresh_row_, .starts_processes = true}, 1, 1,
+              [peer] { return TimePeer(peer); });
+  }
+  return {};
+}
+
+// For each other language a fresh sandbox, and its interpreter alone as a multiple of that.
+client::Result<> Benchmark::AddLanguages() {
+  for (const Language& language : FindLanguages(folder_->path(), report_.left_out)) {
+    auto function = functions_->Add(language.runtime, language.handler, language.folder);
+    if (!function) {
+      report_.left_out.push_back(language.runtime + ": " + function.error().message);
+      continue;
+    }
+    const auto sample = [this, name = *function] {
+      return TimeInvoke(*connection_, name, "1", v1::START_KIND_FORK);
+    };
+    if (auto tried = sample(); !tried) {
+      report_.left_out.push_back(language.runtime + ": " + tried.error().message);
+      continue;
+    }
+    const std::size_t row = AddSource({.name = "Spore: fresh " + language.runtime + " sandbox",
+                                       .label = language.runtime,
+                                       .base = fresh_row_,
+                                       .starts_processes = true},
+                                      2, 5, sample);
+    if (options_.peers) {
+      AddSource({.name = language.alone.name, .base = row, .starts_processes = true}, 1, 1,
+                [peer = language.alone] { return TimePeer(peer); });
+    }
+  }
   return {};
 }
 
@@ -159,8 +211,7 @@ client::Result<> Benchmark::TakeRound() {
       report_.rows[source.row].samples.Add(*us);
       // Whatever a start leaves to the kernel and to the daemon (the end of namespaces, another
       // sandbox made ahead) is over before the next sample.
-      if (report_.rows[source.row].baseline == Baseline::kFresh)
-        std::this_thread::sleep_for(kPause);
+      if (report_.rows[source.row].starts_processes) std::this_thread::sleep_for(kPause);
     }
   }
   return {};
@@ -187,14 +238,12 @@ client::Result<Report> Benchmark::Run() {
   folder_.emplace(std::move(*folder));
   progress_.Say("starting");
   // The floors fork this process: before it has threads or much memory.
-  for (const auto& step : {&Benchmark::AddFloors, &Benchmark::AddSpore}) {
+  std::vector<client::Result<> (Benchmark::*)()> steps{&Benchmark::AddFloors, &Benchmark::AddSpore};
+  if (options_.peers) steps.push_back(&Benchmark::AddPeers);
+  if (options_.languages) steps.push_back(&Benchmark::AddLanguages);
+  for (const auto& step : steps) {
     auto done = (this->*step)();
     if (!done) return tl::unexpected(done.error());
-  }
-  std::vector<Peer> peers;
-  if (options_.peers) peers = FindPeers(folder_->path(), report_.left_out);
-  for (const Peer& peer : peers) {
-    AddSource(peer.name, Baseline::kFresh, 1, 1, [peer] { return TimePeer(peer); });
   }
   auto measured = Measure();
   if (!measured) return tl::unexpected(measured.error());
@@ -235,7 +284,8 @@ void AddOptions(CLI::App& app, Options& options) {
       ->check(CLI::Range(1u, 100000u));
   app.add_option("--idle", options.idle_instances, "Idle instances to weigh; 0 leaves this out")
       ->check(CLI::Range(0u, 100u));
-  app.add_flag("--no-peers{false}", options.peers, "Leave out python3, bwrap and runc");
+  app.add_flag("--no-peers{false}", options.peers, "Leave out python3, bwrap, runc and the like");
+  app.add_flag("--no-languages{false}", options.languages, "Leave out all runtimes but Python");
   app.add_flag("--quick", options.quick, "A few samples of everything: shows that it works");
   app.add_flag("--json", options.json, "Print JSON");
 }

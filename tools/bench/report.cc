@@ -51,17 +51,11 @@ Machine Describe() {
   return machine;
 }
 
-double Median(const Report& report, std::size_t row) {
-  return report.rows[row].samples.Median();
-}
-
 // The multiple that a row is told as; 0 when it is compared with nothing.
 double Ratio(const Report& report, const Row& row) {
-  const double fresh = Median(report, report.fresh);
-  const double relay = Median(report, report.relay);
-  if (row.baseline == Baseline::kFresh && fresh > 0) return row.samples.Median() / fresh;
-  if (row.baseline == Baseline::kReused && relay > 0) return row.samples.Median() / relay;
-  return 0;
+  if (!row.base) return 0;
+  const double base = report.rows[*row.base].samples.Median();
+  return base > 0 ? row.samples.Median() / base : 0;
 }
 
 std::string Us(double us) {
@@ -78,7 +72,7 @@ std::string Bytes(double bytes) {
 std::string RatioText(const Report& report, const Row& row) {
   const double ratio = Ratio(report, row);
   if (ratio <= 0) return "";
-  return fmt::format("{:.2f}x {}", ratio, row.baseline == Baseline::kFresh ? "fresh" : "relay");
+  return fmt::format("{:.2f}x {}", ratio, report.rows[*row.base].label);
 }
 
 Json MemoryJson(const MemoryReport& memory) {
@@ -147,8 +141,7 @@ void PrintJson(const Report& report) {
                {"max_us", row.samples.Percentile(100)}};
     if (Ratio(report, row) > 0) {
       entry["ratio"] = Ratio(report, row);
-      entry["ratio_to"] =
-          report.rows[row.baseline == Baseline::kFresh ? report.fresh : report.relay].name;
+      entry["ratio_to"] = report.rows[*row.base].name;
     }
     json["rows"].push_back(std::move(entry));
   }

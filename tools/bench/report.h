@@ -11,23 +11,16 @@
 
 namespace spore::bench {
 
-enum class Baseline {
-  kFresh,   // a fresh sandbox: peers are told as multiples of it
-  kReused,  // a reused instance, itself told as a multiple of the relay floor
-  kNone,
-};
-
 struct Row {
   std::string name;
-  Baseline baseline = Baseline::kNone;
+  std::string label;                // what others call it whose multiples are told: "fresh"
+  std::optional<std::size_t> base;  // index of the row of which this is told as a multiple
+  bool starts_processes = false;    // its end leaves work to the kernel and the daemon
   Samples samples;
 };
 
 struct Report {
   std::vector<Row> rows;
-  std::size_t fresh = 0;  // index of the row that the others are compared with
-  std::size_t reused = 0;
-  std::size_t relay = 0;
   std::optional<ConcurrentReport> concurrent;
   std::optional<ConcurrentReport> back_to_back;  // one client that never pauses
   std::optional<MemoryReport> memory;

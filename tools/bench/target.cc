@@ -32,15 +32,21 @@ client::Result<> WaitUntilItAnswers(const std::string& socket, pid_t pid, const 
   return client::LocalError("spored does not answer; its log:\n" + ReadFile(log));
 }
 
+struct Wanted {
+  std::string name;
+  std::string runtime;
+  std::string handler;
+  v1::Isolation isolation;
+};
+
 client::Result<> DeployOne(client::Connection& connection, const client::Fd& code,
-                           const std::string& name, const std::string& handler,
-                           v1::Isolation isolation) {
+                           const Wanted& wanted) {
   v1::DeployRequest request;
-  request.set_name(name);
+  request.set_name(wanted.name);
   v1::FunctionSettings& settings = *request.mutable_settings();
-  settings.set_runtime("python");
-  settings.set_handler("app." + handler);
-  settings.set_isolation(isolation);
+  settings.set_runtime(wanted.runtime);
+  settings.set_handler(wanted.handler);
+  settings.set_isolation(wanted.isolation);
   settings.mutable_limits()->set_idle_ms(600000);
   auto done = connection.Call<v1::Function>("spore.v1.Functions", "Deploy", request, {code.get()});
   if (!done) return tl::unexpected(done.error());
@@ -88,21 +94,32 @@ client::Result<Functions> Functions::Deploy(const std::string& socket) {
   if (!connection) return tl::unexpected(connection.error());
 
   Functions functions(socket);
-  const std::string stem = "spore-bench-" + std::to_string(::getpid());
-  struct Wanted {
-    const char* suffix;
-    const char* handler;
-    v1::Isolation isolation;
-  };
-  for (const Wanted& wanted : {Wanted{"-fresh", "answer", v1::ISOLATION_INVOCATION},
-                               Wanted{"-reused", "answer", v1::ISOLATION_INSTANCE},
-                               Wanted{"-held", "hold", v1::ISOLATION_INSTANCE}}) {
-    auto done =
-        DeployOne(*connection, *code, stem + wanted.suffix, wanted.handler, wanted.isolation);
+  const std::string& stem = functions.stem_;
+  for (const Wanted& wanted :
+       {Wanted{stem + "-fresh", "python", "app.answer", v1::ISOLATION_INVOCATION},
+        Wanted{stem + "-reused", "python", "app.answer", v1::ISOLATION_INSTANCE},
+        Wanted{stem + "-held", "python", "app.hold", v1::ISOLATION_INSTANCE}}) {
+    auto done = DeployOne(*connection, *code, wanted);
     if (!done) return tl::unexpected(done.error());
-    functions.names_.push_back(stem + wanted.suffix);
+    functions.names_.push_back(wanted.name);
   }
   return functions;
+}
+
+Functions::Functions(std::string socket)
+    : socket_(std::move(socket)), stem_("spore-bench-" + std::to_string(::getpid())) {}
+
+client::Result<std::string> Functions::Add(const std::string& runtime, const std::string& handler,
+                                           const std::string& folder) {
+  auto code = client::PackCode(folder);
+  if (!code) return tl::unexpected(code.error());
+  auto connection = client::Connection::Open(socket_);
+  if (!connection) return tl::unexpected(connection.error());
+  const Wanted wanted{stem_ + "-" + runtime, runtime, handler, v1::ISOLATION_INVOCATION};
+  auto done = DeployOne(*connection, *code, wanted);
+  if (!done) return tl::unexpected(done.error());
+  names_.push_back(wanted.name);
+  return wanted.name;
 }
 
 Functions::~Functions() {

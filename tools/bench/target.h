@@ -36,16 +36,23 @@ class Functions {
   static client::Result<Functions> Deploy(const std::string& socket);
   ~Functions();
   Functions(Functions&& other) noexcept
-      : socket_(std::move(other.socket_)), names_(std::exchange(other.names_, {})) {}
+      : socket_(std::move(other.socket_)),
+        stem_(std::move(other.stem_)),
+        names_(std::exchange(other.names_, {})) {}
   Functions& operator=(Functions&&) = delete;
 
   const std::string& fresh() const { return names_[0]; }   // isolation: invocation
   const std::string& reused() const { return names_[1]; }  // isolation: instance
   const std::string& held() const { return names_[2]; }    // sleeps as many ms as its event says
 
+  // Deploys one more, in a fresh sandbox for each invocation; its name.
+  client::Result<std::string> Add(const std::string& runtime, const std::string& handler,
+                                  const std::string& folder);
+
  private:
-  explicit Functions(std::string socket) : socket_(std::move(socket)) {}
+  explicit Functions(std::string socket);
   std::string socket_;
+  std::string stem_;
   std::vector<std::string> names_;
 };
 
