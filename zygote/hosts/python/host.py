@@ -38,6 +38,7 @@ def main():
     started = time.monotonic_ns()
     preload([name for name in sys.argv[1].split(",") if name])
     spore_renew.install()
+    spore_function.prepare()
     spore_function.warm_up(_HOST, times=10)
     sys.argv = [""]
     # What exists now lives for ever: collections in children must not touch, and so copy, it.

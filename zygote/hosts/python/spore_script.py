@@ -47,7 +47,9 @@ def run():
     os.environ.update(load.get("environment", {}))
     os.chdir("/tmp")
     sys.argv = load["argv"]
-    sys.path.insert(0, "/tmp")
+    # The zygote has prepared for a function, as is the usual case.
+    sys.path[0] = "/tmp"
+    sys.stdout.reconfigure(line_buffering=False)
     main = types.ModuleType("__main__")
     main.__file__ = sys.argv[0]
     main.__builtins__ = __builtins__

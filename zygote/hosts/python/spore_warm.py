@@ -22,6 +22,8 @@ def _clean(event):
 
 
 def handler(event, context):
+    if not isinstance(event, dict):
+        return event
     greeting = Greeting(event.get("name", "nobody"), times=2)
     encoded = json.dumps(_clean(event))
     return {
