@@ -95,9 +95,18 @@ bool Instance::OnFrame(Frame& frame) {
     Rubbish("a frame before its confinement was reported");
     return false;
   }
+  // Trusted code says what it has compiled, or that it could not; then the tenant's code runs.
+  if (awaits_compiled_ && confined_ && frame.type != wire::FrameType::kCompiled &&
+      frame.type != wire::FrameType::kFatal) {
+    Rubbish("a frame before it had said what it has compiled");
+    return false;
+  }
   switch (frame.type) {
     case wire::FrameType::kConfined:
       OnConfined(frame);
+      break;
+    case wire::FrameType::kCompiled:
+      OnCompiled(frame);
       break;
     case wire::FrameType::kLoaded:
       OnLoaded(frame);
@@ -130,6 +139,13 @@ void Instance::OnConfined(const Frame& frame) {
   BeginDying();
 }
 
+void Instance::OnCompiled(Frame& frame) {
+  if (!awaits_compiled_) return Rubbish("compiled code that nobody had asked for");
+  awaits_compiled_ = false;
+  if (!frame.body.empty())
+    environment_.code_cache.Keep(generation_->serial, version_, std::move(frame.body));
+}
+
 void Instance::OnLoaded(const Frame& frame) {
   auto load_us = ParseLoaded(frame.body);
   if (loaded_ || !load_us) return Rubbish("a report of its loading that cannot be");
@@ -152,6 +168,7 @@ void Instance::OnResponse(Frame& frame) {
 }
 
 void Instance::OnFailed(const Frame& frame) {
+  awaits_compiled_ = false;
   const bool fatal = frame.type == wire::FrameType::kFatal;
   const bool expected = loaded_ ? frame.id == invocations_ : fatal;
   if (!version_ || !work_ || !expected) return Rubbish("an error that nobody had asked for");

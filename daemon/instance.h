@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 
+#include "daemon/code_cache.h"
 #include "daemon/config.h"
 #include "daemon/death.h"
 #include "daemon/event_loop.h"
@@ -47,6 +48,7 @@ class Instance {
   struct Environment {
     EventLoop& loop;
     LogStore& logs;
+    CodeCache& code_cache;
     Owner& owner;
   };
 
@@ -89,6 +91,7 @@ class Instance {
   void OnData(std::span<const std::byte> data);
   bool OnFrame(Frame& frame);
   void OnConfined(const Frame& frame);
+  void OnCompiled(Frame& frame);
   void OnLoaded(const Frame& frame);
   void OnResponse(Frame& frame);
   void OnFailed(const Frame& frame);
@@ -143,6 +146,7 @@ class Instance {
   UniqueFd runtime_pidfd_;
   int32_t runtime_pid_ = 0;
   bool confined_ = false;
+  bool awaits_compiled_ = false;  // asked for, and not told yet
   bool loaded_ = false;
   bool log_closed_ = false;
   FrameParser parser_;

@@ -61,6 +61,9 @@ FrameParser::Status FrameParser::CheckHeader() {
     case FrameType::kFatal:
       limit = kMaxFailedBody;
       break;
+    case FrameType::kCompiled:
+      limit = kMaxCompiledBody;
+      break;
     case FrameType::kResponse:
       if (header_.length > response_bytes_) return Status::kResponseTooLarge;
       limit = response_bytes_;
@@ -147,10 +150,15 @@ Result<v1::FunctionError> ParseFailed(std::string_view body) {
   return error;
 }
 
+std::string CodeFrame(std::string_view compiled) {
+  return BuildFrame(FrameType::kCode, 0, {}, compiled);
+}
+
 std::string LoadFunctionFrame(const v1::Function& function,
-                              const std::map<std::string, std::string>& image_environment) {
+                              const std::map<std::string, std::string>& image_environment,
+                              bool compile) {
   const v1::FunctionSettings& settings = function.settings();
-  const json load{
+  json load{
       {"mode", "function"},
       {"handler", settings.handler()},
       {"function_name", function.name()},
@@ -158,6 +166,7 @@ std::string LoadFunctionFrame(const v1::Function& function,
       {"memory_limit_in_mb", std::to_string(settings.limits().memory_bytes() >> 20)},
       {"environment", Environment(image_environment, settings.environment())},
   };
+  if (compile) load["compile"] = true;
   return BuildFrame(FrameType::kLoad, 0, Dump(load), {});
 }
 

@@ -54,6 +54,7 @@ class FrameParser {
 // Longest body of kLoaded, and of kFailed and kFatal.
 constexpr uint32_t kMaxLoadedBody = 4096;
 constexpr uint32_t kMaxFailedBody = 1u << 20;
+constexpr uint32_t kMaxCompiledBody = 256u << 10;
 
 // Bodies. Each refuses what does not have the expected shape.
 Result<wire::Confined> ParseConfined(std::string_view body);
@@ -61,8 +62,11 @@ Result<uint64_t> ParseLoaded(std::string_view body);  // the load time in us
 Result<v1::FunctionError> ParseFailed(std::string_view body);
 
 // What spored writes.
+std::string CodeFrame(std::string_view compiled);
+// `compile`: ask for kCompiled.
 std::string LoadFunctionFrame(const v1::Function& function,
-                              const std::map<std::string, std::string>& image_environment);
+                              const std::map<std::string, std::string>& image_environment,
+                              bool compile);
 // Fails when the script is not UTF-8.
 Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
                                     const std::map<std::string, std::string>& image_environment);

@@ -10,6 +10,7 @@
 
 #include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/runtimes.h"
 #include "daemon/unix_time.h"
 #include "sandbox/sys/fd_message.h"
 
@@ -148,7 +149,14 @@ Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::s
 Result<std::string> Instance::FirstFrames() {
   if (!version_) return LoadScriptFrame(work_->run, image_environment_);
   SPORE_ASSIGN(const std::string invoke, NextInvokeFrame());
-  return LoadFunctionFrame(version_->function, image_environment_) + invoke;
+  const v1::Function& function = version_->function;
+  CodeCache::Code code;
+  if (FindRuntime(function.settings().runtime())->keeps_compiled) {
+    code = environment_.code_cache.Find(generation_->serial, version_);
+    awaits_compiled_ = code == nullptr;
+  }
+  return (code ? CodeFrame(*code) : std::string()) +
+         LoadFunctionFrame(function, image_environment_, awaits_compiled_) + invoke;
 }
 
 Result<std::string> Instance::NextInvokeFrame() {

@@ -8,6 +8,7 @@ namespace spore {
 namespace {
 
 constexpr auto kStopLimit = std::chrono::seconds(5);
+constexpr size_t kCodeCacheBytes = 16u << 20;
 
 std::string KindName(v1::StartKind kind) {
   switch (kind) {
@@ -30,6 +31,7 @@ Invoker::Invoker(EventLoop& loop, LogStore& logs, Images& images, const Options&
       images_(images),
       options_(options),
       scheduler_(options.limits),
+      code_cache_(kCodeCacheBytes),
       alive_(std::make_shared<bool>(true)) {}
 
 Invoker::~Invoker() {
@@ -123,8 +125,8 @@ void Invoker::StartInstance(const Action& action, std::unique_ptr<Work> work) {
     return Apply(scheduler_.SlotGone(slot));
   }
   Held& held = held_[slot];
-  held.instance = std::make_unique<Instance>(Instance::Environment{loop_, logs_, *this}, slot,
-                                             NewInstanceId(), *work);
+  held.instance = std::make_unique<Instance>(
+      Instance::Environment{loop_, logs_, code_cache_, *this}, slot, NewInstanceId(), *work);
   held.image = *image;
   held.pending = std::move(work);
   held.pending_since_ns = MonotonicNs();

@@ -99,6 +99,7 @@ class Invoker : private Instance::Owner {
   Images& images_;
   Options options_;
   Scheduler scheduler_;
+  CodeCache code_cache_;
   InvokerStats stats_;
   uint64_t next_work_ = 1;
   std::unordered_map<uint64_t, std::unique_ptr<Work>> queued_;

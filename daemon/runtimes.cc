@@ -81,9 +81,9 @@ bool IsNodeModule(Text name) {
 constexpr RuntimeFacts kRuntimes[] = {
     {"node", "/usr/bin/node",
      "file.function, as in \"index.handler\" for exports.handler in index.js or index.mjs",
-     IsNodeHandler, IsNodeModule},
+     IsNodeHandler, IsNodeModule, false},
     {"python", "/usr/bin/python3", "module.function, as in \"app.handler\" for handler() in app.py",
-     IsPythonHandler, IsPythonModule},
+     IsPythonHandler, IsPythonModule, true},
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ struct RuntimeFacts {
   std::string_view handler_form;  // what a handler looks like, for errors
   bool (*is_handler)(std::string_view handler);
   bool (*is_preload)(std::string_view module);  // a name for the manifest's preload list
+  bool keeps_compiled;  // its host can say what it has compiled, and take that (wire::kCompiled)
 };
 
 // Null when there is no such runtime.

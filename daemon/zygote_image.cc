@@ -47,7 +47,9 @@ void ZygoteImage::StartIfNeeded() {
 
 void ZygoteImage::StartGeneration() {
   state_ = v1::Image::STARTING;
+  static uint64_t last_serial = 0;
   auto generation = std::make_unique<ZygoteGeneration>();
+  generation->serial = ++last_serial;
   auto link = StartLink(generation.get());
   if (!link) return StartFailed(link.error().Message());
   generation->link = std::move(*link);

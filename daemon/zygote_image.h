@@ -22,6 +22,7 @@ namespace spore {
 // A supervisor, its zygote and its sandboxes. An old generation lives on until its last sandbox
 // has ended.
 struct ZygoteGeneration {
+  uint64_t serial = 0;  // of all generations of all images; never used again
   std::unique_ptr<ZygoteLink> link;
   std::unique_ptr<SandboxPool> pool;
 };

@@ -142,6 +142,7 @@ enum class FrameType : uint32_t {
   kLoad = 1,    // body: JSON, see below
   kInvoke,      // body: u32 length of meta, meta JSON, payload
   kSpecialise,  // body: struct Specialise, with descriptors; the first frame, read by trusted code
+  kCode,        // body: a kCompiled of an earlier instance, see there; comes before kLoad
   // instance -> spored
   kConfined = 16,  // body: struct Confined; sent by trusted code, once, before tenant code runs;
                    // after a failed one the process exits
@@ -150,6 +151,9 @@ enum class FrameType : uint32_t {
   kFailed,         // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
                    // stays usable
   kFatal,          // body: as kFailed, of loading or of an invocation; the process then exits
+  kCompiled,       // body: the function's code as the runtime has compiled it, opaque to spored, or
+                   // nothing where it is of no use. Sent once, by trusted code, before tenant code
+                   // runs, and only if the Load asks for it ("compile")
 };
 
 struct FrameHeader {
@@ -184,7 +188,8 @@ struct Confined {
 };
 
 // Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
-//   "function_version":"3","memory_limit_in_mb":"128","environment":{..}}
+//   "function_version":"3","memory_limit_in_mb":"128","environment":{..},
+//   "compile":true or absent}
 // Load JSON, script: {"mode":"script","argv":["script.py",..],"script":"..text..",
 //   "environment":{..}}
 // Invoke meta JSON: {"request_id":"..","deadline_ms":1700000000000,"arn":"..",

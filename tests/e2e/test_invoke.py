@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+import daemon
 import pytest
 import ttrpc
 
@@ -149,6 +150,44 @@ def test_exception_gives_type_message_and_stack(app):
     assert "in fail" in stack and "app.py" in stack and "raise Broken" in stack
     assert "host.py" not in stack
     assert error["death"] is None
+
+
+def test_fresh_starts_after_the_first_are_like_the_first(spored):
+    """The first compiles the code, the others are given what it has compiled."""
+    source = ("import inspect, sys\n"
+              "def handler(event, context):\n"
+              "    spec = sys.modules[__name__].__spec__\n"
+              "    return [sorted(globals()), __file__, __cached__, __package__, __name__,\n"
+              "            repr(__loader__).split(' at ')[0], spec.origin, spec.cached,\n"
+              "            spec.has_location, spec.parent, inspect.getsource(handler),\n"
+              "            handler.__code__.co_filename]\n")
+    spored.deploy("alike", {"app.py": source}, isolation="ISOLATION_INVOCATION")
+    answers = [spored.result("alike") for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
+    by_the_book = ("import importlib.util\n"
+                   "spec = importlib.util.spec_from_file_location('app', '/var/task/real.py')\n"
+                   "module = importlib.util.module_from_spec(spec)\n"
+                   "def handler(event, context):\n"
+                   "    spec.loader.exec_module(module)\n"
+                   "    import sys\n"
+                   "    sys.modules['app'] = module\n"
+                   "    return module.handler(event, context)\n")
+    spored.deploy("by-the-book", {"app.py": by_the_book, "real.py": source},
+                  isolation="ISOLATION_INVOCATION")
+    book = spored.result("by-the-book")
+    assert [str(part).replace("real", "app") for part in book] == [
+        str(part) for part in answers[0]]
+
+
+def test_an_update_brings_its_own_code(spored):
+    files = {"app.py": "def handler(event, context):\n    return 1\n"}
+    function = spored.deploy("renewed", files, isolation="ISOLATION_INVOCATION")
+    assert [spored.result("renewed") for _ in range(2)] == [1, 1]
+    archive = ttrpc.sealed_memfd(daemon.make_zip({"app.py": files["app.py"].replace("1", "2")}))
+    spored.call("Functions", "Update", {
+        "name": "renewed", "settings": function["settings"], "archive_attached": True}, [archive])
+    os.close(archive)
+    assert [spored.result("renewed") for _ in range(2)] == [2, 2]
 
 
 def test_an_exception_leaves_the_instance_usable(app):

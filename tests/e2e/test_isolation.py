@@ -196,6 +196,14 @@ def test_nothing_of_another_invocation_is_seen(victims):
         assert found["umask"] in (0o022, 0o077)
 
 
+def test_no_instance_decides_what_code_others_run(spored, victims):
+    """Trusted code may tell the daemon what it has compiled, once, before tenant code runs."""
+    for _ in range(2):  # the first instance of a version is asked for it, others are not
+        error = spored.failure("victims", {"victim": "compiled_code"})
+        assert error["death"]["cause"] == "PROTOCOL", error
+        assert victims("residue", word="none")["module"] is None
+
+
 def test_every_sandbox_has_an_identity_of_its_own(spored):
     code = "import os, time\ndef handler(e, c):\n    time.sleep(1)\n    return os.getuid()\n"
     spored.deploy("who", {"app.py": code}, isolation="ISOLATION_INVOCATION")

@@ -6,6 +6,7 @@ security depends on it.
 
 import importlib
 import json
+import marshal
 import os
 import sys
 import time
@@ -25,13 +26,14 @@ from importlib.machinery import (
 import _spore
 from spore_context import Context
 
-LOAD, INVOKE = 1, 2
-LOADED, RESPONSE, FAILED, FATAL = 17, 18, 19, 20
+LOAD, INVOKE, CODE = 1, 2, 4
+LOADED, RESPONSE, FAILED, FATAL, COMPILED = 17, 18, 19, 20, 21
 _TASK_ROOT = "/var/task"
 _MAX_FRAMES = 64
 # Together, with six bytes a character at most, less than the daemon takes.
 _MAX_LINE = 1024
 _MAX_MESSAGE = 64 * 1024
+_MAX_COMPILED = 256 * 1024
 # json.dumps with these options would make an encoder for each call.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _scan = json.JSONDecoder().scan_once
@@ -100,17 +102,26 @@ def _new_module(name, path, root):
     return module
 
 
-def _import(name, root):
+def _import(name, root, compiled, tell):
     """importlib.import_module, with a short way for the usual case: a plain file in the root.
 
     The long way asks every finder and looks for bytecode that is never there; it costs a third
-    of a fresh start.
+    of a fresh start. Shorter still, for `compiled`: what an earlier instance of the same version has
+    told of the same file. `tell`, when given, learns that here, before any of the tenant's code
+    runs: nothing that runs here can change what later instances are given.
     """
     path = f"{root}/{name}.py"
-    if name in sys.modules or os.path.isdir(f"{root}/{name}") or not os.path.isfile(path):
+    if compiled is not None:
+        code = marshal.loads(compiled)
+    elif name in sys.modules or os.path.isdir(f"{root}/{name}") or not os.path.isfile(path):
+        if tell is not None:
+            tell(b"")
         return importlib.import_module(name)
-    with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True)
+    else:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+        if tell is not None:
+            tell(marshal.dumps(code))
     module = sys.modules[name] = _new_module(name, path, root)
     try:
         exec(code, module.__dict__)
@@ -120,11 +131,11 @@ def _import(name, root):
     return module
 
 
-def load_handler(spec, root):
+def load_handler(spec, root, compiled=None, tell=None):
     module_name, _, attribute = spec.rpartition(".")
     module_name = module_name.replace("/", ".")
     try:
-        module = _import(module_name, root)
+        module = _import(module_name, root, compiled, tell)
     except SyntaxError as error:
         raise LoadError(
             "Runtime.UserCodeSyntaxError",
@@ -205,14 +216,17 @@ def warm_up(host_directory, times):
     before = dict(os.environ)
     sys.path.insert(0, host_directory)
     for _ in range(times):
-        started = time.monotonic_ns()
-        _enter(load, host_directory)
-        handler = load_handler(load["handler"], host_directory)
-        _loaded(started)
-        for event in b'{"a": [1, "b"], "c": {"d": 1.5}}', b"1":
-            _invoke(handler, load, head + event)
-        _flush()
-        del sys.modules["spore_warm"]
+        told = []
+        for compiled in None, told:  # as the first instance of a function does, then as others do
+            started = time.monotonic_ns()
+            _enter(load, host_directory)
+            code = compiled and compiled[0]
+            handler = load_handler(load["handler"], host_directory, code, told.append)
+            _loaded(started)
+            for event in b'{"a": [1, "b"], "c": {"d": 1.5}}', b"1":
+                _invoke(handler, load, head + event)
+            _flush()
+            del sys.modules["spore_warm"]
     sys.path.remove(host_directory)
     sys.path_importer_cache.pop(host_directory, None)
     for name in os.environ.keys() - before.keys():
@@ -251,15 +265,25 @@ def _await_end():
         time.sleep(60)
 
 
+def _tell_compiled(code):
+    if not _spore.send(COMPILED, 0, code if len(code) <= _MAX_COMPILED else b""):
+        os._exit(1)
+
+
 def serve():
     kind, _, body = _spore.receive() or (None, 0, b"")
+    compiled = None
+    if kind == CODE:
+        compiled = body
+        kind, _, body = _spore.receive() or (None, 0, b"")
     if kind != LOAD:
         os._exit(1)
     started = time.monotonic_ns()
     load = _parse(body)
+    tell = _tell_compiled if load.get("compile") else None
     try:
         _enter(load, _TASK_ROOT)
-        handler = load_handler(load["handler"], _TASK_ROOT)
+        handler = load_handler(load["handler"], _TASK_ROOT, compiled, tell)
     except LoadError as error:
         _spore.send(FATAL, 0, _describe(error.kind, error, error.stack))
         os._exit(1)
