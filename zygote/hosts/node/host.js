@@ -5,7 +5,12 @@
 // a child that is confined for good and about to run a tenant's code.
 'use strict';
 
-const started = process.hrtime();
+function nanoseconds() {
+  const [seconds, rest] = process.hrtime();
+  return seconds * 1e9 + rest;
+}
+
+const started = nanoseconds();
 const native = {};
 process.dlopen({ exports: native }, __dirname + '/spore_node.node');
 
@@ -39,20 +44,31 @@ async function preload(names) {
   }
 }
 
+// When that began of which `elapsed` tells the age, all in nanoseconds: between these two.
+function originWindow(elapsed) {
+  const before = nanoseconds();
+  const age = elapsed();
+  return [before - age - 2, nanoseconds() - age + 2];
+}
+
 // Blocks for good. Called from the event loop with nothing below it, and so in every child.
 function serveForks() {
   let mode;
   try {
-    const [seconds, nanoseconds] = process.hrtime(started);
-    mode = native.serveForks(process.version.slice(1), seconds * 1e6 + Math.floor(nanoseconds / 1e3));
+    const preloadUs = (nanoseconds() - started) / 1e3;
+    for (let left = native.noteRandom(renew.randomOutputs()); left > 0; --left) Math.random();
+    mode = native.serveForks(process.version.slice(1), preloadUs, performance.timeOrigin,
+      ...originWindow(() => performance.now() * 1e6), ...originWindow(() => process.uptime() * 1e9));
   } catch (error) {
     giveUp(error.message);
   }
+  renew.inChild();
   if (mode === MODE_FUNCTION) tenant.function.serve(native);
   else tenant.script.run(native);
 }
 
 async function main() {
+  renew.countCachedRandomness();
   const names = (process.argv[2] ?? '').split(',').filter(Boolean);
   const onUncaught = (error) => giveUp(reasonOf(error));
   process.on('uncaughtException', onUncaught);

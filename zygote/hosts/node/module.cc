@@ -13,7 +13,9 @@
 #include "zygote/hosts/common/confine.h"
 #include "zygote/hosts/common/zygote_loop.h"
 #include "zygote/hosts/node/napi.h"
+#include "zygote/hosts/node/time_origin.h"
 #include "zygote/hosts/node/utf8.h"
+#include "zygote/hosts/node/v8_random.h"
 
 namespace {
 
@@ -23,6 +25,15 @@ using spore::wire::FrameType;
 // Of the invocation that is being served, and when its function's loading began.
 uint64_t current_id = 0;
 uint64_t load_began_ns = 0;
+
+// Found in the zygote, renewed in each child.
+spore::V8Random v8_random;
+spore::TimeOrigin time_origin;
+
+napi_value Fail(napi_env env, const spore::Error& error) {
+  napi_throw_error(env, nullptr, error.Message().c_str());
+  return nullptr;
+}
 
 napi_value Undefined(napi_env env) {
   napi_value value = nullptr;
@@ -52,6 +63,12 @@ napi_value Text(napi_env env, std::string_view bytes) {
   return value;
 }
 
+double ToDouble(napi_env env, napi_value value) {
+  double number = 0;
+  napi_get_value_double(env, value, &number);
+  return number;
+}
+
 std::string ToString(napi_env env, napi_value value) {
   size_t length = 0;
   if (napi_get_value_string_utf8(env, value, nullptr, 0, &length) != napi_ok) return {};
@@ -70,24 +87,50 @@ struct Arguments {
   }
 };
 
-// serveForks(version, preloadUs) -> mode. In the zygote it never returns, but throws when there can
-// be no more forks. In a child it returns confined, with all threads, its tenant's work waiting.
-// Nothing of JavaScript runs in between: a collection would wait for threads that are not there.
+// noteRandom(outputs) -> count: a Float64Array of what Math.random gave last; how often it is to be
+// called now, for nothing.
+napi_value NoteRandom(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  constexpr int kFloat64Array = 8;
+  int type = -1;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, arguments.value[0], &type, &length, &data, nullptr, nullptr) !=
+          napi_ok ||
+      type != kFloat64Array) {
+    napi_throw_error(env, nullptr, "noteRandom: expected a Float64Array");
+    return nullptr;
+  }
+  const spore::Result<uint32_t> left = v8_random.Find({static_cast<double*>(data), length});
+  if (!left) return Fail(env, left.error());
+  return Number(env, *left);
+}
+
+// serveForks(version, preloadUs, timeOrigin, least, most, least, most) -> mode; the last five are
+// TimeOrigin::Find's. In the zygote it never returns, but throws when there can be no more forks.
+// In a child it returns confined, with all threads, its tenant's work waiting. Nothing of
+// JavaScript runs in between: a collection would wait for threads that are not there.
 napi_value ServeForks(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
+  const Arguments<7> arguments(env, info);
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s",
            ToString(env, arguments.value[0]).c_str());
-  double preload_us = 0;
-  napi_get_value_double(env, arguments.value[1], &preload_us);
-  ready.preload_us = static_cast<uint64_t>(preload_us);
-  spore::Result<spore::Unspecialised> child =
-      spore::ServeForks(ready, {.hooks = {}, .threads = true});
-  if (!child) {
-    napi_throw_error(env, nullptr, child.error().Message().c_str());
-    return Undefined(env);
+  ready.preload_us = static_cast<uint64_t>(ToDouble(env, arguments.value[1]));
+  if (!v8_random.StillThere()) {
+    napi_throw_error(env, nullptr, "V8's random state has moved between note and freeze");
+    return nullptr;
   }
-  return Number(env, static_cast<uint32_t>(child->AwaitTenant()));
+  const auto number = [&](size_t i) { return ToDouble(env, arguments.value[i]); };
+  const spore::TimeOrigin::Window windows[] = {{number(3), number(4)}, {number(5), number(6)}};
+  const spore::Result<> origin = time_origin.Find(number(2), windows);
+  if (!origin) return Fail(env, origin.error());
+  const spore::RuntimeHooks hooks{.in_child = [] { v8_random.Renew(); }};
+  spore::Result<spore::Unspecialised> child =
+      spore::ServeForks(ready, {.hooks = hooks, .threads = true});
+  if (!child) return Fail(env, child.error());
+  const spore::wire::Mode mode = child->AwaitTenant();
+  time_origin.SetToNow();
+  return Number(env, static_cast<uint32_t>(mode));
 }
 
 napi_value ReportUnready(napi_env env, napi_callback_info info) {
@@ -164,9 +207,13 @@ extern "C" __attribute__((visibility("default"))) napi_value napi_register_modul
     const char* name;
     napi_callback call;
   } kFunctions[] = {
-      {"serveForks", ServeForks}, {"reportUnready", ReportUnready},
-      {"receive", Receive},       {"send", Send},
-      {"loaded", Loaded},         {"closeChannel", CloseChannel},
+      {"noteRandom", NoteRandom},
+      {"serveForks", ServeForks},
+      {"reportUnready", ReportUnready},
+      {"receive", Receive},
+      {"send", Send},
+      {"loaded", Loaded},
+      {"closeChannel", CloseChannel},
       {"exitNow", ExitNow},
   };
   for (const auto& function : kFunctions) {

@@ -35,6 +35,10 @@ napi_status napi_get_value_double(napi_env env, napi_value value, double* result
 napi_status napi_get_value_string_utf8(napi_env env, napi_value value, char* buffer, size_t size,
                                        size_t* result);
 
+// The type is one of napi_typedarray_type: 8 is Float64Array.
+napi_status napi_get_typedarray_info(napi_env env, napi_value array, int* type, size_t* length,
+                                     void** data, napi_value* buffer, size_t* offset);
+
 napi_status napi_set_element(napi_env env, napi_value object, uint32_t index, napi_value value);
 napi_status napi_set_named_property(napi_env env, napi_value object, const char* name,
                                     napi_value value);

@@ -1,10 +1,55 @@
 // What a child must not have from the zygote, or as its siblings have it.
 'use strict';
 
+const crypto = require('crypto');
+
+// crypto.randomUUID and randomInt hand out of caches that they fill now and then. What a preloaded
+// module left in one would be every child's.
+const UUID_BATCH = 128, INT_BATCH = 1024;
+const uses = { randomUUID: 0, randomInt: 0 };
+const counted = [];
+
+function count(object, name) {
+  const original = object[name];
+  const { [name]: wrapper } = {
+    [name](...given) {
+      uses[name] += 1;
+      return original.apply(this, given);
+    },
+  };
+  object[name] = wrapper;
+  counted.push(() => { object[name] = original; });
+}
+
+// In the zygote, before any module of the image's is loaded.
+exports.countCachedRandomness = function countCachedRandomness() {
+  count(crypto, 'randomUUID');
+  count(crypto, 'randomInt');
+  count(Object.getPrototypeOf(crypto.webcrypto), 'randomUUID');
+};
+
+// What is left of a batch is used up. An integer may cost more than one draw, so of those a whole
+// batch is: in the child, where the cache is then filled again.
+function emptyCaches() {
+  for (const restore of counted) restore();
+  const used = uses.randomUUID % UUID_BATCH;
+  for (let i = used; used !== 0 && i < UUID_BATCH; ++i) crypto.randomUUID();
+}
+
+exports.inChild = function inChild() {
+  for (let i = 0; uses.randomInt !== 0 && i < INT_BATCH; ++i) crypto.randomInt(2);
+};
+
+// What Math.random gave last, as native.noteRandom needs it (v8_random.h).
+exports.randomOutputs = function randomOutputs() {
+  return Float64Array.from({ length: 256 }, () => Math.random());
+};
+
 // In the zygote, last of all: nothing of the host's own start is left to be seen.
 exports.prepare = function prepare(folder) {
   // Programs that a tenant starts shall not be given the host's addon (start of the zygote:
   // zygote/supervisor/runtimes/node.cc). libuv has long read its own.
+  emptyCaches();
   delete process.env.LD_PRELOAD;
   delete process.env.UV_USE_IO_URING;
   for (const file of Object.keys(require.cache)) {

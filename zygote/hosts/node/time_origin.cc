@@ -1,0 +1,52 @@
+#include "zygote/hosts/node/time_origin.h"
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+
+#include "zygote/hosts/node/writable_memory.h"
+
+namespace spore {
+namespace {
+
+uint64_t Nanoseconds(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(t.tv_nsec);
+}
+
+}  // namespace
+
+Result<> TimeOrigin::Find(double wall_ms, std::span<const Window> windows) {
+  const auto is_origin = [&](double ns) {
+    return std::any_of(windows.begin(), windows.end(),
+                       [=](const Window& w) { return w.least <= ns && ns <= w.most; });
+  };
+  const double wall_us = wall_ms * 1000;
+  SPORE_ASSIGN(const std::vector<MemoryRange> ranges, WritableMemory(false));
+  for (const MemoryRange& range : ranges) {
+    for (uint64_t* word = range.begin; word < range.end; ++word) {
+      double value = 0;
+      memcpy(&value, word, sizeof value);
+      if (is_origin(static_cast<double>(*word))) integers_.push_back(word);
+      if (is_origin(value)) doubles_.push_back(reinterpret_cast<double*>(word));
+      if (wall_us - 0.5 <= value && value <= wall_us + 0.5)
+        wall_us_.push_back(reinterpret_cast<double*>(word));
+      if (value == wall_ms) wall_ms_.push_back(reinterpret_cast<double*>(word));
+    }
+  }
+  if (!integers_.empty() || !doubles_.empty()) return {};
+  return MakeError(ErrorKind::kPrecondition, "Node's time origin is not where it was",
+                   "this version of Node is not known yet");
+}
+
+void TimeOrigin::SetToNow() const {
+  const uint64_t now = Nanoseconds(CLOCK_MONOTONIC);
+  const double wall_us = static_cast<double>(Nanoseconds(CLOCK_REALTIME)) / 1000;
+  for (uint64_t* place : integers_) *place = now;
+  for (double* place : doubles_) *place = static_cast<double>(now);
+  for (double* place : wall_us_) *place = wall_us;
+  for (double* place : wall_ms_) *place = wall_us / 1000;
+}
+
+}  // namespace spore
