@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sandbox/sys/printable.h"
+
 namespace spore {
 namespace {
 
@@ -163,11 +165,7 @@ Result<Ending> Follow(const Worker& worker, const Pipe& out, const Pipe& err, in
 
 // The worker may be in the archive's hands: its words are data, of one printable line.
 std::string OneLine(std::string_view words) {
-  std::string line(words.substr(0, words.find('\n')));
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return line;
+  return Printable(words.substr(0, words.find('\n')));
 }
 
 Result<Unpacked> ParseReport(std::string_view words) {

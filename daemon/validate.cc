@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "daemon/runtimes.h"
+#include "sandbox/sys/printable.h"
 
 namespace spore {
 namespace {
@@ -24,25 +25,14 @@ bool IsAlnum(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0;
 }
 
-// The value in quotes; control characters escaped, long ones cut (protobuf has seen to UTF-8).
+// The value in quotes; control characters escaped, long ones cut, but not inside a character.
 std::string Quote(std::string_view value) {
   std::string text = "\"";
-  for (char c : value.substr(0, kQuotedBytes)) {
-    auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      text += fmt::format("\\x{:02x}", byte);
-    } else {
-      text += c;
-    }
+  size_t done = 0;
+  while (done < value.size() && done < kQuotedBytes) {
+    done += AppendPrintable(value.substr(done), &text);
   }
-  // Never ends inside a character.
-  if (value.size() > kQuotedBytes) {
-    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xc0) == 0x80)
-      text.pop_back();
-    if (static_cast<unsigned char>(text.back()) >= 0xc0) text.pop_back();
-    text += "...";
-  }
-  return text + "\"";
+  return text + (done < value.size() ? "...\"" : "\"");
 }
 
 tl::unexpected<Error> Refuse(std::string_view field, std::string_view value,

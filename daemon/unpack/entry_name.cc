@@ -4,37 +4,12 @@
 
 #include <limits.h>
 
+#include "sandbox/sys/printable.h"
+
 namespace spore::unpack {
 namespace {
 
 constexpr size_t kQuotedBytes = 200;
-
-// Decodes one UTF-8 sequence at the start of `text` (not empty). Returns its length, or 0 when it
-// is malformed, overlong, a surrogate or beyond U+10FFFF.
-size_t DecodeUtf8(std::string_view text, char32_t* code) {
-  auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  unsigned char first = byte(0);
-  if (first < 0x80) {
-    *code = first;
-    return 1;
-  }
-  size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  char32_t value = first & (0x7fu >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    value = (value << 6) | (byte(i) & 0x3fu);
-  }
-  constexpr char32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (value < kSmallest[length] || value > 0x10ffff) return 0;
-  if (value >= 0xd800 && value <= 0xdfff) return 0;
-  *code = value;
-  return length;
-}
-
-bool IsControl(char32_t code) {
-  return code < 0x20 || (code >= 0x7f && code < 0xa0);
-}
 
 tl::unexpected<Error> Refuse(std::string_view name, std::string_view why) {
   return MakeError(ErrorKind::kInvalid, fmt::format("archive entry {}: {}", Quote(name), why));
@@ -61,15 +36,7 @@ std::string Quote(std::string_view name) {
   std::string quoted = "\"";
   std::string_view rest = name;
   while (!rest.empty() && quoted.size() < kQuotedBytes) {
-    char32_t code = 0;
-    size_t length = DecodeUtf8(rest, &code);
-    if (length == 0 || IsControl(code)) {
-      length = 1;
-      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(rest[0]));
-    } else {
-      quoted += rest.substr(0, length);
-    }
-    rest.remove_prefix(length);
+    rest.remove_prefix(AppendPrintable(rest, &quoted));
   }
   return quoted + (rest.empty() ? "\"" : "...\"");
 }

@@ -160,6 +160,20 @@ def test_terminal_escapes_of_tenants_are_not_passed_on(spored):
     assert b"owned" in done.stdout and b"\x1b]0;" not in done.stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["result", "json"])
+def test_results_do_not_drive_the_terminal(spored, options):
+    """DEL and C1 too: JSON itself escapes only C0."""
+    import subprocess
+    spored.deploy("c1" + "".join(options).replace("--", "-"), {
+        "app.py": "def handler(e, c):\n    return 'owned \\x7f \\x9b5n'\n"})
+    name = "c1" + "".join(options).replace("--", "-")
+    command = [daemon.find_program("spore"), "--socket", str(spored.socket), *options, "invoke", name]
+    done = subprocess.run(["script", "-qec", " ".join(command), "/dev/null"], capture_output=True,
+                          stdin=subprocess.DEVNULL, env=daemon.environment())
+    assert b"owned" in done.stdout, done
+    assert b"\x7f" not in done.stdout and "\x9b".encode() not in done.stdout, done
+
+
 def test_check_reports_on_the_host(hello):
     done = hello.cli("check", env={**daemon.environment(), "SPORED": daemon.find_program("spored")})
     assert done.code == 0, done

@@ -79,6 +79,27 @@ TEST(OutputTest, JsonOfBytesIsSound) {
   EXPECT_EQ(TextJson("\xff"), "\xef\xbf\xbd");
 }
 
+TEST(OutputTest, ControlCharactersAreMadeVisible) {
+  EXPECT_EQ(Visible("tab\t line\nna\xc3\xafve \xe2\x98\x83 \xf0\x9f\x98\x80"),
+            "tab\t line\nna\xc3\xafve \xe2\x98\x83 \xf0\x9f\x98\x80");
+  EXPECT_EQ(Visible("\x1b[31m\r\x07\x7f"), "\\x1b[31m\\x0d\\x07\\x7f");
+  EXPECT_EQ(Visible("\xc2\x80 \xc2\x9b \xc2\x9f \xc2\xa0"), "\\u0080 \\u009b \\u009f \xc2\xa0");
+  // What is not UTF-8: a bare CSI of an 8-bit terminal, overlong forms, a cut character.
+  EXPECT_EQ(Visible("\x9b"
+                    "5n"),
+            "\\x9b5n");
+  EXPECT_EQ(Visible("\xc0\x9b"), "\\xc0\\x9b");
+  EXPECT_EQ(Visible("\xe0\x82\x9b"), "\\xe0\\x82\\x9b");
+  EXPECT_EQ(Visible("\xf0\x80\x82\x9b"), "\\xf0\\x80\\x82\\x9b");
+  EXPECT_EQ(Visible("\xe2\x98"), "\\xe2\\x98");
+}
+
+TEST(OutputTest, JsonCanBeShownOnATerminal) {
+  const nlohmann::ordered_json json = "\x1b \x7f \xc2\x9b \xc2\xa0";
+  EXPECT_EQ(JsonText(json, -1), "\"\\u001b \\u007f \\u009b \xc2\xa0\"");
+  EXPECT_EQ(nlohmann::ordered_json::parse(JsonText(json, -1)), json);
+}
+
 TEST(OutputTest, DeathsAreTold) {
   v1::Death death;
   death.set_cause(v1::Death::OUT_OF_MEMORY);

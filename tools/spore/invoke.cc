@@ -66,9 +66,9 @@ void PrintWhole(const v1::InvokeResponse& response, const std::string& payload) 
   json.erase("payload");
   json.erase("payload_attached");
   json["log_tail"] = TextJson(response.log_tail());
-  const std::string rest =
-      json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  fmt::print("{{\n  \"payload\": {},{}\n", payload.empty() ? "null" : payload, rest.substr(1));
+  const std::string result = ForTerminal(EscapedJson(payload), STDOUT_FILENO);
+  fmt::print("{{\n  \"payload\": {},{}\n", result.empty() ? "null" : result,
+             JsonText(json, 2).substr(1));
 }
 
 void PrintTrace(const v1::InvokeResponse& response) {
@@ -133,7 +133,7 @@ Outcome Invoke(const Context& context, const Arguments& arguments) {
     PrintError(response->error());
     return kFunctionFailed;
   }
-  fmt::print("{}\n", payload);
+  fmt::print("{}\n", ForTerminal(payload, STDOUT_FILENO));
   return kDone;
 }
 

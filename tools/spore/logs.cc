@@ -49,7 +49,7 @@ void PrintLine(const v1::LogLine& line, const Arguments& arguments, bool json) {
     object["instance_id"] = line.instance_id();
     object["stream"] = StreamName(line.stream());
     object["text"] = TextJson(line.text());
-    fmt::print("{}\n", object.dump());
+    fmt::print("{}\n", JsonText(object, -1));
     return;
   }
   if (arguments.timestamps) {

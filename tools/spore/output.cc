@@ -60,6 +60,21 @@ void UnquoteNumbers(const Descriptor& type, ordered_json& node) {
   }
 }
 
+// The length of the UTF-8 sequence at the start of `text`; 0: it is none.
+std::size_t CharacterLength(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong.
+  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90)) return 0;
+  return length;
+}
+
 }  // namespace
 
 std::string Table::Text(bool bold_header) const {
@@ -86,7 +101,13 @@ std::string Table::Text(bool bold_header) const {
 }
 
 void Table::Print() const {
-  fmt::print("{}", Text(ColourWanted()));
+  Table shown(columns_);
+  for (const auto& row : rows_) {
+    std::vector<std::string> cells;
+    for (const std::string& cell : row) cells.push_back(ForTerminal(cell, STDOUT_FILENO));
+    shown.Add(std::move(cells));
+  }
+  fmt::print("{}", shown.Text(ColourWanted()));
 }
 
 void PrintPairs(const std::vector<std::pair<std::string, std::string>>& pairs) {
@@ -113,7 +134,25 @@ ordered_json ToJson(const google::protobuf::Message& message) {
 }
 
 void PrintJson(const ordered_json& json) {
-  fmt::print("{}\n", json.dump(2, ' ', false, ordered_json::error_handler_t::replace));
+  fmt::print("{}\n", JsonText(json, 2));
+}
+
+// The library escapes C0 alone. DEL and C1 stand inside strings only.
+std::string EscapedJson(std::string_view dumped) {
+  std::string text;
+  for (std::size_t i = 0; i < dumped.size(); ++i) {
+    const auto c = static_cast<unsigned char>(dumped[i]);
+    const auto next = i + 1 < dumped.size() ? static_cast<unsigned char>(dumped[i + 1]) : 0xffu;
+    if (c == 0x7f) {
+      text += "\\u007f";
+    } else if (c == 0xc2 && next < 0xa0) {
+      text += fmt::format("\\u{:04x}", next);
+      ++i;
+    } else {
+      text += dumped[i];
+    }
+  }
+  return text;
 }
 
 ordered_json TextJson(std::string_view bytes) {
@@ -124,22 +163,29 @@ ordered_json TextJson(std::string_view bytes) {
                              nullptr, false);
 }
 
+std::string JsonText(const ordered_json& json, int indent) {
+  return EscapedJson(json.dump(indent, ' ', false, ordered_json::error_handler_t::replace));
+}
+
 std::string ForTerminal(std::string_view text, int fd) {
-  if (::isatty(fd) != 1) return std::string(text);
+  return ::isatty(fd) == 1 ? Visible(text) : std::string(text);
+}
+
+std::string Visible(std::string_view text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    // U+0080 to U+009F, in UTF-8: some terminals obey these like ESC sequences.
-    const bool c1 = c == 0xc2 && i + 1 < text.size() &&
-                    static_cast<unsigned char>(text[i + 1]) >= 0x80 &&
-                    static_cast<unsigned char>(text[i + 1]) < 0xa0;
-    if (c1) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(text[++i]));
-    } else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+  while (!text.empty()) {
+    const auto c = static_cast<unsigned char>(text[0]);
+    const std::size_t length = CharacterLength(text);
+    // U+0080 to U+009F: some terminals obey these like ESC sequences.
+    const auto second = length == 2 ? static_cast<unsigned char>(text[1]) : 0xffu;
+    if (length == 0 || (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
       out += fmt::format("\\x{:02x}", c);
+    } else if (c == 0xc2 && second < 0xa0) {
+      out += fmt::format("\\u{:04x}", second);
     } else {
-      out += text[i];
+      out += text.substr(0, length);
     }
+    text.remove_prefix(std::max<std::size_t>(length, 1));
   }
   return out;
 }

@@ -24,7 +24,7 @@ class Table {
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
   std::string Text(bool bold_header) const;
-  void Print() const;  // to stdout
+  void Print() const;  // to stdout; cells as ForTerminal
 
  private:
   std::vector<Column> columns_;
@@ -37,14 +37,20 @@ void PrintPairs(const std::vector<std::pair<std::string, std::string>>& pairs);
 // Protobuf's JSON with the names of spore.proto, every plain field present, and 64-bit numbers as
 // numbers (protobuf itself would quote them; its parsers take both).
 nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
-// As text on stdout.
+// As text that is safe on a terminal; indent -1: in one line. Then on stdout.
+std::string JsonText(const nlohmann::ordered_json& json, int indent);
 void PrintJson(const nlohmann::ordered_json& json);
+
+// JSON's text with DEL and C1 escaped in its strings too.
+std::string EscapedJson(std::string_view dumped);
 
 // Bytes as a JSON string; what is not UTF-8 is replaced.
 nlohmann::ordered_json TextJson(std::string_view bytes);
 
-// Control characters made visible, so that a tenant's text cannot drive the reader's terminal;
-// unchanged when `fd` is no terminal. Tabs and line ends stay.
+// C0 and C1 control characters, DEL and bytes that are not UTF-8 made visible, so that a tenant's
+// text cannot drive the reader's terminal. Tabs and line ends stay.
+std::string Visible(std::string_view text);
+// The same; unchanged when `fd` is no terminal.
 std::string ForTerminal(std::string_view text, int fd);
 
 std::string StateName(v1::Instance::State state);  // "busy"
