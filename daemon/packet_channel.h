@@ -24,7 +24,7 @@ struct Packet {
   std::span<const std::byte> data;  // valid during the call
   std::vector<UniqueFd> fds;
   bool fds_lost = false;  // some came that this process had no room for; then `fds` is empty
-  pid_t sender = 0;  // in this process's pid namespace (SCM_CREDENTIALS, unix(7)); 0: unknown
+  pid_t sender = 0;       // in this process's pid namespace (SCM_CREDENTIALS, unix(7)); 0: unknown
 
   // The message as `Message` when it has exactly that size, else nullptr.
   template <typename Message>
