@@ -61,6 +61,17 @@ void ReadLimits(TomlReader& parent, const std::string& file, std::string_view ke
   parent.Check(reader.Finish());
 }
 
+void ReadClientLimits(TomlReader& parent, const std::string& file, ClientLimits* limits) {
+  constexpr std::string_view kKey = "limits-per-client";
+  const toml::table* table = parent.Table(kKey);
+  if (table == nullptr) return;
+  TomlReader reader(*table, file, std::string(kKey) + ".");
+  reader.Number("max-instances", 1, 60000, &limits->max_instances);
+  reader.Number("max-queue", 0, 1'000'000, &limits->max_queue);
+  reader.Number("max-functions", 0, 1'000'000, &limits->max_functions);
+  parent.Check(reader.Finish());
+}
+
 void CheckGroupName(TomlReader& reader, const Config& config) {
   const std::string& name = config.cgroup_name;
   const bool fine = !name.empty() && name.size() <= 64 && name[0] != '.' &&
@@ -128,6 +139,7 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);
   reader.Number("dead-kept", 0, 100'000, &config.dead_kept);
   reader.Strings("image-dirs", &config.image_dirs);
+  ReadClientLimits(reader, path, &config.client);
   v1::Limits defaults;
   ReadLimits(reader, path, "limits", &defaults);
   ReadLimits(reader, path, "max-limits", &config.max_limits);

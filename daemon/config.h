@@ -23,6 +23,13 @@ struct ImageManifest {
   bool eager = false;                 // start its zygote with the daemon
 };
 
+// [limits-per-client]: what one uid may take of the host. Root (uid 0) may take all of it.
+struct ClientLimits {
+  uint32_t max_instances = 250;  // live at once, of its functions and runs
+  uint32_t max_queue = 256;      // of its invocations, waiting
+  uint32_t max_functions = 1000;
+};
+
 struct Config {
   std::string socket = "/run/spore/spored.sock";
   std::string socket_group = "spore";  // owner group of the socket if it exists; mode 0660
@@ -38,6 +45,7 @@ struct Config {
   uint32_t max_queue = 1024;            // invocations waiting
   uint64_t max_queue_ms = 10000;        // the longest wait in it
   uint32_t dead_kept = 256;             // ended instances that inspect still finds
+  ClientLimits client;                  // [limits-per-client]
   v1::Limits default_limits;            // [limits]
   v1::Limits max_limits;                // [max-limits]
   std::vector<std::string> image_dirs;  // *.toml; later ones win by name

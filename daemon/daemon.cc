@@ -100,10 +100,12 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.limits.max_instances = config_.max_instances;
   invoker.limits.max_queue = config_.max_queue;
   invoker.limits.max_queue_ns = config_.max_queue_ms * 1'000'000;
+  invoker.limits.client_instances = config_.client.max_instances;
+  invoker.limits.client_queue = config_.client.max_queue;
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
-  context_.emplace(ServiceContext{*loop_, config_, *store_, *logs_, *images_, *invoker_,
-                                  cgroups_->layout(), NowUnixMs()});
+  context_.emplace(ServiceContext{
+      *loop_, config_, *store_, *logs_, *images_, *invoker_, cgroups_->layout(), NowUnixMs(), {}});
   return {};
 }
 

@@ -34,6 +34,21 @@ Result<UniqueFd> TakeArchive(ClientFd& fd) {
   return fd.Take();
 }
 
+// What one client may keep here (limits-per-client).
+Result<> CheckFunctionCount(ServiceContext& context, uid_t owner) {
+  if (owner == 0) return {};
+  const auto deploying = context.deploying.find(owner);
+  size_t count = deploying == context.deploying.end() ? 0 : deploying->second;
+  for (const VersionPtr& version : context.store.List()) {
+    if (version->function.owner_uid() == owner) ++count;
+  }
+  if (count < context.config.client.max_functions) return {};
+  return MakeError(ErrorKind::kOverloaded,
+                   "uid " + std::to_string(owner) + " has " + std::to_string(count) +
+                       " functions, the most it may have (limits-per-client.max-functions)",
+                   "remove one first");
+}
+
 v1::Function WithInstances(const ServiceContext& context, const v1::Function& function) {
   v1::Function copy = function;
   copy.set_instances(context.invoker.LiveOf(function.name()));
@@ -70,9 +85,14 @@ void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& req
   }
   auto archive = TakeArchive(fds.front());
   if (!archive) return call->Fail(archive.error());
-  context.store.Deploy(
-      std::move(function), std::move(*archive),
-      [&context, call](Result<VersionPtr> stored) { AnswerVersion(context, call, stored); });
+  const uid_t owner = call->peer().uid;
+  if (auto room = CheckFunctionCount(context, owner); !room) return call->Fail(room.error());
+  ++context.deploying[owner];
+  context.store.Deploy(std::move(function), std::move(*archive),
+                       [&context, call, owner](Result<VersionPtr> stored) {
+                         if (--context.deploying[owner] == 0) context.deploying.erase(owner);
+                         AnswerVersion(context, call, stored);
+                       });
 }
 
 // `asked` over `current`: what is empty stays.

@@ -61,6 +61,7 @@ void Invoker::Enqueue(std::unique_ptr<Work> work, bool again) {
   ticket.id = work->id;
   ticket.now_ns = MonotonicNs();
   ticket.again = again;
+  ticket.client = work->owner;
   ticket.max_instances = work->limits.max_instances();
   if (work->version) {
     ticket.function = work->version->function.name();

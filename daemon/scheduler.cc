@@ -13,39 +13,68 @@ Scheduler::Function& Scheduler::FunctionOf(const std::string& name) {
   return *function;
 }
 
-void Scheduler::DropIfUnused(Function* function) {
+Scheduler::Client& Scheduler::ClientOf(uid_t uid) {
+  auto& client = clients_[uid];
+  if (!client) {
+    client = std::make_unique<Client>();
+    client->uid = uid;
+  }
+  return *client;
+}
+
+void Scheduler::DropIfUnused(Function* function, Client* client) {
   if (function->live == 0 && function->queued == 0) functions_.erase(std::string(function->name));
+  if (client->live == 0 && client->queued == 0) clients_.erase(uid_t{client->uid});
+}
+
+bool Scheduler::AtItsLimit(const Client& client) const {
+  return client.uid != 0 && client.live >= limits_.client_instances;
 }
 
 Actions Scheduler::Submit(Ticket ticket) {
   Actions actions;
   Function& function = FunctionOf(ticket.function);
-  const Blocked blocked = TryPlace(ticket, function, actions);
+  Client& client = ClientOf(ticket.client);
+  const Blocked blocked = TryPlace(ticket, function, client, actions);
   if (blocked == Blocked::kNo) return actions;
-  if (queue_.size() >= limits_.max_queue && !ticket.again) {
+  if (!MayWait(ticket, client)) {
     actions.push_back(Action{.kind = Action::Kind::kRefuse,
                              .ticket = ticket.id,
-                             .error = QueueFullError(ticket, blocked)});
-    DropIfUnused(&function);
+                             .error = QueueFullError(ticket, client, blocked)});
+    DropIfUnused(&function, &client);
     return actions;
   }
-  Enqueue(std::move(ticket), function);
+  Enqueue(std::move(ticket), function, client);
   MakeRoom(actions);
   return actions;
 }
 
 // Expire relies on the order: what goes to the front has not come later than what stands there.
-void Scheduler::Enqueue(Ticket ticket, Function& function) {
+void Scheduler::Enqueue(Ticket ticket, Function& function, Client& client) {
   ++function.queued;
+  ++client.queued;
   if (!ticket.again) {
-    queue_.push_back({std::move(ticket), &function});
+    queue_.push_back({std::move(ticket), &function, &client});
     return;
   }
   if (!queue_.empty()) ticket.now_ns = std::min(ticket.now_ns, queue_.front().ticket.now_ns);
-  queue_.push_front({std::move(ticket), &function});
+  queue_.push_front({std::move(ticket), &function, &client});
 }
 
-Scheduler::Blocked Scheduler::TryPlace(const Ticket& ticket, Function& function, Actions& actions) {
+std::list<Scheduler::Waiting>::iterator Scheduler::Dequeue(std::list<Waiting>::iterator waiting) {
+  --waiting->function->queued;
+  --waiting->client->queued;
+  return queue_.erase(waiting);
+}
+
+bool Scheduler::MayWait(const Ticket& ticket, const Client& client) const {
+  if (ticket.again) return true;
+  if (client.uid != 0 && client.queued >= limits_.client_queue) return false;
+  return queue_.size() < limits_.max_queue;
+}
+
+Scheduler::Blocked Scheduler::TryPlace(const Ticket& ticket, Function& function, Client& client,
+                                       Actions& actions) {
   if (ticket.reuse) {
     const auto idle = std::find_if(function.idle.rbegin(), function.idle.rend(), [&](SlotId id) {
       return slots_.at(id).version == ticket.version;
@@ -62,12 +91,14 @@ Scheduler::Blocked Scheduler::TryPlace(const Ticket& ticket, Function& function,
       return Blocked::kNo;
     }
   }
-  // Runs have no function and no limit but the host's.
+  // Runs have no function and no limit but their client's and the host's.
   if (!ticket.function.empty() && function.live >= ticket.max_instances) return Blocked::kFunction;
+  if (AtItsLimit(client)) return Blocked::kClient;
   if (slots_.size() >= limits_.max_instances) return Blocked::kHost;
   const SlotId id = next_slot_++;
-  slots_[id] = Slot{&function, ticket.version, State::kBusy, 0};
+  slots_[id] = Slot{&function, &client, ticket.version, State::kBusy, 0};
   ++function.live;
+  ++client.live;
   std::string reason = "no idle instance of this version";
   if (!ticket.reuse) reason = "a sandbox of its own for every invocation";
   if (ticket.function.empty()) reason = "a sandbox of its own for every run";
@@ -81,25 +112,30 @@ void Scheduler::PlaceQueued(Actions& actions) {
     Function& function = *it->function;
     const bool host_full = slots_.size() >= limits_.max_instances;
     if ((host_full && (!it->ticket.reuse || function.idle.empty())) ||
-        TryPlace(it->ticket, function, actions) != Blocked::kNo) {
+        TryPlace(it->ticket, function, *it->client, actions) != Blocked::kNo) {
       ++it;
       continue;
     }
-    --function.queued;
-    it = queue_.erase(it);
+    it = Dequeue(it);
   }
   MakeRoom(actions);
 }
 
 // Evicts idle instances that stand in the way of those who wait: other versions of a function at
-// its own limit, anything that has been idle longest at the host's. One for each that waits, less
-// those that are on their way out already.
+// its own limit, anything of a client at its limit, anything that has been idle longest at the
+// host's. One for each that waits, less those that are on their way out already.
 void Scheduler::MakeRoom(Actions& actions) {
   size_t wait_for_host = 0;
   for (const Waiting& waiting : queue_) {
     Function& function = *waiting.function;
+    Client& client = *waiting.client;
     if (waiting.ticket.function.empty() || function.live < waiting.ticket.max_instances) {
-      ++wait_for_host;
+      if (!AtItsLimit(client)) {
+        ++wait_for_host;
+      } else if (client.dying < client.queued && !client.idle_by_age.empty()) {
+        Evict(client.idle_by_age.begin()->second, actions,
+              "the limit of instances of its client is reached");
+      }
       continue;
     }
     if (function.dying >= function.queued || function.idle.empty()) continue;
@@ -113,6 +149,7 @@ void Scheduler::MakeRoom(Actions& actions) {
 
 void Scheduler::TakeFromIdle(SlotId id, Slot& slot) {
   std::erase(slot.function->idle, id);
+  slot.client->idle_by_age.erase(slot.idle_order);
   idle_by_age_.erase(slot.idle_order);
 }
 
@@ -129,6 +166,7 @@ Actions Scheduler::SlotIdle(SlotId id) {
   slot.state = State::kIdle;
   slot.idle_order = next_idle_order_++;
   slot.function->idle.push_back(id);
+  slot.client->idle_by_age[slot.idle_order] = id;
   idle_by_age_[slot.idle_order] = id;
   PlaceQueued(actions);
   const auto after = slots_.find(id);
@@ -146,6 +184,7 @@ void Scheduler::SlotDying(SlotId id) {
   if (slot.state == State::kIdle) TakeFromIdle(id, slot);
   slot.state = State::kDying;
   ++slot.function->dying;
+  ++slot.client->dying;
   ++dying_;
 }
 
@@ -155,12 +194,15 @@ Actions Scheduler::SlotGone(SlotId id) {
   const auto found = slots_.find(id);
   if (found == slots_.end()) return actions;
   Function* function = found->second.function;
+  Client* client = found->second.client;
   --function->live;
   --function->dying;
+  --client->live;
+  --client->dying;
   --dying_;
   slots_.erase(found);
   if (!queue_.empty()) PlaceQueued(actions);
-  DropIfUnused(function);
+  DropIfUnused(function, client);
   return actions;
 }
 
@@ -184,9 +226,9 @@ bool Scheduler::Cancel(TicketId ticket) {
                                   [&](const Waiting& w) { return w.ticket.id == ticket; });
   if (found == queue_.end()) return false;
   Function* function = found->function;
-  --function->queued;
-  queue_.erase(found);
-  DropIfUnused(function);
+  Client* client = found->client;
+  Dequeue(found);
+  DropIfUnused(function, client);
   return true;
 }
 
@@ -201,12 +243,12 @@ Actions Scheduler::Expire(uint64_t now_ns) {
   while (!queue_.empty() && queue_.front().ticket.now_ns + limits_.max_queue_ns <= now_ns) {
     const Waiting& waiting = queue_.front();
     Function* function = waiting.function;
+    Client* client = waiting.client;
     actions.push_back(Action{.kind = Action::Kind::kRefuse,
                              .ticket = waiting.ticket.id,
-                             .error = WaitedTooLongError(waiting.ticket, *function)});
-    --function->queued;
-    queue_.pop_front();
-    DropIfUnused(function);
+                             .error = WaitedTooLongError(waiting)});
+    Dequeue(queue_.begin());
+    DropIfUnused(function, client);
   }
   return actions;
 }
@@ -216,23 +258,40 @@ uint32_t Scheduler::live_of(const std::string& function) const {
   return found == functions_.end() ? 0 : found->second->live;
 }
 
-Error Scheduler::QueueFullError(const Ticket& ticket, Blocked blocked) const {
-  std::string text = "overloaded: ";
-  text += blocked == Blocked::kFunction
-              ? "all " + std::to_string(ticket.max_instances) + " instances of " + ticket.function +
-                    " are busy"
-              : "all " + std::to_string(limits_.max_instances) + " instances of this host are busy";
-  text += " and " + std::to_string(queue_.size()) + " invocations are waiting already (max-queue)";
+Error Scheduler::QueueFullError(const Ticket& ticket, const Client& client, Blocked blocked) const {
+  std::string text = "overloaded: all ";
+  const std::string uid = "uid " + std::to_string(client.uid);
+  if (blocked == Blocked::kFunction) {
+    text += std::to_string(ticket.max_instances) + " instances of " + ticket.function;
+  } else if (blocked == Blocked::kClient) {
+    text += std::to_string(client.live) + " instances that " + uid +
+            " may have (limits-per-client.max-instances)";
+  } else {
+    text += std::to_string(limits_.max_instances) + " instances of this host";
+  }
+  text += " are busy and ";
+  if (client.uid != 0 && client.queued >= limits_.client_queue) {
+    text += std::to_string(client.queued) + " invocations of " + uid +
+            " are waiting already (limits-per-client.max-queue)";
+  } else {
+    text += std::to_string(queue_.size()) + " invocations are waiting already (max-queue)";
+  }
   return Error{ErrorKind::kOverloaded, 0, std::move(text), {}, "try again later"};
 }
 
-Error Scheduler::WaitedTooLongError(const Ticket& ticket, const Function& function) const {
-  const bool own = !ticket.function.empty() && function.live >= ticket.max_instances;
+Error Scheduler::WaitedTooLongError(const Waiting& waiting) const {
+  const Ticket& ticket = waiting.ticket;
   std::string text = "overloaded: waited " + std::to_string(limits_.max_queue_ns / 1'000'000) +
                      " ms (max-queue-ms) for one of the ";
-  text += own ? std::to_string(ticket.max_instances) + " instances of " + ticket.function +
-                    " (limits.max_instances)"
-              : std::to_string(limits_.max_instances) + " instances of this host (max-instances)";
+  if (!ticket.function.empty() && waiting.function->live >= ticket.max_instances) {
+    text += std::to_string(ticket.max_instances) + " instances of " + ticket.function +
+            " (limits.max_instances)";
+  } else if (AtItsLimit(*waiting.client)) {
+    text += std::to_string(limits_.client_instances) + " instances of uid " +
+            std::to_string(ticket.client) + " (limits-per-client.max-instances)";
+  } else {
+    text += std::to_string(limits_.max_instances) + " instances of this host (max-instances)";
+  }
   return Error{ErrorKind::kOverloaded, 0, std::move(text), {}, "try again later"};
 }
 

@@ -5,6 +5,8 @@
 // is gone.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <list>
 #include <map>
@@ -25,6 +27,9 @@ struct SchedulerLimits {
   uint32_t max_instances = 1000;  // on the host
   uint32_t max_queue = 1024;
   uint64_t max_queue_ns = 10'000'000'000;
+  // Of one client; uid 0 has none of these.
+  uint32_t client_instances = 250;
+  uint32_t client_queue = 256;
 };
 
 // One invocation or run that wants an instance.
@@ -34,6 +39,7 @@ struct Ticket {
   uint64_t version = 0;
   bool reuse = false;          // an idle instance will do
   uint32_t max_instances = 0;  // of the function
+  uid_t client = 0;            // whose function, or run, it is
   uint64_t now_ns = 0;
   bool again = false;  // it had been placed, with an instance that was dead: first in the queue
 };
@@ -88,35 +94,50 @@ class Scheduler {
     uint64_t current = 0;      // version; 0: not known
     std::vector<SlotId> idle;  // the last one was used last
   };
+  // One uid, while it has instances or waits for some.
+  struct Client {
+    uid_t uid = 0;
+    uint32_t live = 0;
+    uint32_t queued = 0;
+    uint32_t dying = 0;
+    std::map<uint64_t, SlotId> idle_by_age;  // the oldest first
+  };
   enum class State { kBusy, kIdle, kDying };
   struct Slot {
     Function* function = nullptr;
+    Client* client = nullptr;
     uint64_t version = 0;
     State state = State::kBusy;
     uint64_t idle_order = 0;
   };
-  enum class Blocked { kNo, kFunction, kHost };
+  struct Waiting {
+    Ticket ticket;
+    Function* function;
+    Client* client;
+  };
+  enum class Blocked { kNo, kFunction, kClient, kHost };
 
   Function& FunctionOf(const std::string& name);
-  void DropIfUnused(Function* function);
-  Blocked TryPlace(const Ticket& ticket, Function& function, Actions& actions);
-  void Enqueue(Ticket ticket, Function& function);
+  Client& ClientOf(uid_t uid);
+  void DropIfUnused(Function* function, Client* client);
+  bool AtItsLimit(const Client& client) const;
+  Blocked TryPlace(const Ticket& ticket, Function& function, Client& client, Actions& actions);
+  bool MayWait(const Ticket& ticket, const Client& client) const;
+  void Enqueue(Ticket ticket, Function& function, Client& client);
+  std::list<Waiting>::iterator Dequeue(std::list<Waiting>::iterator waiting);
   void PlaceQueued(Actions& actions);
   void MakeRoom(Actions& actions);
   void TakeFromIdle(SlotId id, Slot& slot);
   void Evict(SlotId id, Actions& actions, std::string reason);
-  Error QueueFullError(const Ticket& ticket, Blocked blocked) const;
-  Error WaitedTooLongError(const Ticket& ticket, const Function& function) const;
+  Error QueueFullError(const Ticket& ticket, const Client& client, Blocked blocked) const;
+  Error WaitedTooLongError(const Waiting& waiting) const;
 
-  struct Waiting {
-    Ticket ticket;
-    Function* function;
-  };
   SchedulerLimits limits_;
   SlotId next_slot_ = 1;
   uint64_t next_idle_order_ = 1;
   uint32_t dying_ = 0;
   std::unordered_map<std::string, std::unique_ptr<Function>> functions_;
+  std::unordered_map<uid_t, std::unique_ptr<Client>> clients_;
   std::unordered_map<SlotId, Slot> slots_;
   std::map<uint64_t, SlotId> idle_by_age_;  // the oldest first
   std::list<Waiting> queue_;                // first come, first served

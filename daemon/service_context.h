@@ -1,6 +1,10 @@
 // What the services of spore.proto work with. All borrowed; they outlive the RPC server.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -26,6 +30,7 @@ struct ServiceContext {
   Invoker& invoker;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
+  std::map<uid_t, uint32_t> deploying;  // new functions on their way to the store, by owner
 };
 
 using VersionPtr = std::shared_ptr<const FunctionVersion>;

@@ -67,6 +67,10 @@ max-queue = 3
 max-queue-ms = 4
 dead-kept = 5
 image-dirs = ["/a", "/b"]
+[limits-per-client]
+max-instances = 6
+max-queue = 7
+max-functions = 8
 [limits]
 memory-bytes = "64MiB"
 pids = 7
@@ -76,6 +80,9 @@ timeout-ms = 1000
 )");
   ASSERT_TRUE(config) << config.error().Message();
   EXPECT_EQ("/s", config->socket);
+  EXPECT_EQ(6u, config->client.max_instances);
+  EXPECT_EQ(7u, config->client.max_queue);
+  EXPECT_EQ(8u, config->client.max_functions);
   EXPECT_EQ("g", config->socket_group);
   EXPECT_EQ("/state", config->state_dir);
   EXPECT_EQ("/runtime", config->runtime_dir);

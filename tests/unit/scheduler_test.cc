@@ -76,6 +76,79 @@ TEST_F(SchedulerTest, WhatMetADeadInstanceGoesFirstAndIsNeverRefusedForTheQueue)
   EXPECT_EQ(scheduler.SlotIdle(a).at(0).ticket, 5u);
 }
 
+// A host for four, of which a client may have two and wait with one.
+class SchedulerClientTest : public testing::Test {
+ protected:
+  SchedulerClientTest()
+      : scheduler({.max_instances = 4,
+                   .max_queue = 3,
+                   .max_queue_ns = 1000,
+                   .client_instances = 2,
+                   .client_queue = 1}) {}
+  Actions Submit(uid_t client, const std::string& function) {
+    Ticket ticket{.id = next++, .function = function, .version = 1, .reuse = true};
+    ticket.max_instances = 10;
+    ticket.client = client;
+    return scheduler.Submit(ticket);
+  }
+  SlotId Start(uid_t client, const std::string& function) {
+    const Actions actions = Submit(client, function);
+    EXPECT_EQ(actions.size(), 1u);
+    EXPECT_EQ(actions.at(0).kind, Kind::kStart);
+    return actions.at(0).slot;
+  }
+  Scheduler scheduler;
+  TicketId next = 1;
+};
+
+TEST_F(SchedulerClientTest, LeavesTheRestOfTheHostToOthers) {
+  const SlotId first = Start(1000, "a");
+  Start(1000, "b");
+  EXPECT_TRUE(Submit(1000, "c").empty());
+  const Actions refused = Submit(1000, "d");
+  ASSERT_EQ(refused.at(0).kind, Kind::kRefuse);
+  const std::string words = refused[0].error.Message();
+  EXPECT_NE(words.find("all 2 instances that uid 1000 may have (limits-per-client.max-instances)"),
+            std::string::npos);
+  EXPECT_NE(
+      words.find("1 invocations of uid 1000 are waiting already (limits-per-client.max-queue)"),
+      std::string::npos);
+  Start(1001, "e");
+  Start(1002, "f");
+  // The place that becomes free is the first client's own again.
+  scheduler.SlotDying(first);
+  EXPECT_EQ(scheduler.SlotGone(first).at(0).ticket, 3u);
+}
+
+TEST_F(SchedulerClientTest, ItsOwnIdleInstancesGiveWay) {
+  const SlotId first = Start(1000, "a"), second = Start(1000, "b"), other = Start(1001, "e");
+  scheduler.SlotIdle(other);
+  scheduler.SlotIdle(second);
+  scheduler.SlotIdle(first);
+  const Actions actions = Submit(1000, "c");
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kEvict);
+  EXPECT_EQ(actions[0].slot, second);  // not the other client's, which has been idle for longer
+  EXPECT_EQ(scheduler.SlotGone(second).at(0).kind, Kind::kStart);
+  EXPECT_EQ(Submit(1000, "a").at(0).kind, Kind::kReuse);
+}
+
+TEST_F(SchedulerClientTest, RootMayTakeTheWholeHost) {
+  for (const char* function : {"a", "b", "c", "d"}) Start(0, function);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Submit(0, "e").empty());
+  EXPECT_EQ(Submit(0, "e").at(0).kind, Kind::kRefuse);
+}
+
+TEST_F(SchedulerClientTest, SaysWhichLimitItHasWaitedFor) {
+  Start(1000, "a");
+  Start(1000, "b");
+  EXPECT_TRUE(Submit(1000, "c").empty());
+  const Actions expired = scheduler.Expire(1000);
+  EXPECT_NE(expired.at(0).error.Message().find(
+                "2 instances of uid 1000 (limits-per-client.max-instances)"),
+            std::string::npos);
+}
+
 TEST_F(SchedulerTest, AFunctionAtItsLimitDoesNotHoldUpAnother) {
   Start("f", 1, 1);
   EXPECT_TRUE(Submit("f", 1, true, 1).empty());
