@@ -32,7 +32,7 @@ void CheckRuntime(TomlReader& reader, ImageManifest& image) {
   if (image.interpreter.empty()) image.interpreter = runtime->interpreter;
   for (const std::string& module : image.preload) {
     if (!runtime->is_preload(module))
-      reader.Fail("preload", "\"" + module + "\" is not a module's name");
+      reader.Fail("preload", "\"" + module + "\" is not the name of a module or library");
   }
 }
 

@@ -56,6 +56,7 @@ Instance::Instance(const Environment& environment, SlotId slot, std::string id,
       isolation_(first_work.isolation),
       owner_uid_(first_work.owner),
       started_unix_ms_(NowUnixMs()),
+      runs_program_(first_work.runs_program),
       created_ns_(MonotonicNs()),
       parser_(limits_.response_bytes()),
       output_(environment.loop, [this](auto stream, auto line) { LogLine(stream, line); }),
@@ -246,9 +247,13 @@ void Instance::AwaitEnd() {
   });
 }
 
+v1::StartKind Instance::StartedAs() const {
+  return runs_program_ ? v1::START_KIND_COLD : v1::START_KIND_FORK;
+}
+
 WorkResult Instance::NewResult() const {
   WorkResult result;
-  result.start_kind = reused_ ? v1::START_KIND_WARM : v1::START_KIND_FORK;
+  result.start_kind = reused_ ? v1::START_KIND_WARM : StartedAs();
   result.start_reason = work_->start_reason;
   result.instance_id = id_;
   result.duration_us = WallUs();
@@ -381,7 +386,7 @@ v1::Instance Instance::Describe() const {
   info.set_function(function_);
   if (version_) info.set_function_version(version_->function.version());
   info.set_image(image_name_);
-  info.set_start_kind(v1::START_KIND_FORK);
+  info.set_start_kind(StartedAs());
   info.set_uid(host_uid_base_ + sandbox_uid_);
   info.set_started_unix_ms(started_unix_ms_);
   info.set_invocations(invocations_);

@@ -83,6 +83,7 @@ class Instance {
   // instance_start.cc
   Result<> Launch();
   Result<> Specialise(const TenantDescriptors& descriptors, const std::string& frames);
+  Result<> TakeProgramOf(Work& work, TenantDescriptors& descriptors);
   Result<std::string> FirstFrames();
   Result<std::string> NextInvokeFrame();
   void BeginWork();
@@ -106,6 +107,7 @@ class Instance {
   void AnswerDeath(const v1::Death& death);
   void AfterAnswer();
   void EndInvocationLog(const std::string& error_line, uint64_t memory_peak_bytes);
+  v1::StartKind StartedAs() const;
   WorkResult NewResult() const;
   void LogLine(v1::LogLine::Stream stream, std::string_view line);
   void Rubbish(const std::string& what);
@@ -129,6 +131,7 @@ class Instance {
 
   State state_ = State::kStarting;
   std::unique_ptr<Work> work_;
+  bool runs_program_;  // what runs replaces the copy of the zygote
   uint64_t invocations_ = 0;
   bool reused_ = false;  // the current work met an idle instance
   bool heard_ = false;   // anything at all since then

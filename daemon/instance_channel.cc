@@ -188,6 +188,20 @@ Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
   }
 }
 
+Result<std::string> LoadProgramFrame(const v1::RunRequest& run, const std::string& path,
+                                     const std::map<std::string, std::string>& image_environment) {
+  json argv = json::array();
+  for (const std::string& argument : run.args()) argv.push_back(argument);
+  const json load{
+      {"mode", "program"},
+      {"argv", argv},
+      {"program", path},
+      {"environment", Environment(image_environment, run.environment())},
+  };
+  // Protobuf strings, so UTF-8.
+  return BuildFrame(FrameType::kLoad, 0, Dump(load), {});
+}
+
 Result<std::string> InvokeFrame(uint64_t id, const InvokeMeta& meta, std::string_view payload) {
   const json value{
       {"request_id", meta.request_id}, {"deadline_ms", meta.deadline_unix_ms}, {"arn", meta.arn}};

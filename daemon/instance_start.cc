@@ -10,6 +10,8 @@
 
 #include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/payload.h"
+#include "daemon/program.h"
 #include "daemon/runtimes.h"
 #include "daemon/unix_time.h"
 #include "sandbox/sys/fd_message.h"
@@ -21,7 +23,8 @@ struct TenantDescriptors {
   ClientFd standard_in;  // only of a run
   ClientFd standard_out;
   ClientFd standard_error;
-  UniqueFd code;  // only of a function
+  UniqueFd code;  // of a function; of a program that came with its run, where it shall lie
+  UniqueFd program, program_place;
 };
 
 namespace {
@@ -103,6 +106,7 @@ Result<> Instance::Launch() {
     descriptors.standard_error = std::move(work_->standard_fds.at(2));
     SPORE_TRY(LetReopenOutput(descriptors.standard_out.get()));
     SPORE_TRY(LetReopenOutput(descriptors.standard_error.get()));
+    SPORE_TRY(TakeProgramOf(*work_, descriptors));
   }
   const uint64_t prepared = MonotonicNs();
   SPORE_TRY(Specialise(descriptors, frames));
@@ -111,17 +115,31 @@ Result<> Instance::Launch() {
   return {};
 }
 
+Result<> Instance::TakeProgramOf(Work& work, TenantDescriptors& descriptors) {
+  if (!work.program) return {};
+  SPORE_ASSIGN(const uint64_t bytes, SealedBytes(work.program.get(), "program"));
+  SPORE_ASSIGN(ProgramMount mount, MakeProgramMount(ProgramName(work.run), bytes, host_uid_base_));
+  descriptors.code = std::move(mount.tree);
+  descriptors.program = std::move(work.program);
+  descriptors.program_place = std::move(mount.place);
+  return {};
+}
+
 // One message tells the waiting runtime what it becomes, and carries its first work behind that.
 Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::string& frames) {
   wire::Specialise order;
-  order.mode = version_ ? wire::Mode::kFunction : wire::Mode::kScript;
+  order.mode = version_        ? wire::Mode::kFunction
+               : runs_program_ ? wire::Mode::kProgram
+                               : wire::Mode::kScript;
   order.has_stdin = descriptors.standard_in.valid() ? 1 : 0;
   order.has_code = descriptors.code ? 1 : 0;
+  order.has_program = descriptors.program ? 1 : 0;
   order.open_files = limits_.open_files();
   if (limits_.tmp_bytes() != sandbox_->tmp_bytes) order.tmp_bytes = limits_.tmp_bytes();
   std::vector<int> fds;
   for (const int fd : {descriptors.standard_in.get(), descriptors.standard_out.get(),
-                       descriptors.standard_error.get(), descriptors.code.get()}) {
+                       descriptors.standard_error.get(), descriptors.code.get(),
+                       descriptors.program.get(), descriptors.program_place.get()}) {
     if (fd >= 0) fds.push_back(fd);
   }
   const wire::FrameHeader header{wire::FrameType::kSpecialise, sizeof order, 0};
@@ -147,6 +165,10 @@ Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::s
 }
 
 Result<std::string> Instance::FirstFrames() {
+  if (runs_program_) {
+    const std::string path = work_->program ? "/var/task/" + ProgramName(work_->run) : "";
+    return LoadProgramFrame(work_->run, path, image_environment_);
+  }
   if (!version_) return LoadScriptFrame(work_->run, image_environment_);
   SPORE_ASSIGN(const std::string invoke, NextInvokeFrame());
   const v1::Function& function = version_->function;

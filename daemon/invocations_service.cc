@@ -1,9 +1,11 @@
-// spore.v1.Invocations: requests to functions, and scripts run once.
+// spore.v1.Invocations: requests to functions, and scripts and programs run once.
 #include <array>
 #include <nlohmann/json.hpp>
 
 #include "daemon/payload.h"
+#include "daemon/program.h"
 #include "daemon/random_id.h"
+#include "daemon/runtimes.h"
 #include "daemon/service_context.h"
 #include "daemon/standard_stream.h"
 #include "daemon/validate.h"
@@ -131,21 +133,36 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
   SPORE_ASSIGN(
       *request.mutable_limits(),
       ResolveLimits(request.limits(), context.config.default_limits, context.config.max_limits));
-  return {};
+  const RuntimeFacts* runtime = FindRuntime(request.runtime());
+  if (runtime != nullptr && runtime->runs_programs) return CheckProgramRequest(request);
+  if (!request.program_attached()) return {};
+  return MakeError(ErrorKind::kInvalid,
+                   "program_attached: true, but runtime " + request.runtime() + " runs scripts");
 }
 
 void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) {
   std::vector<ClientFd> fds = call->TakeFds();
   if (auto valid = CheckRun(context, request); !valid) return call->Fail(valid.error());
-  if (fds.size() != kStreams.size()) {
-    return call->Fail(
-        {ErrorKind::kInvalid, 0, "run needs three descriptors: stdin, stdout, stderr", {}, {}});
+  if (fds.size() != kStreams.size() + (request.program_attached() ? 1 : 0)) {
+    return call->Fail({ErrorKind::kInvalid,
+                       0,
+                       "run needs three descriptors: stdin, stdout, stderr; and the program, when "
+                       "program_attached",
+                       {},
+                       {}});
   }
-  for (size_t i = 0; i < fds.size(); ++i) {
+  for (size_t i = 0; i < kStreams.size(); ++i) {
     auto fit = CheckStandardStream(fds[i].get(), kStreams.at(i));
     if (!fit) return call->Fail(fit.error());
   }
   auto work = std::make_unique<Work>(call->received_ns());
+  if (request.program_attached()) {
+    auto program = TakeProgram(fds.back(), request.limits());
+    if (!program) return call->Fail(program.error());
+    work->program = std::move(*program);
+    fds.pop_back();
+  }
+  work->runs_program = FindRuntime(request.runtime())->runs_programs;
   work->image = request.image();
   work->limits = request.limits();
   work->isolation = v1::ISOLATION_INVOCATION;
@@ -178,7 +195,9 @@ void RegisterInvocations(RpcServer& server, ServiceContext& context) {
   RegisterMethod<v1::RunRequest>(
       server, kService, "Run",
       [&context](CallPtr call, v1::RunRequest& request) { Run(context, call, request); },
-      [](const v1::RunRequest&) -> size_t { return 3; });
+      [](const v1::RunRequest& request) -> size_t {
+        return kStreams.size() + (request.program_attached() ? 1 : 0);
+      });
 }
 
 }  // namespace spore

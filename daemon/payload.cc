@@ -23,16 +23,21 @@ Error PayloadTooLarge(uint64_t bytes, uint64_t max_bytes) {
                {}};
 }
 
-Result<std::string> ReadPayload(int memfd, uint64_t max_bytes) {
+Result<uint64_t> SealedBytes(int memfd, const std::string& what) {
   const int seals = fcntl(memfd, F_GET_SEALS);
   if (seals < 0 || (seals & kSeals) != kSeals) {
     return MakeError(ErrorKind::kInvalid,
-                     "payload: the descriptor is not a memfd sealed against shrinking, growing and "
-                     "writing");
+                     what +
+                         ": the descriptor is not a memfd sealed against shrinking, growing and "
+                         "writing");
   }
   struct stat status {};
-  if (fstat(memfd, &status) != 0) return SysError("fstat", "payload");
-  const auto size = static_cast<uint64_t>(status.st_size);
+  if (fstat(memfd, &status) != 0) return SysError("fstat", what);
+  return static_cast<uint64_t>(status.st_size);
+}
+
+Result<std::string> ReadPayload(int memfd, uint64_t max_bytes) {
+  SPORE_ASSIGN(const uint64_t size, SealedBytes(memfd, "payload"));
   if (size > max_bytes) return tl::unexpected(PayloadTooLarge(size, max_bytes));
   std::string bytes(size, '\0');
   for (size_t done = 0; done < size;) {

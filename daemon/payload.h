@@ -17,6 +17,9 @@ constexpr size_t kInlinePayloadBytes = 1u << 20;  // beyond, a payload travels a
 Result<std::string> ReadPayload(int memfd, uint64_t max_bytes);
 Result<UniqueFd> MakePayload(std::string_view bytes);
 
+// How long a client's memfd is. Refuses, in the name of `what`, what is not sealed as above.
+Result<uint64_t> SealedBytes(int memfd, const std::string& what);
+
 // The error for a payload above a function's limit.
 Error PayloadTooLarge(uint64_t bytes, uint64_t max_bytes);
 

@@ -26,6 +26,10 @@ bool IsIdentifier(Text name, Text extra = {}) {
   });
 }
 
+bool IsAsciiIdentifier(Text name) {
+  return IsIdentifier(name) && std::all_of(name.begin(), name.end(), IsAscii);
+}
+
 // What a file's name, or part of a module's, is made of: anything that can be found, so a module
 // may be called "my-module".
 bool IsModulePart(Text part) {
@@ -78,12 +82,30 @@ bool IsNodeModule(Text name) {
          });
 }
 
+// "lib/libhello.so:handle": a file of the function's and the symbol of its handler.
+bool IsNativeHandler(Text handler) {
+  const size_t colon = handler.rfind(':');
+  if (colon == handler.npos || !IsAsciiIdentifier(handler.substr(colon + 1))) return false;
+  return AllParts(handler.substr(0, colon), "/",
+                  [](Text part) { return IsModulePart(part) && part != "." && part != ".."; });
+}
+// "libz.so.1", which the dynamic linker looks up, or "/usr/lib/mine/libmine.so".
+bool IsNativeLibrary(Text name) {
+  return name.find(".so") != name.npos && (name[0] == '/' || name.find('/') == name.npos) &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return IsAscii(c) && (IsLetter(c) || IsDigit(c) || Text("-./+").find(c) != Text::npos);
+         });
+}
+
 constexpr RuntimeFacts kRuntimes[] = {
+    {"native", "/run/spore/host/native/spore-native-host",
+     "file:symbol, as in \"libhello.so:handle\" for handle() in libhello.so", IsNativeHandler,
+     IsNativeLibrary, false, true},
     {"node", "/usr/bin/node",
      "file.function, as in \"index.handler\" for exports.handler in index.js or index.mjs",
-     IsNodeHandler, IsNodeModule, false},
+     IsNodeHandler, IsNodeModule, false, false},
     {"python", "/usr/bin/python3", "module.function, as in \"app.handler\" for handler() in app.py",
-     IsPythonHandler, IsPythonModule, true},
+     IsPythonHandler, IsPythonModule, true, false},
 };
 
 }  // namespace

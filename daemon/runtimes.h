@@ -14,6 +14,7 @@ struct RuntimeFacts {
   bool (*is_handler)(std::string_view handler);
   bool (*is_preload)(std::string_view module);  // a name for the manifest's preload list
   bool keeps_compiled;  // its host can say what it has compiled, and take that (wire::kCompiled)
+  bool runs_programs;   // `run` takes a program rather than a script
 };
 
 // Null when there is no such runtime.

@@ -48,6 +48,8 @@ struct Work {
 
   v1::RunRequest run;
   std::vector<ClientFd> standard_fds;  // stdin, stdout, stderr of a run
+  bool runs_program = false;           // the run's; else it runs a script
+  UniqueFd program;                    // a sealed memfd; none: it is one of the image
 
   uint64_t queued_ns;  // since when it waits for an instance
   TraceLog trace;

@@ -21,7 +21,7 @@
 
 namespace spore::wire {
 
-constexpr uint32_t kMagic = 0x53504f31;  // "SPO1"; changes with every change of a struct below
+constexpr uint32_t kMagic = 0x53504f32;  // "SPO2"; changes with every change of a struct below
 
 enum class Type : uint32_t {
   kMakeSandbox = 1,
@@ -167,15 +167,19 @@ constexpr uint32_t kMaxFrame = 72u << 20;
 enum class Mode : uint32_t {
   kFunction = 1,  // loads a function, then serves invocations from its instance socket
   kScript = 2,    // runs one script with the three descriptors as its standard streams
+  kProgram = 3,   // becomes an ordinary program, likewise
 };
 
 // The child completes its confinement by this; Load is the next frame. Descriptors, with the first
 // byte: stdin when has_stdin (else /dev/null), stdout, stderr, the code's detached mount when
-// has_code (attached at /var/task).
+// has_code (attached at /var/task); when has_program, what the program holds, and an O_PATH
+// descriptor of the file in that mount which it shall be written to.
 struct Specialise {
   Mode mode = Mode::kFunction;
   uint32_t has_stdin = 0;
   uint32_t has_code = 0;
+  uint32_t has_program = 0;
+  uint32_t reserved = 0;
   uint32_t open_files = 1024;    // RLIMIT_NOFILE
   uint64_t tmp_bytes = 0;        // remount /tmp with this size; 0: leave as made
   uint64_t file_size_bytes = 0;  // RLIMIT_FSIZE; 0: unlimited
@@ -192,6 +196,8 @@ struct Confined {
 //   "compile":true or absent}
 // Load JSON, script: {"mode":"script","argv":["script.py",..],"script":"..text..",
 //   "environment":{..}}
+// Load JSON, program: {"mode":"program","argv":["./prog",..],"program":"/var/task/prog" or, when it
+//   is one of the image that argv[0] names, "","environment":{..}}
 // Invoke meta JSON: {"request_id":"..","deadline_ms":1700000000000,"arn":"..",
 //   "client_context":{..} or absent}
 

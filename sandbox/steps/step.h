@@ -51,6 +51,11 @@ StepResult ResizeTmp(uint64_t tmp_bytes);
 // Attaches a detached mount (open_tree(2) with OPEN_TREE_CLONE) at `target`.
 StepResult AttachMount(int mount_fd, const char* target);
 
+// ---- program.cc ----
+// Writes what is in `contents` to `place`, an O_PATH descriptor of a file of the caller's in the
+// file system that is attached at `mount_point`, makes it executable and the mount read-only.
+StepResult PlaceProgram(int contents, int place, const char* mount_point);
+
 // ---- identity.cc ----
 // All ids become `id`, supplementary groups are dropped. `dumpable`: give the process its own
 // /proc/self files back (runtimes read maps, fd, task); only for a process that shares its pid

@@ -193,6 +193,8 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
       {"preload = []", "x.toml:1: runtime: must be given"},
       {"runtime = \"cobol\"", "x.toml:1: runtime: \"cobol\" is unknown"},
       {"runtime = \"python\"\npreload = [\"os; x\"]", "x.toml:2: preload: \"os; x\" is not"},
+      {"runtime = \"native\"\npreload = [\"libz\"]", "x.toml:2: preload: \"libz\" is not the name"},
+      {"runtime = \"native\"\npreload = [\"../libz.so\"]", "x.toml:2: preload: \"../libz.so\" is"},
       {"runtime = \"python\"\ninterpreter = \"python3\"", "x.toml:2: interpreter: \"python3\" is"},
       {"runtime = \"python\"\n[environment]\n\"A=B\" = \"1\"", "x.toml:2: environment: \"A=B\" is"},
       {"runtime = \"python\"\n[environment]\nA = 1", "x.toml:3: environment.A: an integer where"},
@@ -210,7 +212,7 @@ TEST_F(ConfigTest, ShippedImagesAreValid) {
   auto images = LoadImages({std::string(SPORE_SOURCE_ROOT) + "/images"});
   ASSERT_TRUE(images) << images.error().Message();
   for (const char* name : {"python", "python-numpy", "python-web", "python-imaging", "python-graph",
-                           "python-crypto"}) {
+                           "python-crypto", "native"}) {
     EXPECT_TRUE(images->contains(name)) << name;
   }
   EXPECT_EQ("1", images->at("python-numpy").environment.at("OPENBLAS_NUM_THREADS"));

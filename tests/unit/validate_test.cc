@@ -43,7 +43,7 @@ TEST(ValidateTest, Handlers) {
     EXPECT_FALSE(ValidateHandler("python", bad)) << bad;
   }
   EXPECT_FALSE(ValidateHandler("python", std::string(200, 'a') + ".b"));
-  EXPECT_EQ("runtime: \"cobol\" is not known; expected \"node\" or \"python\"",
+  EXPECT_EQ("runtime: \"cobol\" is not known; expected \"native\", \"node\" or \"python\"",
             Words(ValidateHandler("cobol", "a.b")));
 }
 
@@ -61,6 +61,22 @@ TEST(ValidateTest, NodeHandlers) {
       "handler: \"index\" is not valid; expected file.function, as in \"index.handler\" for "
       "exports.handler in index.js or index.mjs, at most 128 bytes",
       Words(ValidateHandler("node", "index")));
+}
+
+TEST(ValidateTest, NativeHandlers) {
+  for (const char* good : {"libhello.so:handle", "lib/libhello.so.1:_handle2", "hello:handle"}) {
+    EXPECT_TRUE(ValidateHandler("native", good)) << good;
+  }
+  for (const char* bad :
+       {"", "libhello.so", "libhello.handle", ":handle", "libhello.so:", "libhello.so:a-b",
+        "libhello.so:1a", "/libhello.so:handle", "../libhello.so:handle", "./libhello.so:handle",
+        "a//b.so:handle", "a b.so:handle", "a:b.so:handle", "libhello.so:h\u00e4ndler"}) {
+    EXPECT_FALSE(ValidateHandler("native", bad)) << bad;
+  }
+  EXPECT_EQ(
+      "handler: \"app.handler\" is not valid; expected file:symbol, as in \"libhello.so:handle\" "
+      "for handle() in libhello.so, at most 128 bytes",
+      Words(ValidateHandler("native", "app.handler")));
 }
 
 TEST(ValidateTest, Environment) {

@@ -152,7 +152,7 @@ Result<Fd> PackTar(const std::vector<Item>& items) {
 
 // A single source file, rather than an archive.
 bool IsSource(const std::string& path) {
-  constexpr const char* kSuffixes[] = {".py", ".js", ".cjs", ".mjs"};
+  constexpr const char* kSuffixes[] = {".py", ".js", ".cjs", ".mjs", ".so"};
   return std::any_of(std::begin(kSuffixes), std::end(kSuffixes),
                      [&](const char* suffix) { return path.ends_with(suffix); });
 }

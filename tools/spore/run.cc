@@ -1,4 +1,4 @@
-// spore run: a script, once, in a sandbox of its own, as if it ran here.
+// spore run: a script or a program, once, in a sandbox of its own, as if it ran here.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/signalfd.h>
@@ -15,12 +15,14 @@
 #include "tools/spore/context.h"
 #include "tools/spore/output.h"
 #include "tools/spore/relay.h"
+#include "tools/spore/run_program.h"
 #include "tools/spore/settings.h"
 #include "tools/spore/units.h"
 
 namespace spore::cli {
 namespace {
 
+constexpr const char* kPrograms = "native";  // the runtime that takes any
 constexpr std::size_t kMaxScript = std::size_t{1} << 20;
 
 struct Pipe {
@@ -65,14 +67,15 @@ void Note(const std::string& text) {
   fmt::print(stderr, "spore: {}\n", ForTerminal(text, STDERR_FILENO));
 }
 
-// The exit code for a death; says what the script's own output cannot.
-int Conclude(const v1::Death& death, uint64_t timeout_ms) {
-  const std::string description = DescribeDeath(death, timeout_ms);
+// The exit code for a death; says what the output of the script or program cannot.
+int Conclude(const v1::Death& death, const v1::RunRequest& request) {
+  const std::string description = DescribeDeath(death, request.limits().timeout_ms());
+  const char* what = request.runtime() == kPrograms ? "the program" : "the script";
   switch (death.cause()) {
     case v1::Death::EXIT:
       return death.exit_code();
     case v1::Death::PIDS:
-      Note(fmt::format("the script hit its limit on processes and threads {} times (see --pids)",
+      Note(fmt::format("{} hit its limit on processes and threads {} times (see --pids)", what,
                        death.usage().pids_limit_hits()));
       return death.exit_code();
     case v1::Death::SIGNAL:
@@ -86,7 +89,7 @@ int Conclude(const v1::Death& death, uint64_t timeout_ms) {
       Note("killed: " + description);
       return kTimedOut;
     default:
-      Note("the script was ended: " + description);
+      Note(fmt::format("{} was ended: {}", what, description));
       return kSporeFailed;
   }
 }
@@ -116,7 +119,7 @@ Expected<void> CheckStandardInput() {
 }
 
 Expected<std::unique_ptr<Session>> Start(const Context& context, const v1::RunRequest& request,
-                                         int signal_fd) {
+                                         const client::Fd& program, int signal_fd) {
   if (auto usable = CheckStandardInput(); !usable) return tl::unexpected(usable.error());
   auto in = MakePipe();
   auto out = MakePipe();
@@ -124,8 +127,9 @@ Expected<std::unique_ptr<Session>> Start(const Context& context, const v1::RunRe
   if (!in || !out || !err) return Fail(kSporeFailed, "cannot make pipes: too many open files");
   auto connection = context.Connect();
   if (!connection) return tl::unexpected(AsSporeFailure(connection.error()));
-  auto sent = connection->Send("spore.v1.Invocations", "Run", request,
-                               {in->read.get(), out->write.get(), err->write.get()});
+  std::vector<int> fds{in->read.get(), out->write.get(), err->write.get()};
+  if (request.program_attached()) fds.push_back(program.get());
+  auto sent = connection->Send("spore.v1.Invocations", "Run", request, fds);
   if (!sent) return tl::unexpected(AsSporeFailure(Explain(sent.error(), context.socket)));
   // The script's ends close here, so that an end of file can be seen.
   return std::make_unique<Session>(
@@ -133,9 +137,9 @@ Expected<std::unique_ptr<Session>> Start(const Context& context, const v1::RunRe
               Relay(std::move(in->write), std::move(out->read), std::move(err->read), signal_fd)});
 }
 
-Outcome Run(const Context& context, const v1::RunRequest& request) {
+Outcome Run(const Context& context, const v1::RunRequest& request, const client::Fd& program) {
   const client::Fd signals = CatchSignals();
-  auto session = Start(context, request, signals.get());
+  auto session = Start(context, request, program, signals.get());
   if (!session) return tl::unexpected(session.error());
   Relay& relay = (*session)->relay;
   // Closing the connection, as leaving does, kills the script.
@@ -152,7 +156,7 @@ Outcome Run(const Context& context, const v1::RunRequest& request) {
     fmt::print(stderr, "{} start; instance {}\n{}", StartName(response->start_kind()),
                response->instance_id(), TraceText(response->trace()));
   }
-  const int code = Conclude(response->death(), request.limits().timeout_ms());
+  const int code = Conclude(response->death(), request);
   if (drained.signal != 0) return kSignalBase + drained.signal;
   if (drained.output_error != 0) {
     return Fail(code == kDone ? kSporeFailed : code,
@@ -161,48 +165,74 @@ Outcome Run(const Context& context, const v1::RunRequest& request) {
   return code;
 }
 
-// By the script's name; null where it does not tell.
-const char* RuntimeOf(const std::string& script) {
-  if (script.ends_with(".py")) return "python";
+// By the script's name; whatever no runtime claims is a program.
+std::string RuntimeOf(const std::string& word) {
+  if (word.ends_with(".py")) return "python";
   for (const char* suffix : {".js", ".cjs", ".mjs"}) {
-    if (script.ends_with(suffix)) return "node";
+    if (word.ends_with(suffix)) return "node";
   }
-  return nullptr;
+  return kPrograms;
+}
+
+// A program that is not found in the image may lie here, where no shell would look for it either.
+void HintAtFileHere(const std::string& word) {
+  struct stat info {};
+  if (word.find('/') != std::string::npos || ::stat(word.c_str(), &info) != 0) return;
+  if (S_ISREG(info.st_mode)) Note(fmt::format("for the file here write ./{}", word));
+}
+
+Outcome RunProgram(const Context& context, v1::RunRequest& request) {
+  const std::string& word = request.args(0);
+  if (word == "-") return Fail(kUsage, "a program cannot be read from standard input; name a file");
+  if (IsProgramOfImage(word)) {
+    Outcome outcome = Run(context, request, {});
+    if (outcome && *outcome == kNotFound) HintAtFileHere(word);
+    return outcome;
+  }
+  auto program = LoadProgram(word);
+  if (!program) return tl::unexpected(program.error());
+  request.set_program_attached(true);
+  return Run(context, request, *program);
+}
+
+Outcome RunScript(const Context& context, v1::RunRequest& request) {
+  auto text = LoadScript(request.args(0));
+  if (!text) return tl::unexpected(text.error());
+  request.set_script(std::move(*text));
+  return Run(context, request, {});
 }
 
 Outcome Prepare(const Context& context, v1::RunRequest& request,
                 const std::vector<std::string>& words) {
-  const std::string& script = words.front();
   if (request.runtime().empty()) {
-    const char* runtime = RuntimeOf(script);
-    if (runtime == nullptr) {
-      return Fail(kUsage, "--runtime is missing, and the name of script '" + script +
-                              "' does not tell it\nTry 'spore run --help'.");
+    if (words.front() == "-") {
+      return Fail(kUsage,
+                  "--runtime is missing, which standard input does not tell\n"
+                  "Try 'spore run --help'.");
     }
-    request.set_runtime(runtime);
+    request.set_runtime(RuntimeOf(words.front()));
   }
-  auto text = LoadScript(script);
-  if (!text) return tl::unexpected(text.error());
-  request.set_script(std::move(*text));
   for (const std::string& word : words) request.add_args(word);
-  return Run(context, request);
+  return request.runtime() == kPrograms ? RunProgram(context, request)
+                                        : RunScript(context, request);
 }
 
 }  // namespace
 
 void AddRun(CLI::App& app, Context& context) {
-  CLI::App* run = app.add_subcommand("run", "Run a script once in a sandbox of its own");
+  CLI::App* run =
+      app.add_subcommand("run", "Run a script or a program once in a sandbox of its own");
   auto request = std::make_shared<v1::RunRequest>();
   // Everything from the script's name on is the script's, options too: CLI11 leaves it alone as
   // "remaining" because the positional below, there for the help text and for "--", takes nothing.
   run->prefix_command();
   run->validate_positionals();
-  run->add_option("SCRIPT", "A file, or - to read it from stdin; ARGS may follow")
+  run->add_option("SCRIPT", "A script, - to read it from stdin, or a program; ARGS may follow")
       ->type_name("[ARGS...]")
       ->check(CLI::Validator([](std::string&) { return std::string("not here"); }, ""));
   run->add_option("--socket", context.socket, "Where spored listens")->type_name("PATH");
   run->add_option("--runtime", *request->mutable_runtime(),
-                  "Language runtime: python, node (default: by the script's name)")
+                  "Runtime: python, node, native (default: by the name)")
       ->type_name("NAME");
   run->add_option("--image", *request->mutable_image(), "Image (default: named like the runtime)")
       ->type_name("NAME");

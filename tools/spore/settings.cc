@@ -102,7 +102,9 @@ void AddFunctionLimitOptions(CLI::App& command, v1::Limits& limits) {
 }
 
 void AddSettingsOptions(CLI::App& command, v1::FunctionSettings& settings) {
-  command.add_option("--runtime", *settings.mutable_runtime(), "Language runtime: python, node")
+  command
+      .add_option("--runtime", *settings.mutable_runtime(),
+                  "Language runtime: python, node, native")
       ->type_name("NAME");
   command
       .add_option("--image", *settings.mutable_image(), "Image (default: named like the runtime)")

@@ -25,6 +25,7 @@ constexpr const char* kHostDirectory = "/run/spore/host/";
 std::string PreloadList(const SupervisorOptions& options);
 
 // ---- one file each ----
+RuntimeStart StartNative(const SupervisorOptions& options);
 RuntimeStart StartPython(const SupervisorOptions& options);
 RuntimeStart StartNode(const SupervisorOptions& options);
 

@@ -61,24 +61,33 @@ StepResult EnterSandbox(const FrozenProcess& process, const wire::Fork& request,
 
 namespace {
 
-// stdin, stdout, stderr and the code's mount, as wire::Specialise orders them.
+constexpr const char* kTaskRoot = "/var/task";
+
+// stdin, stdout, stderr, the code's mount and the program, as wire::Specialise orders them.
 struct TenantDescriptors {
   int streams[3] = {-1, -1, -1};
   int code = -1;
+  int program = -1, program_place = -1;
 };
 bool NameTenantDescriptors(const wire::Specialise& order, const ReceivedFds& received,
                            TenantDescriptors& named) {
-  if (received.count != 2u + (order.has_stdin != 0) + (order.has_code != 0)) return false;
+  const uint32_t count =
+      2u + (order.has_stdin != 0) + (order.has_code != 0) + (order.has_program != 0 ? 2u : 0u);
+  if (received.count != count) return false;
   uint32_t next = 0;
   for (int i = order.has_stdin != 0 ? 0 : 1; i < 3; ++i)
     named.streams[i] = received.fd[next++].get();
-  if (order.has_code != 0) named.code = received.fd[next].get();
-  return true;
+  if (order.has_code != 0) named.code = received.fd[next++].get();
+  if (order.has_program == 0) return true;
+  named.program = received.fd[next++].get();
+  named.program_place = received.fd[next].get();
+  return named.code >= 0;
 }
 
 }  // namespace
 
-// 1. mounts          the function's code, /tmp's size: need CAP_SYS_ADMIN in the user namespace
+// 1. mounts          the function's code, /tmp's size: need CAP_SYS_ADMIN in the user namespace;
+//                    a program, which the image's root alone may write
 // 2. descriptors     the code's mount is used up; all but the pass-list close
 // 3. rlimits         while the hard limits can still be set freely
 // 4. identity        needs CAP_SETUID; the bounding set and securebits before it (CAP_SETPCAP)
@@ -92,12 +101,16 @@ StepResult Confine(const wire::Specialise& order, uint32_t uid, const KeptDescri
     return {EPROTO, "the descriptors do not fit the Specialise message"};
   uint64_t t = StepLog::Now();
   if (fds.code >= 0) {
-    if (StepResult r = AttachMount(fds.code, "/var/task"); !r.ok()) return r;
+    if (StepResult r = AttachMount(fds.code, kTaskRoot); !r.ok()) return r;
   }
   if (order.tmp_bytes != 0) {
     if (StepResult r = ResizeTmp(order.tmp_bytes); !r.ok()) return r;
   }
   t = log.Add("mounts", t);
+  if (fds.program >= 0) {
+    if (StepResult r = PlaceProgram(fds.program, fds.program_place, kTaskRoot); !r.ok()) return r;
+    t = log.Add("program", t);
+  }
   const int places[] = {fds.streams[0], fds.streams[1], fds.streams[2], kInstanceFd};
   if (StepResult r = PlaceDescriptors(places, 4, kept.all()); !r.ok()) return r;
   // The runtime is not executed again, and no program that the tenant starts shall answer for it.
