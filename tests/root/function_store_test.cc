@@ -409,7 +409,7 @@ TEST_F(HostileWorkerTest, NonsenseIsRefused) {
   EXPECT_EQ("the archive takes longer than 1 s to unpack", endless.error().Message());
   auto coloured = DeployWith("printf 'a\\033[31mb\\nsecond' >&2; exit 2");
   ASSERT_FALSE(coloured);
-  EXPECT_EQ("a?[31mb", coloured.error().Message());
+  EXPECT_EQ("a\\x1b[31mb", coloured.error().Message());
 }
 
 TEST_F(HostileWorkerTest, GetsNothingButItsDescriptors) {
