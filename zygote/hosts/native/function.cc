@@ -86,7 +86,7 @@ Function Load() {
   EnterTask(load, function);
   const LoadFailure failure = LoadHandler(Text(load, "handler"), kTaskRoot, &function.handler);
   if (!failure.type.empty()) {
-    Send(FrameType::kLoadFailed, 0, Describe(failure.type, failure.message));
+    Send(FrameType::kFatal, 0, Describe(failure.type, failure.message));
     _exit(1);
   }
   // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
