@@ -234,6 +234,30 @@ VICTIM(SforkSignals, TimedSleepsEndWhenTheyShould) {
   });
 }
 
+// Event loops get EINTR from a wait with a time-out, as after any handler; without one they sleep
+// on.
+VICTIM(SforkSignals, EventLoopsAreInterruptedOnlyWhereTheyMustRecompute) {
+  static std::array<std::atomic<int>, 4> ends{};  // 1: EINTR, 2: anything else
+  static const auto note = [](size_t which, int result) {
+    ends[which] = result == -1 && errno == EINTR ? 1 : 2;
+  };
+  static const int set = epoll_create1(EPOLL_CLOEXEC);
+  std::thread([] {
+    epoll_event event;
+    note(0, epoll_wait(set, &event, 1, -1));
+  }).detach();
+  std::thread([] {
+    epoll_event event;
+    note(1, epoll_wait(set, &event, 1, 3'600'000));
+  }).detach();
+  std::thread([] { note(2, poll(nullptr, 0, -1)); }).detach();
+  std::thread([] { note(3, poll(nullptr, 0, 3'600'000)); }).detach();
+  SforkAndCheck(Times(), [] {
+    WaitUntil([] { return ends[1] == 1 && ends[3] == 1; });
+    REQUIRE(ends[0] == 0 && ends[2] == 0);
+  });
+}
+
 VICTIM(SforkSignals, MemoryAdvisedAwayFromForksIsThereAllTheSame) {
   static auto* page = static_cast<char*>(
       mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "sandbox/sys/result.h"
-#include "zygote/sfork/sfork.h"
+#include "zygote/sfork/sfork_types.h"
 
 namespace spore {
 

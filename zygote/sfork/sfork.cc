@@ -18,12 +18,6 @@
 namespace spore {
 namespace {
 
-bool HarmlessToShare(const DescriptorNote& note) {
-  const int flags = fcntl(note.fd, F_GETFL);
-  if (S_ISCHR(note.mode)) return true;  // the image's /dev holds null, zero, full and random only
-  return S_ISREG(note.mode) && flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
-}
-
 Result<> CheckAlone() {
   SPORE_ASSIGN(const size_t threads, CountThreads());
   if (threads == 1) return {};
@@ -53,16 +47,9 @@ Result<FrozenProcess> FrozenProcess::Freeze(const FreezeOptions& options) {
   SPORE_TRY(CheckTimers());
   SPORE_TRY(CheckMappings());
   SPORE_ASSIGN(frozen.descriptors_, ListDescriptors());
-  for (const DescriptorNote& note : frozen.descriptors_) {
-    const auto& allowed = options.allowed_descriptors;
-    if (std::find(allowed.begin(), allowed.end(), note.fd) != allowed.end()) continue;
-    frozen.runtime_descriptors_.push_back(note.fd);
-    if (HarmlessToShare(note)) continue;
-    return MakeError(ErrorKind::kPrecondition,
-                     "the zygote holds descriptor " + DescribeDescriptor(note.fd) +
-                         ", which its children would share",
-                     "a preloaded module opened it: take it off the image's preload list");
-  }
+  SPORE_ASSIGN(frozen.table_,
+               DescriptorTable::Note(frozen.descriptors_, options.allowed_descriptors,
+                                     options.renew_descriptors));
   return frozen;
 }
 
@@ -130,7 +117,7 @@ StepResult FrozenProcess::Adopt() const {
 }
 
 StepResult FrozenProcess::RenewDescriptors() const {
-  return StepOk();  // nothing is accepted yet that would have to be renewed
+  return table_.Renew();
 }
 
 StepResult FrozenProcess::ReviveThreads() const {

@@ -25,7 +25,6 @@
 // and why all of this works, and what a process may not have to be copied.
 #pragma once
 
-#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <chrono>
@@ -36,17 +35,11 @@
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
+#include "zygote/sfork/descriptor_table.h"
+#include "zygote/sfork/sfork_types.h"
 #include "zygote/sfork/stopped_threads.h"
 
 namespace spore {
-
-// What a descriptor was at the freeze, to be compared before each clone.
-struct DescriptorNote {
-  int fd = -1;
-  dev_t device = 0;
-  ino_t inode = 0;
-  mode_t mode = 0;
-};
 
 struct FreezeOptions {
   // Descriptors that may be open whatever they are (the control socket). The child has them as the
@@ -107,7 +100,7 @@ class FrozenProcess {
   }
 
   // The runtime's own descriptors, ascending: what a child has to keep open besides its own.
-  std::span<const int> RuntimeDescriptors() const { return runtime_descriptors_; }
+  std::span<const int> RuntimeDescriptors() const { return table_.numbers(); }
 
   // Threads that ReviveThreads will make.
   size_t NotedThreads() const { return threads_.size(); }
@@ -120,7 +113,7 @@ class FrozenProcess {
   uint32_t rseq_length_ = 0;  // with which glibc registered its threads' areas
   pid_t caller_ = 0;          // the thread that froze
   std::vector<DescriptorNote> descriptors_;
-  std::vector<int> runtime_descriptors_;
+  DescriptorTable table_;
   int32_t* tid_address_ = nullptr;  // glibc's own note of the calling thread's id
   void* robust_list_ = nullptr;     // head of glibc's robust mutex list
   size_t robust_list_size_ = 0;

@@ -94,24 +94,29 @@ class Round {
 
   Obstacle Await(size_t first) {
     for (ThreadNote* note = table_.begin() + first; note != table_.end(); ++note) {
-      for (;;) {
-        const uint32_t stopped = table_.stopped.load();
-        if (note->state.load() == ThreadNote::kStopped) break;
-        ProcText status;
-        const bool alive = status.ReadTask(note->tid, "status");
-        if (!alive) return {Obstacle::kRunning, note->tid, note->call, 0};
-        if ((status.Mask("SigBlk:") >> (kFreezeSignal - 1) & 1) != 0 &&
-            note->state.load() != ThreadNote::kStopped) {
-          return {Obstacle::kSignalBlocked, note->tid, note->call, 0};
-        }
-        if (Clock::now() > deadline_) return {Obstacle::kUnresponsive, note->tid, note->call, 0};
-        const timespec slice{.tv_sec = 0, .tv_nsec = 20'000'000};
-        FutexWait(table_.stopped, stopped, &slice);
-      }
+      if (Obstacle o = AwaitOne(*note); o.kind != Obstacle::kNone) return o;
       if (!PrepareResumption(note->call, *note->context))
         return {Obstacle::kRunning, note->tid, note->call, 0};
     }
     return {};
+  }
+
+  Obstacle AwaitOne(const ThreadNote& note) {
+    for (int blocked = 0;;) {
+      const uint32_t stopped = table_.stopped.load();
+      if (note.state.load() == ThreadNote::kStopped) return {};
+      ProcText status;
+      if (!status.ReadTask(note.tid, "status")) return {Obstacle::kRunning, note.tid, note.call, 0};
+      // Blocked and pending; in the handler it is blocked, but taken. Seen twice, to be sure.
+      constexpr uint64_t kBit = uint64_t{1} << (kFreezeSignal - 1);
+      if ((status.Mask("SigBlk:") & status.Mask("SigPnd:") & kBit) != 0 &&
+          note.state.load() == ThreadNote::kAsked && ++blocked > 1) {
+        return {Obstacle::kSignalBlocked, note.tid, note.call, 0};
+      }
+      if (Clock::now() > deadline_) return {Obstacle::kUnresponsive, note.tid, note.call, 0};
+      const timespec slice{.tv_sec = 0, .tv_nsec = 20'000'000};
+      FutexWait(table_.stopped, stopped, &slice);
+    }
   }
 
   NoteTable& table_;
@@ -129,6 +134,8 @@ void ReleaseAll(NoteTable& table) {
     if (note.state.compare_exchange_strong(asked, ThreadNote::kGone)) continue;
     while (note.state.load() == ThreadNote::kStopping) sched_yield();
     if (note.state.load() != ThreadNote::kStopped) continue;
+    // So that it does not notice either: the others have been set up in Await.
+    PrepareResumption(note.call, *note.context);
     note.state.store(ThreadNote::kReleased);
     FutexWake(note.state);
   }

@@ -13,10 +13,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <string_view>
 
 #include "sandbox/sys/clone.h"
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/sfork/arch.h"
+#include "zygote/sfork/proc_text.h"
 
 namespace spore {
 namespace {
@@ -28,8 +32,9 @@ struct Report {
   uint32_t rseq_length = 0;
 };
 
-// Long enough for a loaded machine: only a lock that is never released takes all of it.
+// Where the child cannot be watched, this decides: long enough for a loaded machine.
 constexpr int kPatienceMs = 10'000;
+constexpr int kLookMs = 20;
 
 // glibc does not say with which length it registers; the kernel says whether a guess was right, by
 // undoing the registration. The child has no other use for it.
@@ -62,19 +67,36 @@ uint32_t FindRseqLength() {
   _exit(0);
 }
 
-// Reads reports until the last, the child's end, or the end of patience.
-Report Await(int report_fd) {
+// The child is alone in its process: nobody will ever end a sleep of its on a lock.
+bool SleepsOnALock(pid_t pid) {
+  constexpr std::string_view kProc = "/proc/", kFile = "/syscall";
+  char path[64] = {};
+  memcpy(path, kProc.data(), kProc.size());
+  char* end = std::to_chars(path + kProc.size(), path + sizeof path, pid).ptr;
+  memcpy(end, kFile.data(), kFile.size());
+  ProcText text;
+  return text.Read(path) && !text.StartsWith("running") &&
+         strtol(text.data(), nullptr, 10) == SYS_futex && !text.empty();
+}
+
+// Reads reports until the last, the child's end, or until it hangs.
+Report Await(pid_t pid, int report_fd) {
   Report last;
-  for (;;) {
+  for (int waited = 0; waited < kPatienceMs;) {
     pollfd wait{.fd = report_fd, .events = POLLIN, .revents = 0};
-    const int ready = poll(&wait, 1, kPatienceMs);
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return last;
+    const int ready = poll(&wait, 1, kLookMs);
+    if (ready < 0 && errno != EINTR) return last;
+    if (ready <= 0) {
+      waited += kLookMs;
+      if (SleepsOnALock(pid) && poll(&wait, 1, 0) == 0) return last;
+      continue;
+    }
     Report next;
     if (read(report_fd, &next, sizeof next) != sizeof next) return last;
     last = next;
     if (last.stage == Report::kDone) return last;
   }
+  return last;
 }
 
 }  // namespace
@@ -89,7 +111,7 @@ bool RunTrial(int32_t* tid_address, TrialFindings* findings, const char** hung_a
   if (pid < 0) return false;
   if (pid == 0) InChild(writer.get());
   writer.Reset();
-  const Report report = Await(reader.get());
+  const Report report = Await(pid, reader.get());
   kill(pid, SIGKILL);
   while (waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR) continue;
   findings->rseq_length = report.rseq_length;
