@@ -143,6 +143,8 @@ enum class FrameType : uint32_t {
   kInvoke,      // body: u32 length of meta, meta JSON, payload
   kSpecialise,  // body: struct Specialise, with descriptors; the first frame, read by trusted code
   kCode,        // body: a kCompiled of an earlier instance, see there; comes before kLoad
+  // zygote -> the child that rehearses (zygote/hosts/common/working_set.h)
+  kReportPages = 8,  // no body; answered by a u64 count and as many PageRanges
   // instance -> spored
   kConfined = 16,  // body: struct Confined; sent by trusted code, once, before tenant code runs;
                    // after a failed one the process exits

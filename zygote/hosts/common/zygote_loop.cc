@@ -7,6 +7,7 @@
 #include "sandbox/sys/fd_message.h"
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/working_set.h"
 
 namespace spore {
 namespace {
@@ -20,8 +21,12 @@ namespace {
 
 class Zygote {
  public:
-  Zygote(FrozenProcess process, SeccompProgram program, const RuntimeHooks& hooks)
-      : process_(std::move(process)), final_program_(std::move(program)), hooks_(hooks) {}
+  Zygote(FrozenProcess process, SeccompProgram program, const RuntimeHooks& hooks,
+         WorkingSet working_set)
+      : process_(std::move(process)),
+        final_program_(std::move(program)),
+        hooks_(hooks),
+        working_set_(std::move(working_set)) {}
 
   // True in a child.
   Result<bool> ServeOne() {
@@ -81,6 +86,7 @@ class Zygote {
       // The socket has moved if the failure came with the last descriptor.
       if (!entered.ok()) EndChild(named.instance, entered);
       if (hooks_.in_child != nullptr) hooks_.in_child();
+      working_set_.Populate();
       return 0;
     }
     t = log.Add("audit and clone", t);
@@ -92,6 +98,7 @@ class Zygote {
   FrozenProcess process_;
   SeccompProgram final_program_;
   RuntimeHooks hooks_;
+  WorkingSet working_set_;
   KeptDescriptors kept_;  // of the next child; in a child, its own
   uint32_t uid_ = 0;      // in a child: of its sandbox
   StepLog entered_;       // in a child: how it came there
@@ -100,6 +107,7 @@ class Zygote {
 }  // namespace
 
 wire::Mode Unspecialised::AwaitTenant() const {
+  if (rehearses_) return wire::Mode::kFunction;
   // Exactly the first frame: what follows stays in the socket for the runtime's host.
   struct {
     wire::FrameHeader header;
@@ -143,10 +151,16 @@ Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& opt
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
+  WorkingSet working_set;
+  if (!options.rehearsal_load.empty()) {
+    SPORE_ASSIGN(const bool rehearses,
+                 working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke));
+    if (rehearses) return Unspecialised(std::move(process), std::move(program));
+  }
   ready.header.type = wire::Type::kZygoteReady;
   ready.pid = getpid();
   SPORE_TRY(SendStruct(kZygoteFd, ready));
-  Zygote zygote(std::move(process), std::move(program), options.hooks);
+  Zygote zygote(std::move(process), std::move(program), options.hooks, std::move(working_set));
   for (;;) {
     SPORE_ASSIGN(const bool in_child, zygote.ServeOne());
     if (in_child) return zygote.child();

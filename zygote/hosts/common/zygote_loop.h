@@ -1,6 +1,7 @@
 // The zygote's life: one order after another, one sfork an order.
 #pragma once
 
+#include <string>
 #include <utility>
 
 #include "sandbox/policy/seccomp_program.h"
@@ -24,6 +25,9 @@ struct ForkOptions {
   // The runtime has threads and descriptors of its own. Each child has them again: the descriptors
   // when it enters its sandbox, the threads when it is confined.
   bool threads = false;
+  // Bodies of Load and Invoke for a handler of Spore's own: when given, what a child will touch is
+  // learnt from it (working_set.h). AwaitTenant returns at once in the child that rehearses.
+  std::string rehearsal_load, rehearsal_invoke;
 };
 
 constexpr int kZygoteFd = 3;  // the control socket; in a child the same number is kInstanceFd
@@ -40,13 +44,18 @@ class Unspecialised {
         process_(std::move(process)),
         final_program_(std::move(final_program)) {}
 
+  // In the child that rehearses: unconfined, its threads there already.
+  Unspecialised(FrozenProcess process, SeccompProgram final_program)
+      : rehearses_(true), process_(std::move(process)), final_program_(std::move(final_program)) {}
+
   // Waits for the Specialise frame, confines the process for good, and then makes the runtime's
   // threads again, which are born confined. The process ends when spored goes away or a step fails
   // (which spored is told).
   wire::Mode AwaitTenant() const;
 
  private:
-  uint32_t uid_;
+  bool rehearses_ = false;
+  uint32_t uid_ = 0;
   KeptDescriptors kept_;
   StepLog entered_;  // steps made ahead
   FrozenProcess process_;

@@ -15,7 +15,8 @@ const native = {};
 process.dlopen({ exports: native }, __dirname + '/spore_node.node');
 
 const renew = require('./spore_renew.js');
-const tenant = { function: require('./spore_function.js'), script: require('./spore_script.js') };
+const functions = require('./spore_function.js');
+const script = require('./spore_script.js');
 
 const MODE_FUNCTION = 1;
 
@@ -52,31 +53,36 @@ function originWindow(elapsed) {
 }
 
 // Blocks for good. Called from the event loop with nothing below it, and so in every child.
-function serveForks() {
+function serveForks(server) {
   let mode;
   try {
     const preloadUs = (nanoseconds() - started) / 1e3;
     for (let left = native.noteRandom(renew.randomOutputs()); left > 0; --left) Math.random();
     mode = native.serveForks(process.version.slice(1), preloadUs, performance.timeOrigin,
-      ...originWindow(() => performance.now() * 1e6), ...originWindow(() => process.uptime() * 1e9));
+      ...originWindow(() => performance.now() * 1e6), ...originWindow(() => process.uptime() * 1e9),
+      ...functions.rehearsal(__dirname));
   } catch (error) {
     giveUp(error.message);
   }
   renew.inChild();
-  if (mode === MODE_FUNCTION) tenant.function.serve(native);
-  else tenant.script.run(native);
+  if (mode === MODE_FUNCTION) return server.start();
+  server.withdraw();
+  script.run(native);
 }
 
 async function main() {
+  renew.keepFromIdleWork();
   renew.countCachedRandomness();
   const names = (process.argv[2] ?? '').split(',').filter(Boolean);
   const onUncaught = (error) => giveUp(reasonOf(error));
   process.on('uncaughtException', onUncaught);
   await preload(names);
-  await tenant.function.warmUp(native, __dirname);
+  await functions.warmUp(__dirname);
+  renew.collectGarbage();
+  await functions.warmUp(__dirname);  // again, since a collection empties V8's caches too
   process.removeListener('uncaughtException', onUncaught);
   renew.prepare(__dirname);
-  setImmediate(serveForks);
+  setImmediate(serveForks, new functions.Server(native));
 }
 
 main();

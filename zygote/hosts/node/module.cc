@@ -11,6 +11,7 @@
 
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/working_set.h"
 #include "zygote/hosts/common/zygote_loop.h"
 #include "zygote/hosts/node/napi.h"
 #include "zygote/hosts/node/time_origin.h"
@@ -106,12 +107,19 @@ napi_value NoteRandom(napi_env env, napi_callback_info info) {
   return Number(env, *left);
 }
 
-// serveForks(version, preloadUs, timeOrigin, least, most, least, most) -> mode; the last five are
-// TimeOrigin::Find's. In the zygote it never returns, but throws when there can be no more forks.
-// In a child it returns confined, with all threads, its tenant's work waiting. Nothing of
-// JavaScript runs in between: a collection would wait for threads that are not there.
+// The body of an Invoke frame (zygote/protocol.h).
+std::string Invocation(const std::string& meta, const std::string& payload) {
+  const auto length = static_cast<uint32_t>(meta.size());
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + meta + payload;
+}
+
+// serveForks(version, preloadUs, timeOrigin, least, most, least, most, load, meta, payload) ->
+// mode; five are TimeOrigin::Find's, the last three texts of what to rehearse with. In the zygote
+// it never returns, but throws when there can be no more forks. In a child it returns confined,
+// with all threads, its tenant's work waiting. Nothing of JavaScript runs in between: a collection
+// would wait for threads that are not there.
 napi_value ServeForks(napi_env env, napi_callback_info info) {
-  const Arguments<7> arguments(env, info);
+  const Arguments<10> arguments(env, info);
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s",
            ToString(env, arguments.value[0]).c_str());
@@ -124,9 +132,13 @@ napi_value ServeForks(napi_env env, napi_callback_info info) {
   const spore::TimeOrigin::Window windows[] = {{number(3), number(4)}, {number(5), number(6)}};
   const spore::Result<> origin = time_origin.Find(number(2), windows);
   if (!origin) return Fail(env, origin.error());
-  const spore::RuntimeHooks hooks{.in_child = [] { v8_random.Renew(); }};
-  spore::Result<spore::Unspecialised> child =
-      spore::ServeForks(ready, {.hooks = hooks, .threads = true});
+  const spore::ForkOptions options{
+      .hooks = {.in_child = [] { v8_random.Renew(); }},
+      .threads = true,
+      .rehearsal_load = ToString(env, arguments.value[7]),
+      .rehearsal_invoke =
+          Invocation(ToString(env, arguments.value[8]), ToString(env, arguments.value[9]))};
+  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, options);
   if (!child) return Fail(env, child.error());
   const spore::wire::Mode mode = child->AwaitTenant();
   time_origin.SetToNow();
@@ -146,6 +158,7 @@ napi_value Receive(napi_env env, napi_callback_info) {
   if (!spore::ReadExactly(spore::kInstanceFd, &header, sizeof header)) return Undefined(env);
   std::string body(header.length, '\0');
   if (!spore::ReadExactly(spore::kInstanceFd, body.data(), body.size())) return Undefined(env);
+  if (header.type == FrameType::kReportPages) spore::ReportWorkingSet(spore::kInstanceFd);
   current_id = header.id;
   if (header.type == FrameType::kLoad) load_began_ns = spore::StepLog::Now();
   std::string_view meta = body, payload;

@@ -8,7 +8,7 @@ const context = require('./spore_context.js');
 const errors = require('./spore_errors.js');
 const { load } = require('./spore_load.js');
 
-const INVOKE = 2;
+const LOAD = 1, INVOKE = 2;
 const RESPONSE = 18, FAILED = 19, FATAL = 20;
 const TASK_ROOT = '/var/task';
 // A tenant may replace what is global.
@@ -33,6 +33,7 @@ class Invocation {
     this.order = order;
     this.handler = handler;
     this.answer = answer;
+    this.settled = false;
     this.answered = false;
     this.whenIdle = undefined;  // what to do when the event loop has nothing left
   }
@@ -59,9 +60,13 @@ class Invocation {
     this.finish(RESPONSE, text);
   }
 
-  // The callback of the older form, and context.done: (error, result).
-  settle(error, result) {
+  // The callback of the older form, and context.done. What comes first counts, even if it is told
+  // only when the event loop has nothing left.
+  settle(error, result, waits) {
+    if (this.settled) return;
+    this.settled = true;
     if (error !== undefined && error !== null) this.fail(error);
+    else if (waits) this.whenIdle = () => this.succeed(result);
     else this.succeed(result);
   }
 
@@ -75,11 +80,8 @@ class Invocation {
       return this.finish(FAILED, errors.report('Runtime.UnmarshalError', text));
     }
     const given = context.make(this.order, meta, (error, result) => this.settle(error, result));
-    const callback = (error, result) => {
-      const failed = error !== undefined && error !== null;
-      if (failed || !given.callbackWaitsForEmptyEventLoop) return this.settle(error, result);
-      if (!this.answered) this.whenIdle = () => this.succeed(result);
-    };
+    const callback = (error, result) =>
+      this.settle(error, result, given.callbackWaitsForEmptyEventLoop);
     // As on Lambda, who never answers answers null when nothing is left to do.
     this.whenIdle = () => this.succeed(null);
     let result;
@@ -98,17 +100,18 @@ class Invocation {
 }
 
 // A killed process cannot flush, and process.exit does not: what is printed is written at once.
-function writeAtOnce() {
-  for (const name of ['stdout', 'stderr']) {
-    const original = Object.getOwnPropertyDescriptor(process, name);
-    const get = () => {
-      Object.defineProperty(process, name, original);
-      const stream = original.get.call(process);
-      stream._handle?.setBlocking?.(true);
-      return stream;
-    };
-    Object.defineProperty(process, name, { ...original, get });
-  }
+// Returns what takes that back.
+function writeAtOnce(name) {
+  const original = Object.getOwnPropertyDescriptor(process, name);
+  const restore = () => Object.defineProperty(process, name, original);
+  const get = () => {
+    restore();
+    const stream = original.get.call(process);
+    stream._handle?.setBlocking?.(true);
+    return stream;
+  };
+  Object.defineProperty(process, name, { ...original, get });
+  return restore;
 }
 
 // The handler has closed the request channel. spored ends what has none, and tells why; an exit of
@@ -117,6 +120,7 @@ function awaitEnd() {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
 
+// Made in the zygote, with all that it needs of the process, so that a child has nothing to set up.
 class Server {
   constructor(native) {
     this.native = native;
@@ -124,6 +128,16 @@ class Server {
     this.handler = undefined;
     this.current = undefined;
     this.next = () => this.serveNext();
+    const listeners = {
+      uncaughtException: (error, origin) => this.onUncaught(error, origin),
+      beforeExit: () => this.onIdle(),
+    };
+    for (const name in listeners) process.on(name, listeners[name]);
+    const restore = [writeAtOnce('stdout'), writeAtOnce('stderr')];
+    this.withdraw = () => {
+      for (const name in listeners) process.removeListener(name, listeners[name]);
+      for (const one of restore) one();
+    };
   }
 
   send(type, text) {
@@ -132,7 +146,7 @@ class Server {
 
   serveNext() {
     const frame = this.native.receive();
-    if (frame === undefined || frame[0] !== INVOKE) this.native.exitNow(1);
+    if (frame === undefined || frame[0] !== INVOKE) return this.native.exitNow(1);
     this.current = new Invocation(this.order, this.handler, (type, text) => {
       this.send(type, text);
       // What the handler left behind may go on for a turn; then it waits, as this process does.
@@ -166,15 +180,13 @@ class Server {
   }
 
   start() {
-    writeAtOnce();
-    process.on('uncaughtException', (error, origin) => this.onUncaught(error, origin));
-    process.on('beforeExit', () => this.onIdle());
     const frame = this.native.receive();
-    if (frame === undefined) this.native.exitNow(1);
+    if (frame === undefined) return this.native.exitNow(1);
     this.order = parse(frame[1]);
     process.argv = [process.execPath, this.order.handler];
-    enter(this.order, TASK_ROOT);
-    load(this.order.handler, TASK_ROOT, (handler) => {
+    const root = this.order.task_root ?? TASK_ROOT;  // elsewhere in a rehearsal only
+    enter(this.order, root);
+    load(this.order.handler, root, (handler) => {
       this.handler = handler;
       this.native.loaded();
       this.serveNext();
@@ -182,29 +194,55 @@ class Server {
   }
 }
 
-exports.serve = function serve(native) {
-  new Server(native).start();
-};
+exports.Server = Server;
 
-// Does all that a request will do, on a handler of Spore's own (spore_warm.js), and takes it back:
-// what a fresh process compiles at the first call is then compiled in the zygote.
-exports.warmUp = async function warmUp(native, folder) {
-  const order = {
+const WARM_TIMES = 20;
+const WARM_META = '{"request_id":"warm","deadline_ms":0}';
+const WARM_EVENT = '{"a": [1, "b"], "c": {"d": 1.5}}';
+
+function warmOrder(folder) {
+  return {
     handler: 'spore_warm.handler',
     function_name: 'warm',
     function_version: '0',
     memory_limit_in_mb: '0',
     environment: { SPORE_WARM: '1' },
+    task_root: folder,
   };
+}
+
+// In place of the addon: hands a server one request, and tells when it is answered.
+class Rehearsed {
+  constructor(folder, answered) {
+    this.frames = [[INVOKE, WARM_META, WARM_EVENT], [LOAD, stringify(warmOrder(folder))]];
+    this.answered = answered;
+  }
+  receive() {
+    return this.frames.pop();
+  }
+  send(type) {
+    this.sent = type;
+    return true;
+  }
+  loaded() {}
+  // Instead of the end, when there is nothing more to receive.
+  exitNow() {
+    this.answered(this.sent === RESPONSE);
+  }
+}
+
+// Does all that a request will do, on a handler of Spore's own (spore_warm.js), and takes it back:
+// what a fresh process compiles at the first call is then compiled in the zygote.
+exports.warmUp = async function warmUp(folder) {
   const before = new Set(Object.keys(process.env));
-  for (let i = 0; i < 20; ++i) {
-    enter(order, folder);
-    await new Promise((resolve, reject) => {
-      load(order.handler, folder, (handler) => {
-        const invocation = new Invocation(order, handler, resolve);
-        invocation.run(parse('{"request_id":"warm","deadline_ms":0}'), '{"a": [1, "b"], "c": {"d": 1.5}}');
-      }, reject);
+  for (let i = 0; i < WARM_TIMES; ++i) {
+    let server;
+    const fine = await new Promise((resolve) => {
+      server = new Server(new Rehearsed(folder, resolve));
+      server.start();
     });
+    server.withdraw();
+    if (!fine) throw new Error('the host cannot answer a request of its own');
     delete require.cache[folder + '/spore_warm.js'];
   }
   for (const name of Object.keys(process.env)) {
@@ -212,3 +250,6 @@ exports.warmUp = async function warmUp(native, folder) {
   }
   process.chdir('/');
 };
+
+// The same once more, as a child does it: Load, and Invoke's two parts.
+exports.rehearsal = (folder) => [stringify(warmOrder(folder)), WARM_META, WARM_EVENT];

@@ -11,17 +11,19 @@ function isFile(name) {
   return fs.statSync(name, { throwIfNoEntry: false })?.isFile() === true;
 }
 
-// Whether the nearest package.json makes a .js file an ES module.
+// Whether the nearest package.json makes a .js file an ES module. Of one that is no JSON Node itself
+// complains best.
 function isModulePackage(file) {
   for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
-    let text;
-    try {
-      text = fs.readFileSync(folder + '/package.json', 'utf8');
-    } catch {
-      if (folder === '/') return false;
-      continue;
+    const name = folder + '/package.json';
+    if (isFile(name)) {
+      try {
+        return JSON.parse(fs.readFileSync(name, 'utf8')).type === 'module';
+      } catch {
+        return false;
+      }
     }
-    return JSON.parse(text).type === 'module';
+    if (folder === '/') return false;
   }
 }
 

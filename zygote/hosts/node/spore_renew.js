@@ -2,6 +2,8 @@
 'use strict';
 
 const crypto = require('crypto');
+const v8 = require('v8');
+const vm = require('vm');
 
 // crypto.randomUUID and randomInt hand out of caches that they fill now and then. What a preloaded
 // module left in one would be every child's.
@@ -43,6 +45,24 @@ exports.inChild = function inChild() {
 // What Math.random gave last, as native.noteRandom needs it (v8_random.h).
 exports.randomOutputs = function randomOutputs() {
   return Float64Array.from({ length: 256 }, () => Math.random());
+};
+
+// V8 collects garbage some seconds after it has last done so, and to a child of a frozen process
+// those have always passed. Between invocations, when it would be of use, nothing runs anyway.
+exports.keepFromIdleWork = function keepFromIdleWork() {
+  v8.setFlagsFromString('--no-memory-reducer');
+};
+
+// Every child would go on with a collection that is under way, its threads with the marking, and so
+// copy what that writes to.
+exports.collectGarbage = function collectGarbage() {
+  v8.setFlagsFromString('--no-flush-bytecode');  // what is compiled is to stay
+  v8.setFlagsFromString('--expose-gc');
+  const collect = vm.runInNewContext('gc');
+  v8.setFlagsFromString('--no-expose-gc');
+  collect();
+  collect();
+  v8.setFlagsFromString('--flush-bytecode');
 };
 
 // In the zygote, last of all: nothing of the host's own start is left to be seen.
