@@ -72,6 +72,11 @@ function serveForks(server) {
 
 async function main() {
   renew.keepFromIdleWork();
+  try {
+    native.noteGenerators();
+  } catch (error) {
+    giveUp(error.message);
+  }
   renew.countCachedRandomness();
   const names = (process.argv[2] ?? '').split(',').filter(Boolean);
   const onUncaught = (error) => giveUp(reasonOf(error));

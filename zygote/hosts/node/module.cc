@@ -88,6 +88,12 @@ struct Arguments {
   }
 };
 
+// noteGenerators(): at the start.
+napi_value NoteGenerators(napi_env env, napi_callback_info) {
+  const spore::Result<> found = v8_random.FindGenerators();
+  return found ? Undefined(env) : Fail(env, found.error());
+}
+
 // noteRandom(outputs) -> count: a Float64Array of what Math.random gave last; how often it is to be
 // called now, for nothing.
 napi_value NoteRandom(napi_env env, napi_callback_info info) {
@@ -102,7 +108,7 @@ napi_value NoteRandom(napi_env env, napi_callback_info info) {
     napi_throw_error(env, nullptr, "noteRandom: expected a Float64Array");
     return nullptr;
   }
-  const spore::Result<uint32_t> left = v8_random.Find({static_cast<double*>(data), length});
+  const spore::Result<uint32_t> left = v8_random.FindContext({static_cast<double*>(data), length});
   if (!left) return Fail(env, left.error());
   return Number(env, *left);
 }
@@ -220,6 +226,7 @@ extern "C" __attribute__((visibility("default"))) napi_value napi_register_modul
     const char* name;
     napi_callback call;
   } kFunctions[] = {
+      {"noteGenerators", NoteGenerators},
       {"noteRandom", NoteRandom},
       {"serveForks", ServeForks},
       {"reportUnready", ReportUnready},

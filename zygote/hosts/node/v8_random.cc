@@ -62,6 +62,8 @@ V8Random::State V8Random::Previous(State state) {
 // word before it in memory order is sought by the newest 64 outputs, and believed when the states
 // before it gave the outputs of the batch before.
 Result<uint32_t> V8Random::FindContext(std::span<const double> outputs) {
+  if (outputs.size() < 2 * kBatch + kChecked)
+    return MakeError(ErrorKind::kInternal, "too few values of Math.random");
   std::bitset<65536> wanted;
   const size_t first = outputs.size() - kBatch;
   for (size_t i = first; i < outputs.size(); ++i) wanted.set(Shown(outputs[i]) & 0xffff);
@@ -73,7 +75,8 @@ Result<uint32_t> V8Random::FindContext(std::span<const double> outputs) {
     return true;
   };
   SPORE_ASSIGN(const std::vector<MemoryRange> ranges, WritableMemory(false));
-  Place place;  // on the stack, which is not looked through
+  State there;  // on the stack, which is not looked through
+  State* place = nullptr;
   std::optional<size_t> found;
   for (const MemoryRange& range : ranges) {
     for (uint64_t* word = range.begin; word + 1 < range.end; ++word) {
@@ -84,7 +87,8 @@ Result<uint32_t> V8Random::FindContext(std::span<const double> outputs) {
         if (found)
           return MakeError(ErrorKind::kInternal, "V8's state of Math.random is there twice");
         found = at;
-        place = {reinterpret_cast<State*>(word), state};
+        place = reinterpret_cast<State*>(word);
+        there = state;
       }
     }
   }
@@ -92,6 +96,7 @@ Result<uint32_t> V8Random::FindContext(std::span<const double> outputs) {
     return MakeError(ErrorKind::kPrecondition, "V8's state of Math.random is not where it was",
                      "this version of Node is not known yet");
   context_ = place;
+  found_ = there;
   return static_cast<uint32_t>(kBatch - (outputs.size() - *found));
 }
 
@@ -105,7 +110,8 @@ Result<> V8Random::FindGenerators() {
       State state{Mixed(word[0]), Mixed(~Mixed(word[0]))};  // RandomNumberGenerator::SetSeed
       for (int draws = 0; draws < kMostDraws; ++draws, state = Next(state)) {
         if (state != there) continue;
-        generators_.push_back({reinterpret_cast<State*>(word + 1), there});
+        generators_.push_back(reinterpret_cast<Generator*>(word));
+        seeds_.push_back(*word);
         break;
       }
     }
@@ -115,27 +121,21 @@ Result<> V8Random::FindGenerators() {
                    "this version of Node is not known yet");
 }
 
-Result<uint32_t> V8Random::Find(std::span<const double> outputs) {
-  if (outputs.size() < 2 * kBatch + kChecked)
-    return MakeError(ErrorKind::kInternal, "too few values of Math.random");
-  SPORE_TRY(FindGenerators());
-  return FindContext(outputs);
-}
-
 bool V8Random::StillThere() const {
-  const auto there = [](const Place& place) { return *place.address == place.found; };
-  return context_.address != nullptr && there(context_) &&
-         std::all_of(generators_.begin(), generators_.end(), there);
+  for (size_t i = 0; i < generators_.size(); ++i) {
+    if (generators_[i]->seed != seeds_[i]) return false;
+  }
+  return context_ != nullptr && *context_ == found_ && !generators_.empty();
 }
 
 void V8Random::Renew() const {
-  const auto renew = [](const Place& place) {
+  const auto renew = [](State* state) {
     do {
-      if (getrandom(place.address, sizeof *place.address, 0) != sizeof *place.address) abort();
-    } while (*place.address == State{});  // would mean "not seeded yet"
+      if (getrandom(state, sizeof *state, 0) != sizeof *state) abort();
+    } while (*state == State{});  // would mean "not seeded yet"
   };
   renew(context_);
-  for (const Place& place : generators_) renew(place);
+  for (Generator* generator : generators_) renew(&generator->state);
 }
 
 }  // namespace spore
