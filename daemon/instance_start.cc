@@ -118,7 +118,9 @@ Result<> Instance::Launch() {
 Result<> Instance::TakeProgramOf(Work& work, TenantDescriptors& descriptors) {
   if (!work.program) return {};
   SPORE_ASSIGN(const uint64_t bytes, SealedBytes(work.program.get(), "program"));
-  SPORE_ASSIGN(ProgramMount mount, MakeProgramMount(ProgramName(work.run), bytes, host_uid_base_));
+  // Written by the sandbox, which has its identity already; then the mount becomes read-only.
+  const uid_t owner = host_uid_base_ + sandbox_uid_;
+  SPORE_ASSIGN(ProgramMount mount, MakeProgramMount(ProgramName(work.run), bytes, owner));
   descriptors.code = std::move(mount.tree);
   descriptors.program = std::move(work.program);
   descriptors.program_place = std::move(mount.place);

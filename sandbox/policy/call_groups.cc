@@ -191,8 +191,8 @@ constexpr std::array kIdentity = std::to_array<Name>({
     "setresuid",
     "setresgid",
     "setgroups",
-    "capset",
 });
+constexpr std::array kGivingUp = std::to_array<Name>({"capset"});
 constexpr std::array kConfining = std::to_array<Name>({
     "seccomp",
     "landlock_restrict_self",
@@ -303,10 +303,12 @@ constexpr std::array kTenantCalls = std::to_array<CallGroup>({
 
 constexpr std::array kSetupCalls = std::to_array<CallGroup>({
     {"fork into the cgroup and join the namespaces of a sandbox", kJoining},
+    {"become the sandbox's uid", kIdentity},
     {"attach the code, size /tmp", kMounting},
-    {"become the sandbox's uid, without capabilities", kIdentity},
-    {"Landlock and the final program", kConfining},
+    {"hold no capability", kGivingUp},
+    {"Landlock and the last programs", kConfining},
 });
+constexpr size_t kSetupGroupsAhead = 2;
 
 constexpr std::array kForbiddenCalls = std::to_array<CallGroup>({
     {"make namespaces, roots and mounts: the supervisor's work, before this program", kNamespaces},
@@ -361,6 +363,9 @@ std::span<const CallGroup> TenantCalls() {
 }
 std::span<const CallGroup> SetupCalls() {
   return kSetupCalls;
+}
+std::span<const CallGroup> LastSetupCalls() {
+  return std::span(kSetupCalls).subspan(kSetupGroupsAhead);
 }
 std::span<const CallGroup> ForbiddenCalls() {
   return kForbiddenCalls;

@@ -18,6 +18,8 @@ struct CallGroup {
 std::span<const CallGroup> TenantCalls();
 // What only the set-up of a child calls: in the base program, refused with EPERM by the final one.
 std::span<const CallGroup> SetupCalls();
+// Those of them that the last steps make, when it is known for whom the child is.
+std::span<const CallGroup> LastSetupCalls();
 // Calls that both programs refuse with EPERM. What is in no table fails with ENOSYS: to a runtime
 // that probes for a newer or optional call this reads "older kernel" and it takes another way,
 // whereas EPERM says plainly that the call is known and not for tenants.

@@ -147,7 +147,7 @@ Result<SeccompProgram> CompileBaseProgram() {
 
 Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
   Builder builder(SCMP_ACT_ALLOW);
-  for (const CallGroup& group : SetupCalls()) {
+  for (const CallGroup& group : SetupCalls().first(SetupCalls().size() - LastSetupCalls().size())) {
     for (std::string_view name : group.names) {
       // glibc then falls back to clone, whose flags a filter can see.
       if (name == "clone3")
@@ -159,7 +159,7 @@ Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
   // The base refuses these too. Twice, because this program is the last word: should the base be
   // loosened for the zygote's sake, tenants gain nothing.
   for (std::string_view name :
-       {"mount", "umount2", "mount_setattr", "unshare", "pivot_root", "chroot", "fsopen", "fsmount",
+       {"umount2", "mount_setattr", "unshare", "pivot_root", "chroot", "fsopen", "fsmount",
         "fsconfig", "fspick", "open_tree", "ptrace", "bpf", "open_by_handle_at", "perf_event_open",
         "userfaultfd", "keyctl"})
     builder.Add(SCMP_ACT_ERRNO(EPERM), name);
@@ -188,6 +188,14 @@ Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
     for (std::string_view name : {"socket", "socketpair"})
       builder.Add(SCMP_ACT_ERRNO(EAFNOSUPPORT), name, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
   }
+  return builder.Export();
+}
+
+// Every instruction of it is waited for: no more than what the final program has to leave.
+Result<SeccompProgram> CompileLastProgram() {
+  Builder builder(SCMP_ACT_ALLOW);
+  builder.Add(SCMP_ACT_ERRNO(EPERM), LastSetupCalls());
+  builder.Add(SCMP_ACT_ERRNO(EPERM), "mount");
   return builder.Export();
 }
 

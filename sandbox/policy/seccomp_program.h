@@ -4,12 +4,15 @@
 //   base    an allow-list, loaded by the zygote before any third-party library is imported and
 //           inherited by every fork; outside it, calls known to be dangerous fail with EPERM and
 //           all others with ENOSYS (call_groups.h). It still allows what setting up a child needs.
-//   final   short, loaded last by the child itself: refuses what only set-up needed (clone3,
-//           setns, unshare, mount calls, identity calls, seccomp, landlock, ...), namespace
-//           flags of clone, and argument-filtered calls.
+//   final   short, loaded by the child itself before it waits for its tenant: refuses what only
+//           set-up needed (clone3, setns, unshare, most mount calls, identity calls, ...),
+//           namespace flags of clone, and argument-filtered calls.
+//   last    refuses the few calls that set-up makes once the tenant is known (mount, move_mount,
+//           capset, landlock_restrict_self, seccomp): loaded while that one waits.
 // Calls through a foreign ABI (int 0x80, x32) end the process under every program.
 // Together they are an allow-list smaller than Docker's default. The short second filter exists
-// because loading a long one in each child costs 84 to 336 us (docs/decisions).
+// because loading a long one in each child costs 84 to 336 us, and the last one because the final
+// one costs 70 us still (docs/decisions).
 #pragma once
 
 #include <linux/filter.h>
@@ -31,11 +34,12 @@ enum class NetworkPolicy {
 
 Result<SeccompProgram> CompileBaseProgram();
 Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network);
+Result<SeccompProgram> CompileLastProgram();
 // For the small init of a sandbox: wait, exit, signal return, and no more.
 Result<SeccompProgram> CompileInitProgram();
 
-// Names of the calls that tenant code may make (base minus final), sorted; for `spored --check`,
-// documentation and the test that counts them against Docker's.
+// Names of the calls that tenant code may make (base minus final and last), sorted; for `spored
+// --check`, documentation and the test that counts them against Docker's.
 std::vector<std::string> AllowedCallNames(NetworkPolicy network);
 
 // Loads it into the calling thread (no_new_privs must be set, or CAP_SYS_ADMIN held). Allocates

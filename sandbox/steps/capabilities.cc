@@ -37,6 +37,11 @@ StepResult LimitBoundingSet(uint64_t keep) {
   return StepOk();
 }
 
+StepResult KeepCapabilities() {
+  if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return StepFailed("prctl PR_SET_KEEPCAPS");
+  return StepOk();
+}
+
 StepResult LockSecurebits() {
   constexpr unsigned long kLocked =
       SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |

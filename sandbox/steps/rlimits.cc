@@ -18,6 +18,12 @@ bool Lower(__rlimit_resource resource, rlim_t value) {
 
 StepResult LimitResources(const ResourceLimits& limits) {
   if (!Lower(RLIMIT_NOFILE, limits.open_files)) return StepFailed("setrlimit RLIMIT_NOFILE");
+  if (limits.file_size_bytes != 0 && !Lower(RLIMIT_FSIZE, limits.file_size_bytes))
+    return StepFailed("setrlimit RLIMIT_FSIZE");
+  return StepOk();
+}
+
+StepResult LimitFixedResources() {
   // Not 0: a core_pattern that is a pipe starts its program all the same, as root of the host. The
   // kernel refuses that for 1 (do_coredump in fs/coredump.c), which is too small for a file as
   // well.
@@ -29,8 +35,6 @@ StepResult LimitResources(const ResourceLimits& limits) {
   if (!Lower(RLIMIT_MSGQUEUE, 0)) return StepFailed("setrlimit RLIMIT_MSGQUEUE");
   if (!Lower(RLIMIT_RTPRIO, 0)) return StepFailed("setrlimit RLIMIT_RTPRIO");
   if (!Lower(RLIMIT_NICE, 0)) return StepFailed("setrlimit RLIMIT_NICE");
-  if (limits.file_size_bytes != 0 && !Lower(RLIMIT_FSIZE, limits.file_size_bytes))
-    return StepFailed("setrlimit RLIMIT_FSIZE");
   return StepOk();
 }
 

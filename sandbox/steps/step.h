@@ -68,11 +68,14 @@ struct ResourceLimits {
   uint64_t file_size_bytes = 0;  // 0: unlimited
 };
 StepResult LimitResources(const ResourceLimits& limits);
+StepResult LimitFixedResources();  // those that are the same for everybody
 
 // ---- capabilities.cc ----
 // Before the identity: dropping from the bounding set and setting securebits need CAP_SETPCAP,
 // which the change of uid takes away. Bit i of a mask is capability i.
 StepResult LimitBoundingSet(uint64_t keep);  // and empties the ambient set
+// The permitted set outlives the change of identity, until the securebits are locked.
+StepResult KeepCapabilities();
 // From here on uid 0 means nothing to this process and what it starts (capabilities(7)).
 StepResult LockSecurebits();
 // Writes permitted and effective; inheritable becomes empty.

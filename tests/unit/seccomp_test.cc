@@ -51,6 +51,10 @@ const SeccompProgram& Final() {
   static const SeccompProgram program = MustCompile(CompileFinalProgram(NetworkPolicy::kNone));
   return program;
 }
+const SeccompProgram& Last() {
+  static const SeccompProgram program = MustCompile(CompileLastProgram());
+  return program;
+}
 const SeccompProgram& Init() {
   static const SeccompProgram program = MustCompile(CompileInitProgram());
   return program;
@@ -91,11 +95,11 @@ int ErrnoOf(const RawCall& call) {
 }
 
 int TenantErrno(const RawCall& call) {
-  return RunUnder({&Base(), &Final()}, [&] { return ErrnoOf(call); });
+  return RunUnder({&Base(), &Final(), &Last()}, [&] { return ErrnoOf(call); });
 }
 
 TEST(SeccompProgram, FitsTheKernelsLimit) {
-  for (const SeccompProgram* program : {&Base(), &Final(), &Init()}) {
+  for (const SeccompProgram* program : {&Base(), &Final(), &Last(), &Init()}) {
     EXPECT_GT(program->instructions.size(), 10u);
     EXPECT_LE(program->instructions.size(), size_t{BPF_MAXINSNS});
   }
@@ -240,7 +244,7 @@ TEST(SeccompProgram, CloneCarriesNoNamespaceFlagAndMakesNoSiblings) {
     EXPECT_EQ(TenantErrno({SYS_clone, {flag | SIGCHLD}}), EPERM) << flag;
     EXPECT_EQ(TenantErrno({SYS_clone, {flag | CLONE_VM | CLONE_FS | SIGCHLD}}), EPERM) << flag;
   }
-  EXPECT_EQ(RunUnder({&Base(), &Final()},
+  EXPECT_EQ(RunUnder({&Base(), &Final(), &Last()},
                      [] {
                        const long child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
                        if (child == 0) syscall(SYS_exit_group, 7);
@@ -275,7 +279,7 @@ TEST(SeccompProgram, AttributesAreNotSupported) {
 #ifdef __x86_64__
 TEST(SeccompProgram, ForeignAbisEndTheProcess) {
   constexpr long kX32Bit = 0x40000000;
-  for (auto* program : {&Base(), &Final(), &Init()}) {
+  for (auto* program : {&Base(), &Final(), &Last(), &Init()}) {
     EXPECT_EQ(TenantErrno({SYS_getpid}), 0);
     EXPECT_EQ(RunUnder({program},
                        [] {
@@ -367,7 +371,7 @@ if __name__ == '__main__':
     else: sys.exit(3)
     sys.exit(42)
 )";
-  EXPECT_EQ(RunUnder({&Base(), &Final()},
+  EXPECT_EQ(RunUnder({&Base(), &Final(), &Last()},
                      [] {
                        const char* argv[] = {"/usr/bin/python3", "-c", kScript, nullptr};
                        const char* envp[] = {"PATH=/usr/bin:/bin", nullptr};

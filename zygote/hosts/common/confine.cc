@@ -1,6 +1,7 @@
 #include "zygote/hosts/common/confine.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -86,16 +87,35 @@ bool NameTenantDescriptors(const wire::Specialise& order, const ReceivedFds& rec
 
 }  // namespace
 
-// 1. mounts          the function's code, /tmp's size: need CAP_SYS_ADMIN in the user namespace;
-//                    a program, which the image's root alone may write
-// 2. descriptors     the code's mount is used up; all but the pass-list close
-// 3. rlimits         while the hard limits can still be set freely
-// 4. identity        needs CAP_SETUID; the bounding set and securebits before it (CAP_SETPCAP)
-// 5. capabilities    none from here on; no_new_privs, required by the last two from here on
-// 6. landlock        its own calls must pass before seccomp refuses them
-// 7. seccomp         last: refuses what all of the above needed
-StepResult Confine(const wire::Specialise& order, uint32_t uid, const KeptDescriptors& kept,
-                   const ReceivedFds& received, const SeccompProgram& final_program, StepLog& log) {
+// Ahead, when it is not known yet for whom:
+// 1. rlimits         while the hard limits can still be set freely
+// 2. identity        needs CAP_SETUID and CAP_SETGID; the bounding set before it (CAP_SETPCAP)
+// 3. capabilities    none but what the mount of the code needs; securebits while it has CAP_SETPCAP
+// 4. seccomp, final  refuses all that is not needed for what follows
+StepResult ConfineAhead(uint32_t uid, const SeccompProgram& final_program) {
+  if (StepResult r = LimitFixedResources(); !r.ok()) return r;
+  if (StepResult r = LimitBoundingSet(0); !r.ok()) return r;
+  if (StepResult r = KeepCapabilities(); !r.ok()) return r;
+  if (StepResult r = TakeIdentity(uid, true); !r.ok()) return r;
+  constexpr uint64_t kMount = 1ull << CAP_SYS_ADMIN;
+  if (StepResult r = SetCapabilities(kMount | 1ull << CAP_SETPCAP); !r.ok()) return r;
+  if (StepResult r = LockSecurebits(); !r.ok()) return r;
+  if (StepResult r = SetCapabilities(kMount); !r.ok()) return r;
+  if (StepResult r = SetNoNewPrivs(); !r.ok()) return r;
+  if (const int error = LoadSeccompProgram(final_program); error < 0)
+    return {-error, "load the final seccomp filter"};
+  return StepOk();
+}
+
+// 5. mounts          the function's code, /tmp's size: need CAP_SYS_ADMIN in the user namespace;
+//                    a program, whose mount is read-only from then on
+// 6. descriptors     the code's mount is used up; all but the pass-list close
+// 7. rlimits         its own
+// 8. capabilities    none from here on
+// 9. landlock        forbids mounts from here on
+// 10. seccomp, last  refuses what these steps needed
+StepResult Confine(const wire::Specialise& order, const KeptDescriptors& kept,
+                   const ReceivedFds& received, const SeccompProgram& last_program, StepLog& log) {
   TenantDescriptors fds;
   if (!NameTenantDescriptors(order, received, fds))
     return {EPROTO, "the descriptors do not fit the Specialise message"};
@@ -120,20 +140,15 @@ StepResult Confine(const wire::Specialise& order, uint32_t uid, const KeptDescri
                               .file_size_bytes = order.file_size_bytes};
   if (StepResult r = LimitResources(limits); !r.ok()) return r;
   t = log.Add("rlimits", t);
-  if (StepResult r = LimitBoundingSet(0); !r.ok()) return r;
-  if (StepResult r = LockSecurebits(); !r.ok()) return r;
-  if (StepResult r = TakeIdentity(uid, true); !r.ok()) return r;
-  t = log.Add("identity", t);
   if (StepResult r = SetCapabilities(0); !r.ok()) return r;
-  if (StepResult r = SetNoNewPrivs(); !r.ok()) return r;
   t = log.Add("capabilities", t);
   if (kept.ruleset() >= 0) {
     if (StepResult r = RestrictWithLandlock(kept.ruleset()); !r.ok()) return r;
     if (close(kept.ruleset()) < 0) return StepFailed("close the Landlock ruleset");
     t = log.Add("landlock", t);
   }
-  if (const int error = LoadSeccompProgram(final_program); error < 0)
-    return {-error, "load the final seccomp filter"};
+  if (const int error = LoadSeccompProgram(last_program); error < 0)
+    return {-error, "load the last seccomp filter"};
   log.Add("seccomp", t);
   return StepOk();
 }

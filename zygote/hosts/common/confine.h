@@ -44,9 +44,13 @@ class KeptDescriptors {
 StepResult EnterSandbox(const FrozenProcess& process, const wire::Fork& request,
                         const ForkDescriptors& fds, const KeptDescriptors& kept, StepLog& log);
 
-// In the child, once it is known what it becomes: every remaining step, its time recorded.
-// `received` are the descriptors of the Specialise message. Allocates nothing.
-StepResult Confine(const wire::Specialise& order, uint32_t uid, const KeptDescriptors& kept,
-                   const ReceivedFds& received, const SeccompProgram& final_program, StepLog& log);
+// In the child, before it waits to learn what it becomes: every step that is the same for all.
+// Allocates nothing, as what follows.
+StepResult ConfineAhead(uint32_t uid, const SeccompProgram& final_program);
+
+// Once it is known what it becomes: every remaining step, its time recorded. `received` are the
+// descriptors of the Specialise message.
+StepResult Confine(const wire::Specialise& order, const KeptDescriptors& kept,
+                   const ReceivedFds& received, const SeccompProgram& last_program, StepLog& log);
 
 }  // namespace spore

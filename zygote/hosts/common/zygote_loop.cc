@@ -21,10 +21,10 @@ namespace {
 
 class Zygote {
  public:
-  Zygote(FrozenProcess process, SeccompProgram program, const RuntimeHooks& hooks,
+  Zygote(FrozenProcess process, ChildPrograms programs, const RuntimeHooks& hooks,
          WorkingSet working_set)
       : process_(std::move(process)),
-        final_program_(std::move(program)),
+        programs_(std::move(programs)),
         hooks_(hooks),
         working_set_(std::move(working_set)) {}
 
@@ -63,7 +63,7 @@ class Zygote {
   }
 
   Unspecialised child() {
-    return {uid_, kept_, entered_, std::move(process_), std::move(final_program_)};
+    return {uid_, kept_, entered_, std::move(process_), std::move(programs_)};
   }
 
  private:
@@ -96,7 +96,7 @@ class Zygote {
   }
 
   FrozenProcess process_;
-  SeccompProgram final_program_;
+  ChildPrograms programs_;
   RuntimeHooks hooks_;
   WorkingSet working_set_;
   KeptDescriptors kept_;  // of the next child; in a child, its own
@@ -108,6 +108,8 @@ class Zygote {
 
 wire::Mode Unspecialised::AwaitTenant() const {
   if (rehearses_) return wire::Mode::kFunction;
+  if (const StepResult r = ConfineAhead(uid_, programs_.final_program); !r.ok())
+    EndChild(kInstanceFd, r);
   // Exactly the first frame: what follows stays in the socket for the runtime's host.
   struct {
     wire::FrameHeader header;
@@ -125,7 +127,7 @@ wire::Mode Unspecialised::AwaitTenant() const {
   confined.steps = entered_;
   confined.steps.Add("specialise", t);
   const StepResult result =
-      Confine(frame.order, uid_, kept_, received->fds, final_program_, confined.steps);
+      Confine(frame.order, kept_, received->fds, programs_.last_program, confined.steps);
   if (!result.ok()) EndChild(kInstanceFd, result);
   if (process_.NotedThreads() > 0) {
     const uint64_t revive = StepLog::Now();
@@ -146,7 +148,9 @@ void ReportUnready(const char* reason) {
 }
 
 Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& options) {
-  SPORE_ASSIGN(SeccompProgram program, CompileFinalProgram(NetworkPolicy::kNone));
+  ChildPrograms programs;
+  SPORE_ASSIGN(programs.final_program, CompileFinalProgram(NetworkPolicy::kNone));
+  SPORE_ASSIGN(programs.last_program, CompileLastProgram());
   SPORE_ASSIGN(FrozenProcess process,
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
@@ -155,12 +159,12 @@ Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& opt
   if (!options.rehearsal_load.empty()) {
     SPORE_ASSIGN(const bool rehearses,
                  working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke));
-    if (rehearses) return Unspecialised(std::move(process), std::move(program));
+    if (rehearses) return Unspecialised(std::move(process), std::move(programs));
   }
   ready.header.type = wire::Type::kZygoteReady;
   ready.pid = getpid();
   SPORE_TRY(SendStruct(kZygoteFd, ready));
-  Zygote zygote(std::move(process), std::move(program), options.hooks, std::move(working_set));
+  Zygote zygote(std::move(process), std::move(programs), options.hooks, std::move(working_set));
   for (;;) {
     SPORE_ASSIGN(const bool in_child, zygote.ServeOne());
     if (in_child) return zygote.child();

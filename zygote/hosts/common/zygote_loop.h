@@ -32,25 +32,31 @@ struct ForkOptions {
 
 constexpr int kZygoteFd = 3;  // the control socket; in a child the same number is kInstanceFd
 
-// A child, inside its sandbox but with the zygote's privileges still: trusted code, waiting to
-// learn what it becomes.
+// What a child loads, compiled once.
+struct ChildPrograms {
+  SeccompProgram final_program;
+  SeccompProgram last_program;
+};
+
+// A child, inside its sandbox but with the zygote's privileges still: trusted code, about to wait
+// and learn what it becomes.
 class Unspecialised {
  public:
   Unspecialised(uint32_t uid, const KeptDescriptors& kept, const StepLog& entered,
-                FrozenProcess process, SeccompProgram final_program)
+                FrozenProcess process, ChildPrograms programs)
       : uid_(uid),
         kept_(kept),
         entered_(entered),
         process_(std::move(process)),
-        final_program_(std::move(final_program)) {}
+        programs_(std::move(programs)) {}
 
   // In the child that rehearses: unconfined, its threads there already.
-  Unspecialised(FrozenProcess process, SeccompProgram final_program)
-      : rehearses_(true), process_(std::move(process)), final_program_(std::move(final_program)) {}
+  Unspecialised(FrozenProcess process, ChildPrograms programs)
+      : rehearses_(true), process_(std::move(process)), programs_(std::move(programs)) {}
 
-  // Waits for the Specialise frame, confines the process for good, and then makes the runtime's
-  // threads again, which are born confined. The process ends when spored goes away or a step fails
-  // (which spored is told).
+  // Gives up all that is not needed any more, waits for the Specialise frame, confines the process
+  // for good, and then makes the runtime's threads again, which are born confined. The process ends
+  // when spored goes away or a step fails (which spored is told).
   wire::Mode AwaitTenant() const;
 
  private:
@@ -59,7 +65,7 @@ class Unspecialised {
   KeptDescriptors kept_;
   StepLog entered_;  // steps made ahead
   FrozenProcess process_;
-  SeccompProgram final_program_;
+  ChildPrograms programs_;
 };
 
 // Freezes the process, tells spored that it is ready, and serves Fork orders. Returns only in a
