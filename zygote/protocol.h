@@ -146,16 +146,17 @@ enum class FrameType : uint32_t {
   // zygote -> the child that rehearses (zygote/hosts/common/working_set.h)
   kReportPages = 8,  // no body; answered by a u64 count and as many PageRanges
   // instance -> spored
-  kConfined = 16,  // body: struct Confined; sent by trusted code, once, before tenant code runs;
-                   // after a failed one the process exits
-  kLoaded,         // body: JSON {"load_us": n}
-  kResponse,       // body: the result as JSON
-  kFailed,         // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
-                   // stays usable
-  kFatal,          // body: as kFailed, of loading or of an invocation; the process then exits
-  kCompiled,       // body: the function's code as the runtime has compiled it, opaque to spored, or
-                   // nothing where it is of no use. Sent once, by trusted code, before tenant code
-                   // runs, and only if the Load asks for it ("compile")
+  kConfined =
+      16,     // body: struct Confined; first, and once. A failure is sent by trusted code, which
+              // then exits; success goes out with what is sent next, and tells only times
+  kLoaded,    // body: JSON {"load_us": n}
+  kResponse,  // body: the result as JSON
+  kFailed,    // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
+              // stays usable
+  kFatal,     // body: as kFailed, of loading or of an invocation; the process then exits
+  kCompiled,  // body: the function's code as the runtime has compiled it, opaque to spored, or
+              // nothing where it is of no use. Sent once, by trusted code, before tenant code
+              // runs, and only if the Load asks for it ("compile")
 };
 
 struct FrameHeader {

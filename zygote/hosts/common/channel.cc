@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <utility>
 
 namespace spore {
 
@@ -22,21 +24,33 @@ bool ReadExactly(int fd, void* buffer, size_t bytes) {
 
 namespace {
 
-std::string queued;  // whole frames
+// Whole frames. In fixed space, so that it can be written to ahead (see TouchChannel).
+char queued[8192];
+size_t queued_bytes = 0;
 
 }  // namespace
 
-void QueueFrame(wire::FrameType type, uint64_t id, const void* body, size_t bytes) {
+void TouchChannel() {
+  for (size_t at = 0; at < sizeof queued; at += 4096) static_cast<volatile char*>(queued)[at] = 0;
+}
+
+void DropQueued() {
+  queued_bytes = 0;
+}
+
+bool QueueFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes) {
   const wire::FrameHeader header{type, static_cast<uint32_t>(bytes), id};
-  queued.append(reinterpret_cast<const char*>(&header), sizeof header);
-  queued.append(static_cast<const char*>(body), bytes);
+  if (sizeof header + bytes > sizeof queued - queued_bytes)
+    return WriteFrame(fd, type, id, body, bytes);
+  memcpy(queued + queued_bytes, &header, sizeof header);
+  memcpy(queued + queued_bytes + sizeof header, body, bytes);
+  queued_bytes += sizeof header + bytes;
+  return true;
 }
 
 bool WriteFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes) {
   wire::FrameHeader header{type, static_cast<uint32_t>(bytes), id};
-  const std::string before = std::move(queued);
-  queued.clear();
-  iovec parts[3] = {{const_cast<char*>(before.data()), before.size()},
+  iovec parts[3] = {{queued, std::exchange(queued_bytes, 0)},
                     {&header, sizeof header},
                     {const_cast<void*>(body), bytes}};
   msghdr message{};

@@ -110,6 +110,7 @@ wire::Mode Unspecialised::AwaitTenant() const {
   if (rehearses_) return wire::Mode::kFunction;
   if (const StepResult r = ConfineAhead(uid_, programs_.final_program); !r.ok())
     EndChild(kInstanceFd, r);
+  TouchChannel();
   // Exactly the first frame: what follows stays in the socket for the runtime's host.
   struct {
     wire::FrameHeader header;
@@ -136,7 +137,9 @@ wire::Mode Unspecialised::AwaitTenant() const {
   }
   // Confine has closed them by number.
   for (UniqueFd& fd : received->fds.fd) (void)fd.Release();
-  if (!WriteFrame(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined)) _exit(1);
+  // A script's own channel ends before it starts.
+  const auto tell = frame.order.mode == wire::Mode::kScript ? WriteFrame : QueueFrame;
+  if (!tell(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined)) _exit(1);
   return frame.order.mode;
 }
 

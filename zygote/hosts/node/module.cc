@@ -200,7 +200,7 @@ napi_value Loaded(napi_env env, napi_callback_info) {
   const uint64_t us = (spore::StepLog::Now() - load_began_ns) / 1000;
   const int length =
       snprintf(body, sizeof body, "{\"load_us\":%llu}", static_cast<unsigned long long>(us));
-  spore::QueueFrame(FrameType::kLoaded, 0, body, static_cast<size_t>(length));
+  spore::QueueFrame(spore::kInstanceFd, FrameType::kLoaded, 0, body, static_cast<size_t>(length));
   return Undefined(env);
 }
 

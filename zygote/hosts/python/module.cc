@@ -3,8 +3,12 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <poll.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "zygote/hosts/common/channel.h"
@@ -18,6 +22,34 @@ using spore::wire::FrameType;
 
 // Of this process, between its sfork and its specialisation.
 std::unique_ptr<spore::Unspecialised> this_child;
+
+// What has been read beyond the frame that was asked for: the first ones come together.
+struct {
+  char bytes[8192];
+  size_t at = 0;
+  size_t end = 0;
+  bool rehearsing = false;  // the frames are all there, and nothing goes out
+} ahead;
+
+// As ReadExactly, with fewer calls.
+bool ReadAhead(void* buffer, size_t bytes) {
+  auto* out = static_cast<char*>(buffer);
+  for (;;) {
+    const size_t part = std::min(bytes, ahead.end - ahead.at);
+    memcpy(out, ahead.bytes + ahead.at, part);
+    ahead.at += part;
+    out += part;
+    bytes -= part;
+    if (bytes == 0) return true;
+    if (ahead.rehearsing) return false;
+    if (bytes >= sizeof ahead.bytes) return spore::ReadExactly(spore::kInstanceFd, out, bytes);
+    const ssize_t got = read(spore::kInstanceFd, ahead.bytes, sizeof ahead.bytes);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    ahead.at = 0;
+    ahead.end = static_cast<size_t>(got);
+  }
+}
 
 PyObject* ServeForks(PyObject*, PyObject* args) {
   const char* version = nullptr;
@@ -49,7 +81,8 @@ PyObject* AwaitTenant(PyObject*, PyObject*) {
     return nullptr;
   }
   const spore::wire::Mode mode = this_child->AwaitTenant();
-  this_child.reset();
+  // Not destroyed: that writes to, and so copies, what is shared with the zygote.
+  static_cast<void>(this_child.release());
   return PyLong_FromUnsignedLong(static_cast<unsigned long>(mode));
 }
 
@@ -65,14 +98,14 @@ PyObject* Receive(PyObject*, PyObject*) {
   FrameHeader header{};
   bool got = false;
   Py_BEGIN_ALLOW_THREADS;
-  got = spore::ReadExactly(spore::kInstanceFd, &header, sizeof header);
+  got = ReadAhead(&header, sizeof header);
   Py_END_ALLOW_THREADS;
   if (!got) Py_RETURN_NONE;
   PyObject* body = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(header.length));
   if (body == nullptr) return nullptr;
   char* bytes = PyBytes_AsString(body);
   Py_BEGIN_ALLOW_THREADS;
-  got = spore::ReadExactly(spore::kInstanceFd, bytes, header.length);
+  got = ReadAhead(bytes, header.length);
   Py_END_ALLOW_THREADS;
   if (!got) {
     Py_DECREF(body);
@@ -89,6 +122,10 @@ PyObject* Send(PyObject*, PyObject* args) {
   const char* body = nullptr;
   Py_ssize_t length = 0;
   if (!PyArg_ParseTuple(args, "IKy#", &type, &id, &body, &length)) return nullptr;
+  if (ahead.rehearsing) {
+    spore::DropQueued();
+    Py_RETURN_TRUE;
+  }
   bool sent = false;
   Py_BEGIN_ALLOW_THREADS;
   sent = spore::WriteFrame(spore::kInstanceFd, static_cast<FrameType>(type), id, body,
@@ -103,7 +140,22 @@ PyObject* Queue(PyObject*, PyObject* args) {
   const char* body = nullptr;
   Py_ssize_t length = 0;
   if (!PyArg_ParseTuple(args, "IKy#", &type, &id, &body, &length)) return nullptr;
-  spore::QueueFrame(static_cast<FrameType>(type), id, body, static_cast<size_t>(length));
+  return PyBool_FromLong(spore::QueueFrame(spore::kInstanceFd, static_cast<FrameType>(type), id,
+                                           body, static_cast<size_t>(length)));
+}
+
+PyObject* Rehearse(PyObject*, PyObject* args) {
+  const char* frames = nullptr;
+  Py_ssize_t length = 0;
+  if (!PyArg_ParseTuple(args, "y#", &frames, &length)) return nullptr;
+  if (static_cast<size_t>(length) > sizeof ahead.bytes) {
+    PyErr_SetString(PyExc_ValueError, "too long to be rehearsed");
+    return nullptr;
+  }
+  memcpy(ahead.bytes, frames, static_cast<size_t>(length));
+  ahead.at = 0;
+  ahead.end = static_cast<size_t>(length);
+  ahead.rehearsing = length > 0;
   Py_RETURN_NONE;
 }
 
@@ -115,8 +167,11 @@ PyMethodDef kMethods[] = {
      "await_tenant() -> mode\n\nConfined for good from here on."},
     {"report_unready", ReportUnready, METH_VARARGS, "report_unready(reason)"},
     {"receive", Receive, METH_NOARGS, "receive() -> (type, id, body) or None"},
-    {"queue", Queue, METH_VARARGS, "queue(type, id, body): goes out with the next send"},
+    {"queue", Queue, METH_VARARGS, "queue(type, id, body) -> bool\n\nGoes out with the next send."},
     {"send", Send, METH_VARARGS, "send(type, id, body) -> bool"},
+    {"rehearse", Rehearse, METH_VARARGS,
+     "rehearse(frames)\n\nreceive() gives these and then None, and nothing is sent, until they are "
+     "b''."},
     {nullptr, nullptr, 0, nullptr},
 };
 

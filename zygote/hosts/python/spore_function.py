@@ -8,6 +8,7 @@ import importlib
 import json
 import marshal
 import os
+import struct
 import sys
 import time
 import traceback
@@ -34,6 +35,7 @@ _MAX_FRAMES = 64
 _MAX_LINE = 1024
 _MAX_MESSAGE = 64 * 1024
 _MAX_COMPILED = 256 * 1024
+_SPARE_HEAP = 32 * 1024
 # json.dumps with these options would make an encoder for each call.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _scan = json.JSONDecoder().scan_once
@@ -197,6 +199,10 @@ def _invoke(handler, load, body):
         return FAILED, _describe("Runtime.MarshalError", text, [])
 
 
+def _frame(kind, body):
+    return struct.pack("=IIQ", kind, len(body), 0) + body
+
+
 def warm_up(host_directory, times):
     """Does all that a request will do, on Spore's own handler (see spore_warm), and takes it back.
 
@@ -211,27 +217,31 @@ def warm_up(host_directory, times):
         "memory_limit_in_mb": "0",
         "environment": {"SPORE_WARM": "1"},
     }
-    meta = b'{"request_id":"warm","deadline_ms":0}'
+    meta = b'{"request_id":"warm","deadline_ms":0,"arn":"arn:warm"}'
     head = len(meta).to_bytes(4, sys.byteorder) + meta
+    invocations = b"".join(_frame(INVOKE, head + event)
+                           for event in (b'{"a": [1, "b"], "c": {"d": 1.5}}', b"1"))
+    path = f"{host_directory}/spore_warm.py"
+    with open(path, "rb") as file:
+        code = marshal.dumps(compile(file.read(), path, "exec", dont_inherit=True))
+    # As the first instance of a function does, then as the others do.
+    first = _frame(LOAD, _encode({**load, "compile": True}).encode()) + invocations
+    other = _frame(CODE, code) + _frame(LOAD, _encode(load).encode()) + invocations
     before = dict(os.environ)
     sys.path.insert(0, host_directory)
     for _ in range(times):
-        told = []
-        for compiled in None, told:  # as the first instance of a function does, then as others do
-            started = time.monotonic_ns()
-            _enter(load, host_directory)
-            code = compiled and compiled[0]
-            handler = load_handler(load["handler"], host_directory, code, told.append)
-            _loaded(started)
-            for event in b'{"a": [1, "b"], "c": {"d": 1.5}}', b"1":
-                _invoke(handler, load, head + event)
-            _flush()
+        for frames in first, other:
+            _spore.rehearse(frames)
+            serve(host_directory)
             del sys.modules["spore_warm"]
+    _spore.rehearse(b"")
     sys.path.remove(host_directory)
     sys.path_importer_cache.pop(host_directory, None)
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.chdir("/")
+    # Left at the heap's end, where a request's larger objects will come to lie.
+    bytes(_SPARE_HEAP)
 
 
 def prepare():
@@ -270,7 +280,7 @@ def _tell_compiled(code):
         os._exit(1)
 
 
-def serve():
+def serve(root=_TASK_ROOT):
     kind, _, body = _spore.receive() or (None, 0, b"")
     compiled = None
     if kind == CODE:
@@ -282,8 +292,8 @@ def serve():
     load = _parse(body)
     tell = _tell_compiled if load.get("compile") else None
     try:
-        _enter(load, _TASK_ROOT)
-        handler = load_handler(load["handler"], _TASK_ROOT, compiled, tell)
+        _enter(load, root)
+        handler = load_handler(load["handler"], root, compiled, tell)
     except LoadError as error:
         _spore.send(FATAL, 0, _describe(error.kind, error, error.stack))
         os._exit(1)
