@@ -61,6 +61,17 @@ void ReadLimits(TomlReader& parent, const std::string& file, std::string_view ke
   parent.Check(reader.Finish());
 }
 
+void ReadPayloadMemory(TomlReader& reader, uint64_t* bytes) {
+  constexpr uint64_t kLeast = 1u << 20;
+  const std::optional<uint64_t> value = reader.Size("payload-memory");
+  if (!value) return;
+  if (*value < kLeast) {
+    reader.Fail("payload-memory",
+                std::to_string(*value) + " is out of range; expected at least 1MiB");
+  }
+  *bytes = *value;
+}
+
 void ReadClientLimits(TomlReader& parent, const std::string& file, ClientLimits* limits) {
   constexpr std::string_view kKey = "limits-per-client";
   const toml::table* table = parent.Table(kKey);
@@ -69,6 +80,7 @@ void ReadClientLimits(TomlReader& parent, const std::string& file, ClientLimits*
   reader.Number("max-instances", 1, 60000, &limits->max_instances);
   reader.Number("max-queue", 0, 1'000'000, &limits->max_queue);
   reader.Number("max-functions", 0, 1'000'000, &limits->max_functions);
+  ReadPayloadMemory(reader, &limits->payload_memory);
   parent.Check(reader.Finish());
 }
 
@@ -137,6 +149,7 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);
+  ReadPayloadMemory(reader, &config.payload_memory);
   reader.Number("dead-kept", 0, 100'000, &config.dead_kept);
   reader.Strings("image-dirs", &config.image_dirs);
   ReadClientLimits(reader, path, &config.client);

@@ -28,6 +28,7 @@ struct ClientLimits {
   uint32_t max_instances = 250;  // live at once, of its functions and runs
   uint32_t max_queue = 256;      // of its invocations, waiting
   uint32_t max_functions = 1000;
+  uint64_t payload_memory = 256u << 20;  // bytes of its requests in progress
 };
 
 struct Config {
@@ -38,17 +39,18 @@ struct Config {
   std::string cgroup_name = "spore";
   std::string cgroup_root;  // empty: detect
   bool favordynmods = false;
-  uint32_t uid_base = 0x70000000;       // host uids [base, base + count) belong to Spore
-  uint32_t uid_count = 64 * 65536;      // 65536 an image; the last block is for helpers
-  uint32_t ready_sandboxes = 8;         // made ahead, an image
-  uint32_t max_instances = 1000;        // live at once on the host
-  uint32_t max_queue = 1024;            // invocations waiting
-  uint64_t max_queue_ms = 10000;        // the longest wait in it
-  uint32_t dead_kept = 256;             // ended instances that inspect still finds
-  ClientLimits client;                  // [limits-per-client]
-  v1::Limits default_limits;            // [limits]
-  v1::Limits max_limits;                // [max-limits]
-  std::vector<std::string> image_dirs;  // *.toml; later ones win by name
+  uint32_t uid_base = 0x70000000;        // host uids [base, base + count) belong to Spore
+  uint32_t uid_count = 64 * 65536;       // 65536 an image; the last block is for helpers
+  uint32_t ready_sandboxes = 8;          // made ahead, an image
+  uint32_t max_instances = 1000;         // live at once on the host
+  uint32_t max_queue = 1024;             // invocations waiting
+  uint64_t max_queue_ms = 10000;         // the longest wait in it
+  uint64_t payload_memory = 512u << 20;  // bytes of requests in progress
+  uint32_t dead_kept = 256;              // ended instances that inspect still finds
+  ClientLimits client;                   // [limits-per-client]
+  v1::Limits default_limits;             // [limits]
+  v1::Limits max_limits;                 // [max-limits]
+  std::vector<std::string> image_dirs;   // *.toml; later ones win by name
 };
 
 std::string DefaultConfigPath();  // /etc/spore/spore.toml

@@ -15,6 +15,7 @@
 #include "daemon/log.h"
 #include "daemon/log_store.h"
 #include "daemon/paths.h"
+#include "daemon/payload_budget.h"
 #include "daemon/recovery.h"
 #include "daemon/rpc_server.h"
 #include "daemon/service_context.h"
@@ -52,6 +53,7 @@ class Daemon {
   std::unique_ptr<FunctionStore> store_;
   std::unique_ptr<LogStore> logs_;
   std::unique_ptr<Images> images_;
+  std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
   std::optional<ServiceContext> context_;
   std::optional<ListeningSocket> socket_;
@@ -96,6 +98,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   logs.directory = config_.state_dir + "/logs";
   SPORE_ASSIGN(logs_, LogStore::Open(*loop_, *lane_, logs));
   SPORE_ASSIGN(images_, Images::Create(*loop_, *cgroups_, config_, manifests));
+  payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
   Invoker::Options invoker;
   invoker.limits.max_instances = config_.max_instances;
   invoker.limits.max_queue = config_.max_queue;
@@ -104,8 +107,16 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.limits.client_queue = config_.client.max_queue;
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
-  context_.emplace(ServiceContext{
-      *loop_, config_, *store_, *logs_, *images_, *invoker_, cgroups_->layout(), NowUnixMs(), {}});
+  context_.emplace(ServiceContext{*loop_,
+                                  config_,
+                                  *store_,
+                                  *logs_,
+                                  *images_,
+                                  *invoker_,
+                                  *payloads_,
+                                  cgroups_->layout(),
+                                  NowUnixMs(),
+                                  {}});
   return {};
 }
 

@@ -99,7 +99,11 @@ void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& req
   if (auto valid = CheckClientContext(request.client_context()); !valid) {
     return call->Fail(valid.error());
   }
+  auto charge =
+      context.payloads.Take(call->peer().uid, payload->size() + request.client_context().size());
+  if (!charge) return call->Fail(charge.error());
   auto work = std::make_unique<Work>(call->received_ns());
+  work->charge = std::move(*charge);
   work->version = *version;
   work->image = function.settings().image();
   work->limits = function.settings().limits();
@@ -155,6 +159,8 @@ void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) 
     auto fit = CheckStandardStream(fds[i].get(), kStreams.at(i));
     if (!fit) return call->Fail(fit.error());
   }
+  auto charge = context.payloads.Take(call->peer().uid, request.ByteSizeLong());
+  if (!charge) return call->Fail(charge.error());
   auto work = std::make_unique<Work>(call->received_ns());
   if (request.program_attached()) {
     auto program = TakeProgram(fds.back(), request.limits());
@@ -163,6 +169,7 @@ void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) 
     fds.pop_back();
   }
   work->runs_program = FindRuntime(request.runtime())->runs_programs;
+  work->charge = std::move(*charge);
   work->image = request.image();
   work->limits = request.limits();
   work->isolation = v1::ISOLATION_INVOCATION;

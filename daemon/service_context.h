@@ -15,6 +15,7 @@
 #include "daemon/images.h"
 #include "daemon/invoker.h"
 #include "daemon/log_store.h"
+#include "daemon/payload_budget.h"
 #include "daemon/rpc_server.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
@@ -28,6 +29,7 @@ struct ServiceContext {
   LogStore& logs;
   Images& images;
   Invoker& invoker;
+  PayloadBudget& payloads;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t> deploying;  // new functions on their way to the store, by owner

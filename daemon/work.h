@@ -12,6 +12,7 @@
 
 #include "daemon/close_aside.h"
 #include "daemon/function_store.h"
+#include "daemon/payload_budget.h"
 #include "daemon/trace.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
@@ -44,6 +45,7 @@ struct Work {
 
   std::string payload;
   std::string client_context;
+  PayloadBudget::Charge charge;  // for these, or the script
   bool want_tail = false;
 
   v1::RunRequest run;

@@ -1,5 +1,6 @@
 """More work than fits: a bounded queue, clear refusals, idle instances giving way."""
 import json
+import pathlib
 import time
 
 import daemon
@@ -100,3 +101,42 @@ def test_a_waiting_client_that_leaves_is_forgotten(spored, narrow):
         waiting.close()
         daemon.wait_until(lambda: spored.stats()["queued"] == 0, what="none waits")
         assert spored.result(narrow, 0) == 0
+
+
+def test_bytes_of_requests_are_bounded():
+    """Together, whether they run or wait; refused at once, and taken again when others have ended."""
+    server = daemon.Spored({"payload-memory": "4MiB"})
+    try:
+        server.start()
+        # It goes on when the file that it makes is taken away.
+        server.deploy("slow", {"app.py": "import os, time\ndef handler(e, c):\n"
+                                         "    if e['wait']:\n        open('/tmp/wait', 'w').close()\n"
+                                         "    while os.path.exists('/tmp/wait'):\n"
+                                         "        time.sleep(0.01)\n    return len(e['text'])\n"},
+                      limits={"max_instances": 1, "timeout_ms": 120000})
+
+        def event(wait):
+            return json.dumps({"wait": wait, "text": "x" * 1_900_000}).encode()
+
+        with server.client() as client:
+            streams = [client.send("Invocations", "Invoke", {"name": "slow", "payload": event(w)})
+                       for w in (True, False)]
+            daemon.wait_until(lambda: server.stats()["queued"] == 1, what="one runs and one waits")
+            error = server.error_of("Invocations", "Invoke",
+                                    {"name": "slow", "payload": event(False)})
+            assert error.code == ttrpc.CODES["RESOURCE_EXHAUSTED"]
+            assert "payload-memory" in error.message and "try again" in error.message, error
+            refused = server.cli("invoke", "slow", "--payload", "-", input=event(False))
+            assert refused.code == 4 and "payload-memory" in refused.err, refused
+            pid = daemon.wait_until(lambda: [i["pid"] for i in server.instances() if i["pid"]],
+                                    what="its process is known")[0]
+            wait = pathlib.Path(f"/proc/{pid}/root/tmp/wait")
+            daemon.wait_until(wait.exists, what="its handler runs")
+            wait.unlink()
+            assert outcomes(client, streams) == [1_900_000, 1_900_000]
+        assert json.loads(server.call("Invocations", "Invoke", {
+            "name": "slow", "payload": event(False)})["payload"]) == 1_900_000
+        assert server.stop() == 0
+    finally:
+        server.stop(9)
+        server.remove()

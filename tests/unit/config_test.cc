@@ -66,11 +66,13 @@ max-instances = 2
 max-queue = 3
 max-queue-ms = 4
 dead-kept = 5
+payload-memory = 10485760
 image-dirs = ["/a", "/b"]
 [limits-per-client]
 max-instances = 6
 max-queue = 7
 max-functions = 8
+payload-memory = "9MiB"
 [limits]
 memory-bytes = "64MiB"
 pids = 7
@@ -83,6 +85,8 @@ timeout-ms = 1000
   EXPECT_EQ(6u, config->client.max_instances);
   EXPECT_EQ(7u, config->client.max_queue);
   EXPECT_EQ(8u, config->client.max_functions);
+  EXPECT_EQ(9u << 20, config->client.payload_memory);
+  EXPECT_EQ(10u << 20, config->payload_memory);
   EXPECT_EQ("g", config->socket_group);
   EXPECT_EQ("/state", config->state_dir);
   EXPECT_EQ("/runtime", config->runtime_dir);
