@@ -1,5 +1,6 @@
 """Who may do what: the kernel says who asks; owners, the group and root are told apart."""
 import grp
+import json
 import os
 import subprocess
 
@@ -105,6 +106,30 @@ def test_instances_of_others_can_be_neither_seen_nor_killed(owned):
         done = owned.cli(command, instance, prefix=as_user(OTHER))
         assert done.code == 4, done
     assert instance in [i["id"] for i in owned.instances(function="roots")]
+
+
+def test_listing_of_instances_is_filtered_for_who_asks(owned):
+    """Also the dead ones, and those asked for by another's name; by the socket, not by what spore shows."""
+    owned.invoke("roots")
+    owned.invoke("owned")
+    program = (
+        "import json, sys; sys.path.insert(0, %r)\n"
+        "import ttrpc\n"
+        "c = ttrpc.Client(%r)\n"
+        "print(json.dumps([[i['function'] for i in c.call('Instances', 'List', fields)['instances']]\n"
+        "    for fields in ({}, {'include_dead': True}, {'function': 'roots', 'include_dead': True})]))\n"
+    ) % (str(daemon.ROOT / "tests/e2e"), str(owned.socket))
+
+    def seen_by(uid):
+        done = subprocess.run([*as_user(uid), "/usr/bin/python3", "-c", program],
+                              capture_output=True, text=True, timeout=30, check=True)
+        return [set(names) for names in json.loads(done.stdout)]
+
+    assert seen_by(OWNER) == [{"owned"}, {"owned"}, set()]
+    # OTHER may have run scripts of its own here, which have no function.
+    assert all(names <= {""} for names in seen_by(OTHER))
+    everything, with_dead, roots = seen_by(0)
+    assert {"owned", "roots"} <= everything <= with_dead and roots == {"roots"}
 
 
 def test_name_of_another_cannot_be_taken_over(owned, tmp_path_factory):

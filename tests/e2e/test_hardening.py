@@ -31,6 +31,17 @@ def inherited(event):
 def core(event):
     return resource.getrlimit(resource.RLIMIT_CORE)
 
+def pending(event):
+    """Queues real-time signals to itself, blocked, until the kernel takes no more."""
+    import ctypes, errno, signal
+    libc = ctypes.CDLL(None, use_errno=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+    queued = 0
+    while queued < 5000 and libc.sigqueue(os.getpid(), signal.SIGRTMIN, None) == 0:
+        queued += 1
+    return {"limit": resource.getrlimit(resource.RLIMIT_SIGPENDING), "queued": queued,
+            "error": errno.errorcode.get(ctypes.get_errno())}
+
 def closes_output(event):
     print("nobody reads this")
     os.close(1)
@@ -119,6 +130,13 @@ def test_programs_that_a_tenant_starts_do_not_get_its_channel(edges):
 def test_a_crash_starts_no_program_of_the_host(edges):
     """1 is what the kernel looks for; with 0 it would start a core_pattern's program (core(5))."""
     assert edges("core")["result"] == [1, 1]
+
+
+def test_queued_signals_are_bounded(edges):
+    """They count for the user namespace, which an image's sandboxes share."""
+    found = edges("pending")["result"]
+    assert found["limit"] == [1024, 1024]
+    assert 0 < found["queued"] <= 1024 and found["error"] == "EAGAIN", found
 
 
 def test_closed_output_keeps_no_answer_back(edges):

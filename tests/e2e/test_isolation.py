@@ -236,3 +236,37 @@ def test_zygote_is_not_root_of_the_host(spored, victims):
         real = int(status.split("\nUid:\t")[1].split()[0])
         assert spored.uid_base <= real < spored.uid_base + daemon.UIDS
         assert os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
+
+
+def test_waiting_child_holds_nothing_of_anybody(spored, victims):
+    """Seen from the host: /dev/null, its own socket, its Landlock ruleset, and no other sandbox's;
+    and the zygote's stderr, for Spore's own messages, until it has a tenant."""
+    victims("descriptors")
+    zygotes = [i["zygote_pid"] for i in spored.call("System", "Info")["images"] if i["zygote_pid"]]
+    messages = {os.readlink(f"/proc/{pid}/fd/2") for pid in zygotes}
+    live = {i["pid"] for i in spored.instances()}
+
+    def waiting():
+        found = {}
+        for pid, name in spored.tenant_processes().items():
+            if name.startswith("python") and pid not in zygotes and pid not in live:
+                try:
+                    links = sorted(os.readlink(f"/proc/{pid}/fd/{fd}")
+                                   for fd in os.listdir(f"/proc/{pid}/fd"))
+                except OSError:
+                    return None  # it ended, or was taken, meanwhile
+                found[pid] = links
+        return found if len(found) >= 2 else None
+
+    held = daemon.wait_until(waiting, what="children wait")
+    sockets = []
+    for pid, links in held.items():
+        own = [link for link in links if link.startswith("socket:")]
+        assert len(own) == 1, (pid, links)
+        sockets += own
+        assert os.readlink(f"/proc/{pid}/fd/2") in messages
+        rest = [link for link in links
+                if link not in own and link not in messages and link != "/dev/null"]
+        assert len(links) - len(rest) - len(own) == 3, (pid, links)
+        assert rest in ([], ["anon_inode:[landlock-ruleset]"]), (pid, links)
+    assert len(set(sockets)) == len(sockets), held

@@ -103,6 +103,25 @@ def test_a_waiting_client_that_leaves_is_forgotten(spored, narrow):
         assert spored.result(narrow, 0) == 0
 
 
+def test_all_work_of_a_connection_ends_with_it(spored, narrow):
+    """What runs and what waits of it; another connection's goes on."""
+    with spored.client() as other:
+        client = spored.client()
+        send(client, narrow, 50)
+        first = daemon.wait_until(lambda: [i["id"] for i in spored.instances(function=narrow)
+                                           if i["pid"]], what="the first one runs")[0]
+        send(client, narrow, 50)
+        send(client, narrow, 50)
+        daemon.wait_until(lambda: spored.stats()["queued"] == 2, what="two wait")
+        kept = send(other, narrow, 0)
+        daemon.wait_until(lambda: spored.stats()["queued"] == 3, what="three wait")
+        client.close()
+        assert outcomes(other, [kept]) == [0]
+    assert spored.stats()["queued"] == 0
+    assert spored.death_of(first)["cause"] == "KILLED"
+    assert len({i["id"] for i in spored.instances(function=narrow, include_dead=True)}) == 2
+
+
 def test_bytes_of_requests_are_bounded():
     """Together, whether they run or wait; refused at once, and taken again when others have ended."""
     server = daemon.Spored({"payload-memory": "4MiB"})
