@@ -18,6 +18,7 @@ struct ImageManifest {
   std::string runtime;                             // "python", "node": daemon/runtimes.h
   std::string interpreter;                         // path inside the image's root
   std::vector<std::string> preload;                // modules loaded by the zygote
+  std::vector<std::string> options;                // of the interpreter's command line
   std::map<std::string, std::string> environment;  // of the zygote and its children
   std::vector<std::string> packages;  // Debian packages that bring them, for error hints
   bool eager = false;                 // start its zygote with the daemon

@@ -45,6 +45,7 @@ Result<ImageManifest> LoadManifest(const std::string& path, const std::string& s
   reader.String("runtime", &image.runtime);
   reader.AbsolutePath("interpreter", &image.interpreter);
   reader.Strings("preload", &image.preload);
+  reader.Strings("options", &image.options);
   reader.StringMap("environment", &image.environment);
   reader.Strings("packages", &image.packages);
   reader.Bool("eager", &image.eager);

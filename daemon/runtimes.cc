@@ -97,15 +97,41 @@ bool IsNativeLibrary(Text name) {
          });
 }
 
+// "com.example.Handler" or "com.example.Handler$Inner::method".
+bool IsJavaName(Text name) {
+  return AllParts(name, ".", [](Text part) { return IsIdentifier(part, "$"); });
+}
+bool IsJavaHandler(Text handler) {
+  const size_t colons = handler.find("::");
+  if (colons == handler.npos) return IsJavaName(handler);
+  return IsJavaName(handler.substr(0, colons)) && IsIdentifier(handler.substr(colons + 2), "$");
+}
+
 constexpr RuntimeFacts kRuntimes[] = {
-    {"native", "/run/spore/host/native/spore-native-host",
-     "file:symbol, as in \"libhello.so:handle\" for handle() in libhello.so", IsNativeHandler,
-     IsNativeLibrary, false, true},
-    {"node", "/usr/bin/node",
-     "file.function, as in \"index.handler\" for exports.handler in index.js or index.mjs",
-     IsNodeHandler, IsNodeModule, false, false},
-    {"python", "/usr/bin/python3", "module.function, as in \"app.handler\" for handler() in app.py",
-     IsPythonHandler, IsPythonModule, true, false},
+    {.name = "java",
+     .interpreter = "/usr/bin/java",
+     .handler_form = "package.Class or package.Class::method, as in \"com.example.Handler\"",
+     .is_handler = IsJavaHandler,
+     .is_preload = IsJavaHandler,
+     .runs_archives = true},
+    {.name = "native",
+     .interpreter = "/run/spore/host/native/spore-native-host",
+     .handler_form = "file:symbol, as in \"libhello.so:handle\" for handle() in libhello.so",
+     .is_handler = IsNativeHandler,
+     .is_preload = IsNativeLibrary,
+     .runs_programs = true},
+    {.name = "node",
+     .interpreter = "/usr/bin/node",
+     .handler_form =
+         "file.function, as in \"index.handler\" for exports.handler in index.js or index.mjs",
+     .is_handler = IsNodeHandler,
+     .is_preload = IsNodeModule},
+    {.name = "python",
+     .interpreter = "/usr/bin/python3",
+     .handler_form = "module.function, as in \"app.handler\" for handler() in app.py",
+     .is_handler = IsPythonHandler,
+     .is_preload = IsPythonModule,
+     .keeps_compiled = true},
 };
 
 }  // namespace

@@ -13,8 +13,10 @@ struct RuntimeFacts {
   std::string_view handler_form;  // what a handler looks like, for errors
   bool (*is_handler)(std::string_view handler);
   bool (*is_preload)(std::string_view module);  // a name for the manifest's preload list
-  bool keeps_compiled;  // its host can say what it has compiled, and take that (wire::kCompiled)
-  bool runs_programs;   // `run` takes a program rather than a script
+  // Its host can say what it has compiled, and take that (wire::kCompiled).
+  bool keeps_compiled = false;
+  bool runs_archives = false;  // `run` takes a jar, not only source text
+  bool runs_programs = false;  // `run` takes a program rather than a script
 };
 
 // Null when there is no such runtime.

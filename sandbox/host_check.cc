@@ -204,7 +204,8 @@ void CheckRuntimes(Checks& checks) {
     const char* package;
   };
   for (const Runtime& runtime : {Runtime{"python", "/usr/bin/python3", "python3"},
-                                 Runtime{"node", "/usr/bin/node", "nodejs"}}) {
+                                 Runtime{"node", "/usr/bin/node", "nodejs"},
+                                 Runtime{"java", "/usr/bin/java", "default-jre-headless"}}) {
     if (access(runtime.program, X_OK) != 0) {
       checks.Bad(Verdict::kWarning, runtime.name, std::string(runtime.program) + " is missing",
                  std::string("apt install ") + runtime.package + ", for functions and scripts of " +

@@ -70,7 +70,7 @@ Outcome Update(const Context& context, const Arguments& arguments) {
 
 void AddFunctionDeploy(CLI::App& function, Context& context) {
   constexpr const char* kPathHelp =
-      "Directory, zip or tar file, or a single .py, .js, .cjs, .mjs or .so file";
+      "Directory, zip, jar or tar file, or a single .py, .js, .cjs, .mjs or .so file";
   CLI::App* deploy = AddCommand(function, context, "deploy", "Make a new function");
   auto made = std::make_shared<Arguments>();
   deploy->add_option("NAME", made->name, "Name of the function")->required();

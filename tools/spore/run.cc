@@ -168,6 +168,7 @@ Outcome Run(const Context& context, const v1::RunRequest& request, const client:
 // By the script's name; whatever no runtime claims is a program.
 std::string RuntimeOf(const std::string& word) {
   if (word.ends_with(".py")) return "python";
+  if (word.ends_with(".java") || word.ends_with(".jar")) return "java";
   for (const char* suffix : {".js", ".cjs", ".mjs"}) {
     if (word.ends_with(suffix)) return "node";
   }
@@ -232,7 +233,7 @@ void AddRun(CLI::App& app, Context& context) {
       ->check(CLI::Validator([](std::string&) { return std::string("not here"); }, ""));
   run->add_option("--socket", context.socket, "Where spored listens")->type_name("PATH");
   run->add_option("--runtime", *request->mutable_runtime(),
-                  "Runtime: python, node, native (default: by the name)")
+                  "Runtime: python, node, java, native (default: by the name)")
       ->type_name("NAME");
   run->add_option("--image", *request->mutable_image(), "Image (default: named like the runtime)")
       ->type_name("NAME");

@@ -35,6 +35,7 @@ Result<> Apply(SupervisorOptions& options, const option& which, const char* valu
   if (name == "interpreter") options.interpreter = value;
   if (name == "host-dir") options.host_dir = value;
   if (name == "preload") options.preload = SplitCommas(value);
+  if (name == "option") options.interpreter_options.emplace_back(value);
   if (name == "env") options.environment.emplace_back(value);
   if (which.val != 'n') return {};
   SPORE_ASSIGN(const long number, ParseNumber(which.name, value));
@@ -54,6 +55,7 @@ Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv) {
       {"interpreter", required_argument, nullptr, 's'},
       {"host-dir", required_argument, nullptr, 's'},
       {"preload", required_argument, nullptr, 's'},
+      {"option", required_argument, nullptr, 's'},
       {"env", required_argument, nullptr, 's'},
       {"uid-base", required_argument, nullptr, 'n'},
       {"uid-count", required_argument, nullptr, 'n'},

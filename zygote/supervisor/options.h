@@ -12,15 +12,16 @@ namespace spore {
 
 struct SupervisorOptions {
   std::string image;
-  std::string runtime;      // "python", "node": zygote/supervisor/runtime.h
+  std::string runtime;      // "python", "node", ...: zygote/supervisor/runtime.h
   std::string interpreter;  // path inside the image
   uid_t uid_base = 0;       // host uid that is 0 in the image's user namespace
   uid_t uid_count = 0;
   int supervisor_fd = -1;  // SOCK_SEQPACKET to spored
   int zygote_fd = -1;      // SOCK_SEQPACKET to spored, handed on to the zygote
   std::vector<std::string> preload;
-  std::vector<std::string> environment;  // K=V
-  std::string host_dir;                  // the language hosts' files
+  std::vector<std::string> interpreter_options;  // words for its command line, from the manifest
+  std::vector<std::string> environment;          // K=V
+  std::string host_dir;                          // the language hosts' files
 };
 
 Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv);

@@ -7,6 +7,7 @@ DescribeStart FindRuntime(std::string_view name) {
     std::string_view name;
     DescribeStart start;
   } kRuntimes[] = {
+      {"java", StartJava},
       {"native", StartNative},
       {"node", StartNode},
       {"python", StartPython},

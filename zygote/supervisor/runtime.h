@@ -27,6 +27,7 @@ std::string PreloadList(const SupervisorOptions& options);
 // ---- one file each ----
 RuntimeStart StartNative(const SupervisorOptions& options);
 RuntimeStart StartPython(const SupervisorOptions& options);
+RuntimeStart StartJava(const SupervisorOptions& options);
 RuntimeStart StartNode(const SupervisorOptions& options);
 
 }  // namespace spore

@@ -7,7 +7,10 @@ namespace spore {
 // the environment. UV_USE_IO_URING: libuv's ring would be shared with every child.
 RuntimeStart StartNode(const SupervisorOptions& options) {
   const std::string folder = std::string(kHostDirectory) + "node/";
-  return {.arguments = {options.interpreter, folder + "host.js", PreloadList(options)},
+  std::vector<std::string> words = {options.interpreter};
+  words.insert(words.end(), options.interpreter_options.begin(), options.interpreter_options.end());
+  words.insert(words.end(), {folder + "host.js", PreloadList(options)});
+  return {.arguments = std::move(words),
           .environment = {"LD_PRELOAD=" + folder + "spore_node.node", "UV_USE_IO_URING=0"}};
 }
 

@@ -1,0 +1,167 @@
+package spore.host;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Serves a function: loads its handler, then answers one invocation after another. Frames are
+ * zygote/protocol.h's. Everything here runs in the tenant's process; nothing of Spore's security
+ * depends on it.
+ */
+final class FunctionServer {
+  private static final int LOAD = 1;
+  private static final int INVOKE = 2;
+  private static final int LOADED = 17;
+  private static final int RESPONSE = 18;
+  private static final int FAILED = 19;
+  private static final int LOAD_FAILED = 20;
+  private static final String TASK_ROOT = "/var/task";
+
+  private final ClassLoader shared;
+  private Map<String, Object> load;
+  private Handler handler;
+  private byte[] answer;
+
+  FunctionServer(ClassLoader shared) {
+    this.shared = shared;
+  }
+
+  void serve() {
+    long[] header = new long[2];
+    byte[] body = Native.receive(header);
+    if (body == null || header[0] != LOAD) {
+      Runtime.getRuntime().halt(1);
+    }
+    long started = System.nanoTime();
+    try {
+      load(body, TASK_ROOT, true);
+    } catch (Failure e) {
+      Native.send(LOAD_FAILED, 0, e.toJson());
+      Runtime.getRuntime().halt(1);
+    }
+    // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
+    long micros = (System.nanoTime() - started) / 1000;
+    Native.queue(LOADED, 0, ("{\"load_us\":" + micros + "}").getBytes(StandardCharsets.UTF_8));
+    while (serveOne(header)) {}
+    awaitEnd();
+  }
+
+  /** False when the channel has ended. */
+  private boolean serveOne(long[] header) {
+    byte[] body;
+    try {
+      body = Native.receive(header);
+    } catch (OutOfMemoryError e) { // it has been read all the same
+      return Native.send(FAILED, header[1], Failure.of(e).toJson());
+    }
+    if (body == null) {
+      return false;
+    }
+    if (header[0] != INVOKE) {
+      Runtime.getRuntime().halt(1);
+    }
+    int type = invoke(body);
+    flush();
+    boolean sent = Native.send(type, header[1], answer);
+    answer = null;
+    return sent;
+  }
+
+  /** @param forGood false for a rehearsal, which leaves the process as it was */
+  private void load(byte[] body, String root, boolean forGood) throws Failure {
+    try {
+      load = Json.readObject(body, 0, body.length);
+      enter(root, forGood);
+      ClassLoader loader = new TaskLoader(root, shared);
+      if (forGood) {
+        Native.setSystemClassLoader(loader);
+      }
+      Thread.currentThread().setContextClassLoader(loader);
+      handler = Handler.find((String) load.get("handler"), loader);
+    } catch (Json.Malformed | java.net.MalformedURLException e) {
+      throw new Failure("Runtime.InternalError", Failure.messageOf(e));
+    } catch (Failure e) {
+      throw e;
+    } catch (Throwable e) { // OutOfMemoryError, StackOverflowError in an initializer
+      throw Failure.of(e);
+    }
+  }
+
+  private void enter(String root, boolean forGood) {
+    long heap = Surroundings.heapFor(Long.parseLong((String) load.get("memory_limit_in_mb")) << 20);
+    if (forGood) {
+      Native.limitHeap(heap);
+    }
+    Surroundings.setEnvironment(environment(root));
+    Surroundings.changeDirectory(root);
+    System.setProperty("java.class.path", root);
+  }
+
+  @SuppressWarnings("unchecked")
+  private Map<String, String> environment(String root) {
+    Map<String, String> all = new LinkedHashMap<>();
+    all.putAll((Map<String, String>) (Map<?, ?>) load.getOrDefault("environment", Map.of()));
+    all.put("LAMBDA_TASK_ROOT", root);
+    all.put("_HANDLER", (String) load.get("handler"));
+    all.put("AWS_LAMBDA_FUNCTION_NAME", (String) load.get("function_name"));
+    all.put("AWS_LAMBDA_FUNCTION_VERSION", (String) load.get("function_version"));
+    all.put("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", (String) load.get("memory_limit_in_mb"));
+    return all;
+  }
+
+  /** Calls the handler; leaves the answer's body, returns its frame's type. */
+  private int invoke(byte[] body) {
+    Failure failure;
+    try {
+      int metaLength = ByteBuffer.wrap(body).order(ByteOrder.nativeOrder()).getInt();
+      Map<String, Object> meta = Json.readObject(body, 4, metaLength);
+      int from = 4 + metaLength;
+      answer = handler.call(body, from, body.length - from, new HostContext(load, meta));
+      return RESPONSE;
+    } catch (Failure e) {
+      failure = e;
+    } catch (Throwable e) {
+      failure = Failure.of(e);
+    }
+    answer = failure.toJson();
+    return FAILED;
+  }
+
+  /** A handler may have closed its output; that is no reason to keep its answer back. */
+  private static void flush() {
+    System.out.flush();
+    System.err.flush();
+  }
+
+  /**
+   * The handler has closed the request channel. spored ends what has none, and tells why; an exit of
+   * our own would be told in its place.
+   */
+  private static void awaitEnd() {
+    while (true) {
+      try {
+        Thread.sleep(60_000);
+      } catch (InterruptedException e) {
+        // the tenant's doing; go on
+      }
+    }
+  }
+
+  /** One rehearsed load, and calls of what was loaded; see {@link WarmUp}. */
+  void rehearse(byte[] loadText, String root, List<byte[]> bodies) throws Failure {
+    load(loadText, root, false);
+    for (byte[] body : bodies) {
+      rehearse(body);
+    }
+  }
+
+  void rehearse(byte[] body) throws Failure {
+    if (invoke(body) != RESPONSE) {
+      throw new Failure("", "the host's own handler fails: " + new String(answer, StandardCharsets.UTF_8));
+    }
+  }
+}

@@ -1,0 +1,69 @@
+package spore.host;
+
+import java.lang.reflect.InvocationTargetException;
+
+/**
+ * The Java host: the zygote of an image, and in its children the instance.
+ *
+ * <p>Run by the image's own java. Until serveForks returns, this is the zygote: only classes that
+ * the image's operator listed have run. Then it is a child in a sandbox of its own. When awaitTenant
+ * has returned it is confined for good, and about to run a tenant's code.
+ */
+public final class Host {
+  private static final String DIRECTORY = "/run/spore/host/java";
+  private static final int MODE_FUNCTION = 1;
+
+  private Host() {}
+
+  public static void main(String[] args) throws Throwable {
+    long started = System.nanoTime();
+    String directory = System.getProperty("spore.host.directory", DIRECTORY);
+    System.clearProperty("spore.host.directory");
+    System.load(directory + "/libspore_java.so");
+    Loaders loaders = new Loaders(System.getenv("CLASSPATH"));
+    preload(args.length > 0 ? args[0] : "", loaders.shared);
+    try {
+      Native.prepare();
+      WarmUp.run(loaders.shared, directory);
+      Native.noteThreads(Thread.getAllStackTraces().keySet().toArray(new Thread[0]));
+      System.gc();
+      Native.serveForks(Runtime.version().toString(), (System.nanoTime() - started) / 1000);
+    } catch (Failure | RuntimeException e) {
+      endUnready(e.getMessage());
+    }
+    int mode = Native.awaitTenant();
+    Native.renew();
+    if (mode == MODE_FUNCTION) {
+      new FunctionServer(loaders.shared).serve();
+    } else {
+      Script.run(loaders.shared);
+    }
+  }
+
+  /** Initialises each class of the list "a.B,c.D::method", and calls the methods: warm-up hooks. */
+  private static void preload(String list, ClassLoader loader) {
+    Thread.currentThread().setContextClassLoader(loader);
+    for (String entry : list.split(",")) {
+      if (entry.isEmpty()) {
+        continue;
+      }
+      int colons = entry.indexOf("::");
+      try {
+        Class<?> type = Class.forName(colons < 0 ? entry : entry.substring(0, colons), true, loader);
+        if (colons >= 0) {
+          type.getMethod(entry.substring(colons + 2)).invoke(null);
+        }
+      } catch (InvocationTargetException e) {
+        endUnready("preload " + entry + ": " + e.getCause());
+      } catch (Throwable e) { // an initializer may throw anything
+        endUnready("preload " + entry + ": " + e);
+      }
+    }
+  }
+
+  /** An image that cannot keep its promise says so and ends. */
+  private static void endUnready(String reason) {
+    Native.reportUnready(reason);
+    Runtime.getRuntime().halt(1);
+  }
+}

@@ -1,0 +1,74 @@
+package spore.host;
+
+import java.util.Map;
+import spore.Context;
+
+/** The context of one invocation. */
+final class HostContext implements Context {
+  private final Map<String, Object> load;
+  private final Map<String, Object> meta;
+
+  HostContext(Map<String, Object> load, Map<String, Object> meta) {
+    this.load = load;
+    this.meta = meta;
+  }
+
+  @Override
+  public String getAwsRequestId() {
+    return (String) meta.get("request_id");
+  }
+
+  @Override
+  public String getFunctionName() {
+    return (String) load.get("function_name");
+  }
+
+  @Override
+  public String getFunctionVersion() {
+    return (String) load.get("function_version");
+  }
+
+  @Override
+  public String getInvokedFunctionArn() {
+    return (String) meta.getOrDefault("arn", "");
+  }
+
+  @Override
+  public String getLogGroupName() {
+    return "/spore/" + getFunctionName();
+  }
+
+  @Override
+  public String getLogStreamName() {
+    return getAwsRequestId();
+  }
+
+  @Override
+  public int getMemoryLimitInMB() {
+    return Integer.parseInt((String) load.get("memory_limit_in_mb"));
+  }
+
+  @Override
+  public int getRemainingTimeInMillis() {
+    long left = ((Number) meta.get("deadline_ms")).longValue() - System.currentTimeMillis();
+    return (int) Math.max(0, Math.min(left, Integer.MAX_VALUE));
+  }
+
+  @Override
+  @SuppressWarnings("unchecked")
+  public Map<String, Object> getClientContext() {
+    Object given = meta.get("client_context");
+    return given instanceof Map ? (Map<String, Object>) given : Map.of();
+  }
+
+  @Override
+  public void log(String message) {
+    System.out.print(message);
+    System.out.flush();
+  }
+
+  @Override
+  public String toString() {
+    return "Context(" + getFunctionName() + ", " + getAwsRequestId() + ")";
+  }
+}

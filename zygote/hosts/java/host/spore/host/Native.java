@@ -1,0 +1,45 @@
+package spore.host;
+
+/** What the host needs from below (module.cc). */
+final class Native {
+  /** Freezes the process and serves fork orders; returns only in a child, not yet confined. */
+  static native void serveForks(String version, long preloadMicros);
+
+  /** Waits for the tenant; confined for good, and whole again, when it returns the mode. */
+  static native int awaitTenant();
+
+  static native void reportUnready(String reason);
+
+  /** Finds what the methods below will set: once, in the zygote. */
+  static native void prepare();
+
+  /** Empties what holds randomness, and notes whose is to be renewed: last thing in the zygote. */
+  static native void noteThreads(Thread[] threads);
+
+  /** Gives this process randomness and identity of its own. */
+  static native void renew();
+
+  /** Lets the heap grow to so many bytes and no further; false where that cannot be done. */
+  static native boolean limitHeap(long bytes);
+
+  /** The next frame's body, its type and id in {@code header}; null when the daemon is gone. */
+  static native byte[] receive(long[] header);
+
+  static native boolean send(int type, long id, byte[] body);
+
+  /** Goes out with the next {@link #send}. */
+  static native void queue(int type, long id, byte[] body);
+
+  static native void closeChannel();
+
+  /** Sets variables for this process, native code and System.getenv alike: name, value, name, ... */
+  static native void setEnvironment(byte[][] namesAndValues);
+
+  /** The working directory of the process, and what java.io.File takes for it. */
+  static native void changeDirectory(String path);
+
+  /** What ClassLoader.getSystemClassLoader() answers. */
+  static native void setSystemClassLoader(ClassLoader loader);
+
+  private Native() {}
+}

@@ -1,0 +1,63 @@
+package spore.host;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Does all that a request will do, on a handler of the host's own, so often that HotSpot has compiled
+ * it; children inherit the code. Many classes of that handler are loaded, so that no compiled code
+ * counts on there being only one.
+ */
+final class WarmUp {
+  private static final int LOADS = 300;
+  private static final int CALLS = 5_000;
+  private static final String[] HANDLERS = {
+    "SporeWarmHandler", "SporeWarmHandler::handleRequest", "SporeWarmHandler::handle"
+  };
+
+  static void run(ClassLoader shared, String hostDirectory) throws Failure {
+    ClassLoader before = Thread.currentThread().getContextClassLoader();
+    List<byte[]> bodies = List.of(body("{\"a\":[1,\"b\",null],\"c\":{\"d\":1.5,\"e\":true}}"), body("{}"));
+    List<FunctionServer> servers = new ArrayList<>();
+    for (int i = 0; i < LOADS; i++) {
+      FunctionServer server = new FunctionServer(shared);
+      server.rehearse(load(HANDLERS[i % HANDLERS.length]), hostDirectory, bodies);
+      if (i % 20 < HANDLERS.length) {
+        servers.add(server);
+      }
+    }
+    for (int i = 0; i < CALLS; i++) {
+      for (byte[] body : bodies) {
+        servers.get(i % servers.size()).rehearse(body);
+      }
+    }
+    Surroundings.changeDirectory("/");
+    Thread.currentThread().setContextClassLoader(before);
+  }
+
+  private static byte[] load(String handler) {
+    Map<String, Object> load = new LinkedHashMap<>();
+    load.put("mode", "function");
+    load.put("handler", handler);
+    load.put("function_name", "warm");
+    load.put("function_version", "0");
+    load.put("memory_limit_in_mb", "128");
+    load.put("environment", Map.of());
+    return Json.write(load);
+  }
+
+  private static byte[] body(String event) {
+    String meta = "{\"request_id\":\"warm\",\"deadline_ms\":1700000000000,\"arn\":\"warm\"}";
+    byte[] first = meta.getBytes(StandardCharsets.UTF_8);
+    byte[] second = event.getBytes(StandardCharsets.UTF_8);
+    ByteBuffer body = ByteBuffer.allocate(4 + first.length + second.length);
+    return body.order(ByteOrder.nativeOrder()).putInt(first.length).put(first).put(second).array();
+  }
+
+  private WarmUp() {}
+}

@@ -1,0 +1,167 @@
+// libspore_java.so: what the Java host needs from below. It is loaded twice: preloaded into java,
+// so that it sees every thread that is made (zygote/sfork/interpose.cc), and by System.load for the
+// native methods of spore.host.Native.
+#include <jni.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
+#include <memory>
+#include <vector>
+
+#include "zygote/hosts/common/channel.h"
+#include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/zygote_loop.h"
+#include "zygote/hosts/java/heap_limit.h"
+#include "zygote/hosts/java/jni_util.h"
+#include "zygote/hosts/java/renewal.h"
+#include "zygote/hosts/java/surroundings.h"
+
+namespace {
+
+using spore::java::Bytes;
+using spore::java::Text;
+using spore::java::Throw;
+using spore::wire::FrameHeader;
+using spore::wire::FrameType;
+
+// Of this process, between its sfork and its specialisation.
+std::unique_ptr<spore::Unspecialised> this_child;
+
+void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us) {
+  spore::wire::ZygoteReady ready;
+  snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", Text(env, version).c_str());
+  ready.preload_us = static_cast<uint64_t>(preload_us);
+  spore::Result<spore::Unspecialised> child =
+      spore::ServeForks(ready, {.hooks = {}, .threads = true});
+  if (!child) return Throw(env, child.error().Message());
+  this_child = std::make_unique<spore::Unspecialised>(std::move(*child));
+}
+
+jint AwaitTenant(JNIEnv*, jclass) {
+  const spore::wire::Mode mode = this_child->AwaitTenant();
+  this_child.reset();
+  return static_cast<jint>(mode);
+}
+
+void ReportUnready(JNIEnv* env, jclass, jstring reason) {
+  spore::ReportUnready(Text(env, reason).c_str());
+}
+
+void Refuse(JNIEnv* env, const std::string& missing) {
+  if (missing.empty()) return;
+  Throw(env, "this Java cannot be forked safely: it has no " + missing + "; use OpenJDK 17 or 21");
+}
+
+void Prepare(JNIEnv* env, jclass) {
+  spore::java::PrepareHeapLimit();
+  Refuse(env, spore::java::PrepareSurroundings(env));
+}
+
+void NoteThreads(JNIEnv* env, jclass, jobjectArray threads) {
+  Refuse(env, spore::java::PrepareRenewal(env, threads));
+}
+
+void Renew(JNIEnv* env, jclass) {
+  (void)spore::java::RenewAll(env);  // else the exception is pending
+}
+
+jboolean LimitHeap(JNIEnv*, jclass, jlong bytes) {
+  return spore::java::LimitHeap(static_cast<size_t>(bytes)) ? JNI_TRUE : JNI_FALSE;
+}
+
+// In pieces, so that a collection need not wait until all has come.
+bool ReadInto(JNIEnv* env, jbyteArray body, size_t bytes) {
+  std::vector<jbyte> piece(std::min<size_t>(bytes, 64 << 10));
+  for (size_t at = 0; at < bytes;) {
+    const size_t part = std::min(piece.size(), bytes - at);
+    if (!spore::ReadExactly(spore::kInstanceFd, piece.data(), part)) return false;
+    if (body != nullptr) {
+      env->SetByteArrayRegion(body, static_cast<jsize>(at), static_cast<jsize>(part), piece.data());
+    }
+    at += part;
+  }
+  return true;
+}
+
+jbyteArray Receive(JNIEnv* env, jclass, jlongArray header_out) {
+  FrameHeader header{};
+  if (!spore::ReadExactly(spore::kInstanceFd, &header, sizeof header)) return nullptr;
+  const jlong told[] = {static_cast<jlong>(header.type), static_cast<jlong>(header.id)};
+  env->SetLongArrayRegion(header_out, 0, 2, told);
+  jbyteArray body = env->NewByteArray(static_cast<jsize>(header.length));
+  jthrowable no_memory = env->ExceptionOccurred();
+  if (no_memory != nullptr) env->ExceptionClear();
+  if (!ReadInto(env, body, header.length)) return nullptr;
+  if (no_memory != nullptr) env->Throw(no_memory);
+  return body;
+}
+
+jboolean Send(JNIEnv* env, jclass, jint type, jlong id, jbyteArray body) {
+  const jsize length = env->GetArrayLength(body);
+  jbyte* bytes = env->GetByteArrayElements(body, nullptr);
+  if (bytes == nullptr) return JNI_FALSE;
+  const bool sent =
+      spore::WriteFrame(spore::kInstanceFd, static_cast<FrameType>(type), static_cast<uint64_t>(id),
+                        bytes, static_cast<size_t>(length));
+  env->ReleaseByteArrayElements(body, bytes, JNI_ABORT);
+  return sent ? JNI_TRUE : JNI_FALSE;
+}
+
+void Queue(JNIEnv* env, jclass, jint type, jlong id, jbyteArray body) {
+  const std::string bytes = Bytes(env, body);
+  spore::QueueFrame(static_cast<FrameType>(type), static_cast<uint64_t>(id), bytes.data(),
+                    bytes.size());
+}
+
+void CloseChannel(JNIEnv*, jclass) {
+  close(spore::kInstanceFd);
+}
+
+void SetEnvironment(JNIEnv* env, jclass, jobjectArray names_and_values) {
+  spore::java::SetEnvironment(env, names_and_values);
+}
+
+void ChangeDirectory(JNIEnv* env, jclass, jstring path) {
+  spore::java::ChangeDirectory(env, path);
+}
+
+void SetSystemClassLoader(JNIEnv* env, jclass, jobject loader) {
+  spore::java::SetSystemClassLoader(env, loader);
+}
+
+template <typename Function>
+JNINativeMethod Method(const char* name, const char* signature, Function function) {
+  return {const_cast<char*>(name), const_cast<char*>(signature), reinterpret_cast<void*>(function)};
+}
+
+}  // namespace
+
+extern "C" JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void*) {
+  void* address = nullptr;
+  if (vm->GetEnv(&address, JNI_VERSION_10) != JNI_OK) return JNI_ERR;
+  auto* env = static_cast<JNIEnv*>(address);
+  // Programs that a tenant starts are none of ours.
+  unsetenv("LD_PRELOAD");
+  const jclass native = env->FindClass("spore/host/Native");
+  if (native == nullptr) return JNI_ERR;
+  const JNINativeMethod methods[] = {
+      Method("serveForks", "(Ljava/lang/String;J)V", ServeForks),
+      Method("awaitTenant", "()I", AwaitTenant),
+      Method("reportUnready", "(Ljava/lang/String;)V", ReportUnready),
+      Method("prepare", "()V", Prepare),
+      Method("noteThreads", "([Ljava/lang/Thread;)V", NoteThreads),
+      Method("renew", "()V", Renew),
+      Method("limitHeap", "(J)Z", LimitHeap),
+      Method("receive", "([J)[B", Receive),
+      Method("send", "(IJ[B)Z", Send),
+      Method("queue", "(IJ[B)V", Queue),
+      Method("closeChannel", "()V", CloseChannel),
+      Method("setEnvironment", "([[B)V", SetEnvironment),
+      Method("changeDirectory", "(Ljava/lang/String;)V", ChangeDirectory),
+      Method("setSystemClassLoader", "(Ljava/lang/ClassLoader;)V", SetSystemClassLoader),
+  };
+  const auto count = static_cast<jint>(std::size(methods));
+  return env->RegisterNatives(native, methods, count) == 0 ? JNI_VERSION_10 : JNI_ERR;
+}

@@ -1,0 +1,163 @@
+#include "zygote/hosts/java/renewal.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <vector>
+
+#include "zygote/hosts/java/jni_util.h"
+#include "zygote/hosts/java/random_instances.h"
+
+namespace spore::java {
+namespace {
+
+struct Renewal {
+  // Counters from which the seeds of generators to come are drawn: AtomicLong.
+  std::vector<jobject> seeders;
+  jfieldID atomic_value = nullptr;
+  // What each thread's ThreadLocalRandom goes on from.
+  std::vector<jobject> threads;
+  jfieldID thread_seed = nullptr, thread_secondary = nullptr;
+  // Math.random's own generator.
+  jobject math_random = nullptr;
+  jmethodID set_seed = nullptr;
+  // ProcessHandle.current().
+  jobject process = nullptr;
+  jclass process_type = nullptr;
+  jfieldID pid = nullptr, start_time = nullptr;
+  jmethodID start_time_of = nullptr;
+  // SecureRandomSpi objects that hold a state: SHA1PRNG and DRBG.
+  std::vector<jobject> secure;
+  jmethodID engine_set_seed = nullptr;
+};
+Renewal renewal;
+
+void FindSeeders(Lookup& find, const std::vector<jobject>& threads) {
+  constexpr const char* kAtomicLong = "Ljava/util/concurrent/atomic/AtomicLong;";
+  renewal.seeders = {
+      find.StaticObject("java/util/concurrent/ThreadLocalRandom", "seeder", kAtomicLong),
+      find.StaticObject("java/util/Random", "seedUniquifier", kAtomicLong),
+      find.StaticObject("java/util/SplittableRandom", "defaultGen", kAtomicLong),
+  };
+  renewal.atomic_value =
+      find.Field(find.Class("java/util/concurrent/atomic/AtomicLong"), "value", "J");
+  const jclass thread = find.Class("java/lang/Thread");
+  renewal.thread_seed = find.Field(thread, "threadLocalRandomSeed", "J");
+  renewal.thread_secondary = find.Field(thread, "threadLocalRandomSecondarySeed", "I");
+  renewal.threads = threads;
+  renewal.math_random = find.StaticObject("java/lang/Math$RandomNumberGeneratorHolder",
+                                          "randomNumberGenerator", "Ljava/util/Random;");
+  renewal.set_seed = find.Method(find.Class("java/util/Random"), "setSeed", "(J)V");
+}
+
+void FindProcess(Lookup& find) {
+  renewal.process =
+      find.StaticObject("java/lang/ProcessHandleImpl", "current", "Ljava/lang/ProcessHandleImpl;");
+  renewal.process_type = find.Class("java/lang/ProcessHandleImpl");
+  renewal.pid = find.Field(renewal.process_type, "pid", "J");
+  renewal.start_time = find.Field(renewal.process_type, "startTime", "J");
+  renewal.start_time_of = find.StaticMethod(renewal.process_type, "isAlive0", "(J)J");
+}
+
+// NativePRNG mixes nothing of its own into the kernel's bytes unless somebody seeds it, but reads
+// them ahead: "buffered" is how many it still has.
+void EmptyBuffers(JNIEnv* env, Lookup& find) {
+  constexpr const char* kBuffer = "Lsun/security/provider/NativePRNG$RandomIO;";
+  const jfieldID buffered =
+      find.Field(find.Class("sun/security/provider/NativePRNG$RandomIO"), "buffered", "I");
+  const jobject usual = find.StaticObject("sun/security/provider/NativePRNG", "INSTANCE", kBuffer);
+  const jobject blocking =
+      find.StaticObject("sun/security/provider/NativePRNG$Blocking", "INSTANCE", kBuffer);
+  const jobject non_blocking =
+      find.StaticObject("sun/security/provider/NativePRNG$NonBlocking", "INSTANCE", kBuffer);
+  if (!find.missing().empty()) return;
+  for (const jobject source : {usual, blocking, non_blocking})
+    env->SetIntField(source, buffered, 0);
+}
+
+// Collections.shuffle keeps a generator from its first use on.
+void ForgetShuffler(JNIEnv* env, Lookup& find) {
+  const jclass collections = find.Class("java/util/Collections");
+  const jfieldID generator = find.StaticField(collections, "r", "Ljava/util/Random;");
+  if (find.missing().empty()) env->SetStaticObjectField(collections, generator, nullptr);
+}
+
+template <typename T>
+T Take(const unsigned char*& random) {
+  T value;
+  memcpy(&value, random, sizeof value);
+  random += sizeof value;
+  return value;
+}
+
+bool SeedSecure(JNIEnv* env, const unsigned char* random) {
+  constexpr jsize kSeedBytes = 32;
+  for (const jobject generator : renewal.secure) {
+    const jbyteArray seed = env->NewByteArray(kSeedBytes);
+    if (seed == nullptr) return false;
+    env->SetByteArrayRegion(seed, 0, kSeedBytes, reinterpret_cast<const jbyte*>(random));
+    env->CallVoidMethod(generator, renewal.engine_set_seed, seed);
+    if (env->ExceptionCheck() != 0) return false;
+    random += kSeedBytes;
+  }
+  return true;
+}
+
+bool FillRandom(std::vector<unsigned char>& bytes) {
+  for (size_t at = 0; at < bytes.size();) {
+    const ssize_t got = getrandom(bytes.data() + at, bytes.size() - at, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    at += static_cast<size_t>(got);
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string PrepareRenewal(JNIEnv* env, jobjectArray threads) {
+  Lookup find(env);
+  std::vector<jobject> kept;
+  for (jsize i = 0; i < env->GetArrayLength(threads); ++i)
+    kept.push_back(Keep(env, env->GetObjectArrayElement(threads, i)));
+  FindSeeders(find, kept);
+  FindProcess(find);
+  EmptyBuffers(env, find);
+  ForgetShuffler(env, find);
+  renewal.engine_set_seed =
+      find.Method(find.Class("java/security/SecureRandomSpi"), "engineSetSeed", "([B)V");
+  if (!find.missing().empty()) return find.missing();
+  if (!FindInstances(env, {"sun/security/provider/SecureRandom", "sun/security/provider/DRBG"},
+                     renewal.secure)) {
+    return "the JVM tool interface";
+  }
+  return {};
+}
+
+bool RenewAll(JNIEnv* env) {
+  std::vector<unsigned char> random((renewal.seeders.size() + 1) * sizeof(jlong) +
+                                    renewal.threads.size() * (sizeof(jlong) + sizeof(jint)) +
+                                    renewal.secure.size() * 32);
+  if (!FillRandom(random)) {
+    Throw(env, "getrandom failed");
+    return false;
+  }
+  const unsigned char* next = random.data();
+  for (const jobject seeder : renewal.seeders)
+    env->SetLongField(seeder, renewal.atomic_value, Take<jlong>(next));
+  for (const jobject thread : renewal.threads) {
+    env->SetLongField(thread, renewal.thread_seed, Take<jlong>(next));
+    env->SetIntField(thread, renewal.thread_secondary, Take<jint>(next));
+  }
+  env->CallVoidMethod(renewal.math_random, renewal.set_seed, Take<jlong>(next));
+  if (env->ExceptionCheck() != 0) return false;
+  const jlong pid = getpid();
+  const jlong started = env->CallStaticLongMethod(renewal.process_type, renewal.start_time_of, pid);
+  if (env->ExceptionCheck() != 0) return false;
+  env->SetLongField(renewal.process, renewal.pid, pid);
+  env->SetLongField(renewal.process, renewal.start_time, started);
+  return SeedSecure(env, next);
+}
+
+}  // namespace spore::java
