@@ -77,7 +77,7 @@ struct InvokeMeta {
   std::string request_id;
   int64_t deadline_unix_ms = 0;
   std::string arn;
-  std::string_view client_context;  // JSON, or empty
+  std::string client_context;  // JSON, or empty
 };
 // Fails when client_context is not JSON.
 Result<std::string> InvokeFrame(uint64_t id, const InvokeMeta& meta, std::string_view payload);

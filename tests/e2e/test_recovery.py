@@ -7,7 +7,8 @@ import time
 import daemon
 import pytest
 
-SLEEPY = "import os, time\ndef handler(e, c):\n    time.sleep(e or 0)\n    return os.getpid()\n"
+SLEEPY = "import os, time\ndef handler(e, c):\n    if e:\n        open('/tmp/begun', 'w').close()\n" \
+         "    time.sleep(e or 0)\n    return os.getpid()\n"
 
 
 @pytest.fixture
@@ -35,8 +36,10 @@ def parent_of(pid):
 
 
 def busy(spored):
+    """An instance whose handler has begun: one that ends before costs its caller nothing."""
     return daemon.wait_until(lambda: [i for i in spored.instances()
-                                      if i["state"] == "BUSY" and i["pid"]],
+                                      if i["state"] == "BUSY" and i["pid"]
+                                      and os.path.exists(f"/proc/{i['pid']}/root/tmp/begun")],
                              what="an invocation runs")[0]
 
 
