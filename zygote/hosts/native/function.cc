@@ -92,7 +92,7 @@ Function Load() {
   // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
   const std::string loaded =
       "{\"load_us\":" + std::to_string((StepLog::Now() - begin) / 1000) + "}";
-  QueueFrame(FrameType::kLoaded, 0, loaded.data(), loaded.size());
+  (void)QueueFrame(kInstanceFd, FrameType::kLoaded, 0, loaded.data(), loaded.size());
   return function;
 }
 
