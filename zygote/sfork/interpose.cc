@@ -131,7 +131,9 @@ SPORE_EXPORT int sigaction(int number, const struct sigaction* action,
   return __sigaction(number, &changed, old);
 }
 
-SPORE_EXPORT sighandler_t signal(int number, sighandler_t handler) noexcept {
+// signal(3) and, below, signalfd(2): defined under other names than they are linked by.
+SPORE_EXPORT sighandler_t InterposedSignal(int number, sighandler_t handler) noexcept asm("signal");
+sighandler_t InterposedSignal(int number, sighandler_t handler) noexcept {
   struct sigaction action {};
   struct sigaction old {};
   action.sa_handler = handler;
@@ -174,7 +176,9 @@ SPORE_EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
 SPORE_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
   return Original().sigtimedwait_(Stripped(set).get(), info, timeout);
 }
-SPORE_EXPORT int signalfd(int fd, const sigset_t* set, int flags) noexcept {
+SPORE_EXPORT int InterposedSignalfd(int fd, const sigset_t* set, int flags) noexcept
+    asm("signalfd");
+int InterposedSignalfd(int fd, const sigset_t* set, int flags) noexcept {
   return Original().signalfd_(fd, Stripped(set).get(), flags);
 }
 
