@@ -30,6 +30,7 @@ Result<> TimeOrigin::Find(double wall_ms, std::span<const Window> windows) {
       memcpy(&value, word, sizeof value);
       if (is_origin(static_cast<double>(*word))) integers_.push_back(word);
       if (is_origin(value)) doubles_.push_back(reinterpret_cast<double*>(word));
+      if (is_origin(value * 1e6)) millis_.push_back(reinterpret_cast<double*>(word));
       if (wall_us - 0.5 <= value && value <= wall_us + 0.5)
         wall_us_.push_back(reinterpret_cast<double*>(word));
       if (value == wall_ms) wall_ms_.push_back(reinterpret_cast<double*>(word));
@@ -45,6 +46,7 @@ void TimeOrigin::SetToNow() const {
   const double wall_us = static_cast<double>(Nanoseconds(CLOCK_REALTIME)) / 1000;
   for (uint64_t* place : integers_) *place = now;
   for (double* place : doubles_) *place = static_cast<double>(now);
+  for (double* place : millis_) *place = static_cast<double>(now) / 1e6;
   for (double* place : wall_us_) *place = wall_us;
   for (double* place : wall_ms_) *place = wall_us / 1000;
 }

@@ -27,6 +27,7 @@ class TimeOrigin {
  private:
   std::vector<uint64_t*> integers_;  // ns of the monotonic clock
   std::vector<double*> doubles_;     // the same
+  std::vector<double*> millis_;      // the same in ms, as Node 18 has it
   std::vector<double*> wall_us_;     // since 1970
   std::vector<double*> wall_ms_;
 };
