@@ -166,7 +166,7 @@ def shared_object(what):
         return natives.program("asks.c").read_bytes()
     if what == "needs_neighbour":
         natives.library("neighbour.c")
-        return natives.library("needs_neighbour.c", f"-L{natives.folder()[1]}", "-lneighbour")
+        return natives.library("needs_neighbour.c", f"-L{natives.output_folder()[1]}", "-lneighbour")
     return natives.library({"handlers": "handlers.c", "throws": "throws.cc",
                             "throws_at_load": "throws_at_load.cc"}[what])
 
@@ -275,3 +275,11 @@ def test_preloaded_libraries_are_there(spored):
     assert "libnosuch1" in error.message
     found = {i["name"]: i for i in spored.call("System", "Info")["images"]}
     assert found["native-z"]["runtime_version"].startswith("glibc ")
+
+
+def test_the_example_counts(spored):
+    library = natives.compile_as("libwordcount.so", "wordcount.c", "-shared", "-fPIC",
+                                 f"-I{daemon.ROOT}/include", sources=daemon.ROOT / "examples/native")
+    spored.deploy("wordcount", {"a.so": library.read_bytes()}, runtime="native", handler="a.so:handle")
+    assert spored.result("wordcount", "one two\nthree") == {"lines": 1, "words": 3, "bytes": 13}
+    assert spored.failure("wordcount", 1)["type"] == "BadEvent"

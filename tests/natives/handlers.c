@@ -1,11 +1,13 @@
 // Handlers of functions in C, one for each thing that a test asks about.
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "include/spore/function.h"
@@ -160,4 +162,29 @@ HANDLER(lists_libraries) {
   }
   strcat(text, "]");
   return Reply(response, text);
+}
+
+// Runs a program of the function's, the event on its stdin; answers with what it prints.
+HANDLER(runs_victims) {
+  UNUSED;
+  int in[2], out[2];
+  static char text[1 << 20];
+  size_t length = 0;
+  if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0) return 1;
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(in[0], 0);
+    dup2(out[1], 1);
+    execl("/usr/bin/python3", "python3", "/var/task/main.py", NULL);
+    _exit(127);
+  }
+  close(in[0]);
+  close(out[1]);
+  if (pid < 0 || write(in[1], event, event_length) != (ssize_t)event_length) return 2;
+  close(in[1]);
+  for (ssize_t got; (got = read(out[0], text + length, sizeof text - length)) > 0;)
+    length += (size_t)got;
+  close(out[0]);
+  waitpid(pid, NULL, 0);
+  return spore_set_result(response, text, length);
 }
