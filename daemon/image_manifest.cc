@@ -29,6 +29,8 @@ void CheckRuntime(TomlReader& reader, ImageManifest& image) {
     reader.Fail("runtime", "\"" + image.runtime + "\" is unknown; expected " + RuntimeNames());
   }
   if (runtime == nullptr) return;
+  if (runtime->runs_programs && !image.interpreter.empty())
+    reader.Fail("interpreter", "not to be given: runtime " + image.runtime + " brings its own");
   if (image.interpreter.empty()) image.interpreter = runtime->interpreter;
   for (const std::string& module : image.preload) {
     if (!runtime->is_preload(module))

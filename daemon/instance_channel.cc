@@ -212,8 +212,8 @@ Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
   }
 }
 
-Result<std::string> LoadProgramFrame(const v1::RunRequest& run, const std::string& path,
-                                     const std::map<std::string, std::string>& image_environment) {
+std::string LoadProgramFrame(const v1::RunRequest& run, const std::string& path,
+                             const std::map<std::string, std::string>& image_environment) {
   json argv = json::array();
   for (const std::string& argument : run.args()) argv.push_back(argument);
   const json load{

@@ -71,8 +71,8 @@ std::string LoadFunctionFrame(const v1::Function& function,
 Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
                                     const std::map<std::string, std::string>& image_environment);
 // `path`: of the program that came with the run; empty: args[0] names one of the image.
-Result<std::string> LoadProgramFrame(const v1::RunRequest& run, const std::string& path,
-                                     const std::map<std::string, std::string>& image_environment);
+std::string LoadProgramFrame(const v1::RunRequest& run, const std::string& path,
+                             const std::map<std::string, std::string>& image_environment);
 struct InvokeMeta {
   std::string request_id;
   int64_t deadline_unix_ms = 0;

@@ -197,6 +197,7 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
       {"preload = []", "x.toml:1: runtime: must be given"},
       {"runtime = \"cobol\"", "x.toml:1: runtime: \"cobol\" is unknown"},
       {"runtime = \"python\"\npreload = [\"os; x\"]", "x.toml:2: preload: \"os; x\" is not"},
+      {"runtime = \"native\"\ninterpreter = \"/bin/sh\"", "x.toml:2: interpreter: not to be given"},
       {"runtime = \"native\"\npreload = [\"libz\"]", "x.toml:2: preload: \"libz\" is not the name"},
       {"runtime = \"native\"\npreload = [\"../libz.so\"]", "x.toml:2: preload: \"../libz.so\" is"},
       {"runtime = \"python\"\ninterpreter = \"python3\"", "x.toml:2: interpreter: \"python3\" is"},
