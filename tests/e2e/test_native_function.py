@@ -126,6 +126,7 @@ def test_exceptions_are_told(throws):
     assert failed(response, "shop::OutOfStock") == "no apples"
     assert b"about to throw\n" in response["log_tail"]
     assert "std::exception" in failed(throws("throws_a_number"), "int")
+    failed(throws("throws_what_is_not_of_cxx"), "exception of another language")
     assert succeeded(throws("catches_its_own")) == "caught"
     assert failed(throws("throws"), "shop::OutOfStock")
 

@@ -1,4 +1,5 @@
 // Handlers in C++ that an exception leaves.
+#include <unwind.h>
 #include <iostream>
 #include <stdexcept>
 
@@ -17,6 +18,11 @@ int throws(const spore_context*, const char*, size_t, spore_response*) {
 }
 int throws_a_number(const spore_context*, const char*, size_t, spore_response*) {
   throw 5;
+}
+// As the runtime of another language would: with an exception class of its own.
+int throws_what_is_not_of_cxx(const spore_context*, const char*, size_t, spore_response*) {
+  static _Unwind_Exception foreign = {0x4f54484552000000, nullptr, 0, 0};
+  return _Unwind_RaiseException(&foreign);
 }
 int catches_its_own(const spore_context*, const char*, size_t, spore_response* response) {
   try {

@@ -21,10 +21,11 @@ std::string Readable(const char* mangled) {
   return status == 0 ? name.get() : mangled;
 }
 
-// Of the exception that is being handled; one of another language has no type that C++ knows.
+// Of the exception that is being handled. One of another language has no type that C++ knows, and
+// is no std::exception_ptr either; the runtime of Rust ends the process once it has been caught.
 std::string ThrownType() {
-  const std::type_info* type = abi::__cxa_current_exception_type();
-  return type != nullptr ? Readable(type->name()) : "exception of another language";
+  if (!std::current_exception()) return "exception of another language";
+  return Readable(abi::__cxa_current_exception_type()->name());
 }
 
 int SetResult(spore_response* response, const char* json, size_t length) {
