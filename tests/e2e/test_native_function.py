@@ -270,6 +270,11 @@ def test_preloaded_libraries_are_there(spored):
         loaded = spored.result(f"on-{name}")
         assert any("libz.so" in path for path in loaded) == expected, loaded
         assert any("libstdc++" in path for path in loaded), loaded
+    # Without a file of that name, what the image has loaded: here no handler, but something to call.
+    for name, kind in (("native", "Runtime.ImportModuleError"), ("native-z", "Error")):
+        spored.deploy(f"z-on-{name}", files, runtime="native", image=name,
+                      handler="libz.so.1:zlibCompileFlags")
+        failed(spored.invoke(f"z-on-{name}"), kind)
     spored.deploy("on-none", files, runtime="native", image="native-none", handler="a.so:echo")
     error = spored.error_of("Invocations", "Invoke", {"name": "on-none"})
     assert "preload libnosuch.so.1: libnosuch.so.1: cannot open shared object file" in error.message

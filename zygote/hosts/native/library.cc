@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "sandbox/sys/unique_fd.h"
@@ -88,7 +89,10 @@ LoadFailure LoadHandler(const std::string& spec, const std::string& root, spore_
   if (const std::string why = WhyCut(path); !why.empty())
     return {"Runtime.ImportModuleError", unimportable + why};
   LoadFailure failure;
-  void* object = Open(path, failure);
+  void* object = nullptr;
+  if (access(path.c_str(), F_OK) < 0 && errno == ENOENT)
+    object = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  if (object == nullptr) object = Open(path, failure);
   if (!failure.type.empty()) return failure;
   if (object == nullptr) return {"Runtime.ImportModuleError", unimportable + LinkerText()};
   void* address = dlsym(object, symbol.c_str());
