@@ -236,7 +236,7 @@ def test_trace_names_the_steps(spored):
                   handler="a.so:nothing", isolation="ISOLATION_INVOCATION")
     response = spored.invoke("traced", trace=True)
     names = [step["name"] for step in response["trace"]["steps"]]
-    for name in ("mounts", "identity", "seccomp", "load", "handler"):
+    for name in ("mounts", "capabilities", "seccomp", "load", "handler"):
         assert name in names, names
 
 

@@ -137,7 +137,7 @@ wire::Mode Unspecialised::AwaitTenant() const {
   }
   // Confine has closed them by number.
   for (UniqueFd& fd : received->fds.fd) (void)fd.Release();
-  // A script's own channel ends before it starts.
+  // The channel of a script or program ends before that starts.
   const auto tell = frame.order.mode == wire::Mode::kFunction ? QueueFrame : WriteFrame;
   if (!tell(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined)) _exit(1);
   return frame.order.mode;
