@@ -143,8 +143,10 @@ void Instance::OnConfined(const Frame& frame) {
 void Instance::OnCompiled(Frame& frame) {
   if (!awaits_compiled_) return Rubbish("compiled code that nobody had asked for");
   awaits_compiled_ = false;
-  if (!frame.body.empty())
-    environment_.code_cache.Keep(generation_->serial, version_, std::move(frame.body));
+  if (frame.body.empty()) return;
+  environment_.code_cache.Keep(
+      generation_->serial, version_,
+      CodeFrame(frame.body) + LoadFunctionFrame(version_->function, image_environment_, false));
 }
 
 void Instance::OnLoaded(const Frame& frame) {

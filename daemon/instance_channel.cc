@@ -227,9 +227,9 @@ std::string LoadProgramFrame(const v1::RunRequest& run, const std::string& path,
 }
 
 Result<std::string> InvokeFrame(uint64_t id, const InvokeMeta& meta, std::string_view payload) {
-  const json value{
-      {"request_id", meta.request_id}, {"deadline_ms", meta.deadline_unix_ms}, {"arn", meta.arn}};
-  std::string text = Dump(value);
+  std::string text = "{\"request_id\":" + Dump(meta.request_id) +
+                     ",\"deadline_ms\":" + std::to_string(meta.deadline_unix_ms) +
+                     ",\"arn\":" + Dump(meta.arn) + "}";
   if (!meta.client_context.empty()) {
     // Checked and put in as it is: writing a parsed value again recurses as deep as it is nested.
     if (!json::accept(meta.client_context)) {

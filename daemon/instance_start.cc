@@ -174,13 +174,12 @@ Result<std::string> Instance::FirstFrames() {
   if (!version_) return LoadScriptFrame(work_->run, image_environment_);
   SPORE_ASSIGN(const std::string invoke, NextInvokeFrame());
   const v1::Function& function = version_->function;
-  CodeCache::Code code;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
-    code = environment_.code_cache.Find(generation_->serial, version_);
-    awaits_compiled_ = code == nullptr;
+    if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))
+      return *frames + invoke;
+    awaits_compiled_ = true;
   }
-  return (code ? CodeFrame(*code) : std::string()) +
-         LoadFunctionFrame(function, image_environment_, awaits_compiled_) + invoke;
+  return LoadFunctionFrame(function, image_environment_, awaits_compiled_) + invoke;
 }
 
 Result<std::string> Instance::NextInvokeFrame() {
