@@ -283,6 +283,23 @@ VICTIM(SforkThreads, TheCallerNeedNotBeTheFirstThread) {
   caller.join();
 }
 
+// The kernel keeps an entry of a first thread that has ended until its process ends.
+VICTIM(SforkThreads, TheFirstThreadMayHaveEnded) {
+  static Pool pool(2);
+  static const pthread_t first = pthread_self();
+  std::thread([] {
+    REQUIRE(pthread_join(first, nullptr) == 0);
+    SforkAndCheck(Times(), [] {
+      REQUIRE(KernelsId() == getpid());
+      REQUIRE(pool.Run([] { return 5; }).get() == 5);
+      pool.Join();
+      REQUIRE(CountThreads().value() == 1);
+    });
+    _exit(0);
+  }).detach();
+  syscall(SYS_exit, 0);  // pthread_exit would unwind the test program
+}
+
 VICTIM(SforkThreads, TwoHundredThreads) {
   static Pool pool(200);
   SforkAndCheck(10, [] {
