@@ -249,40 +249,6 @@ def test_command_line_deploys_a_single_file(spored):
     assert (done.code, json.loads(done.out)) == (0, {"a": 1}), done
 
 
-# ---- images ----
-
-
-def image(spored, name, text):
-    """A daemon reads manifests when it starts, so this one has to start again."""
-    (spored.directory / "images" / f"{name}.toml").write_text(text)
-
-
-def test_preloaded_libraries_are_there(spored):
-    image(spored, "native-z", 'runtime = "native"\npreload = ["libz.so.1"]\n')
-    image(spored, "native-none", 'runtime = "native"\npreload = ["libnosuch.so.1"]\n'
-                                 'packages = ["libnosuch1"]\n')
-    assert spored.stop() == 0
-    spored.start()
-    files = {"a.so": natives.library("handlers.c")}
-    for name, expected in (("native", False), ("native-z", True)):
-        spored.deploy(f"on-{name}", files, runtime="native", image=name,
-                      handler="a.so:lists_libraries")
-        loaded = spored.result(f"on-{name}")
-        assert any("libz.so" in path for path in loaded) == expected, loaded
-        assert any("libstdc++" in path for path in loaded), loaded
-    # Without a file of that name, what the image has loaded: here no handler, but something to call.
-    for name, kind in (("native", "Runtime.ImportModuleError"), ("native-z", "Error")):
-        spored.deploy(f"z-on-{name}", files, runtime="native", image=name,
-                      handler="libz.so.1:zlibCompileFlags")
-        failed(spored.invoke(f"z-on-{name}"), kind)
-    spored.deploy("on-none", files, runtime="native", image="native-none", handler="a.so:echo")
-    error = spored.error_of("Invocations", "Invoke", {"name": "on-none"})
-    assert "preload libnosuch.so.1: libnosuch.so.1: cannot open shared object file" in error.message
-    assert "libnosuch1" in error.message
-    found = {i["name"]: i for i in spored.call("System", "Info")["images"]}
-    assert found["native-z"]["runtime_version"].startswith("glibc ")
-
-
 def test_the_example_counts(spored):
     library = natives.compile_as("libwordcount.so", "wordcount.c", "-shared", "-fPIC",
                                  f"-I{daemon.ROOT}/include", sources=daemon.ROOT / "examples/native")

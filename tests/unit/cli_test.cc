@@ -1,6 +1,7 @@
 // The spore command's own parts: units, tables, JSON, words for deaths, and the relay of `run`.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "tools/client/memfd.h"
 #include "tools/spore/output.h"
 #include "tools/spore/relay.h"
+#include "tools/spore/run_program.h"
 #include "tools/spore/units.h"
 
 namespace spore::cli {
@@ -52,6 +54,33 @@ TEST(UnitsTest, ForPeople) {
   EXPECT_EQ(HumanMicroseconds(30'000'000), "30 s");
   EXPECT_EQ(HumanMicroseconds(125'000'000), "2m 5s");
   EXPECT_EQ(HumanAge(0), "-");
+}
+
+TEST(RunProgramTest, WhichProgramsAreTheImages) {
+  for (const char* image : {"gzip", "a b", "", "/usr/bin/gzip", "/bin/sh", "/sbin/ldconfig",
+                            "/lib64/ld-linux-x86-64.so.2"}) {
+    EXPECT_TRUE(IsProgramOfImage(image)) << image;
+  }
+  for (const char* callers : {"./gzip", "bin/gzip", "/home/usr/bin/x", "/usr", "../usr/bin/x",
+                              "/opt/x", "/usrx/y", "/libexec/x"}) {
+    EXPECT_FALSE(IsProgramOfImage(callers)) << callers;
+  }
+}
+
+TEST(RunProgramTest, ProgramsAreCopiedAndSealed) {
+  char path[] = "/tmp/spore-cli-test-XXXXXX";
+  const client::Fd file(::mkostemp(path, O_CLOEXEC));
+  EXPECT_EQ(126, LoadProgram(path).error().exit_code);  // not executable
+  ASSERT_EQ(0, ::fchmod(file.get(), 0755));
+  EXPECT_EQ(126, LoadProgram(path).error().exit_code);  // empty
+  ASSERT_TRUE(client::WriteAll(file.get(), "#!/bin/true", "file"));
+  auto program = LoadProgram(path);
+  ASSERT_TRUE(program);
+  EXPECT_EQ("#!/bin/true", client::ReadMemfd(*program, 100).value());
+  EXPECT_EQ(F_SEAL_WRITE, ::fcntl(program->get(), F_GET_SEALS) & F_SEAL_WRITE);
+  ::unlink(path);
+  EXPECT_EQ(127, LoadProgram(path).error().exit_code);
+  EXPECT_EQ(126, LoadProgram("/tmp").error().exit_code);
 }
 
 TEST(OutputTest, TablesAreAligned) {
