@@ -1,9 +1,12 @@
 """The hostile programs again, in native sandboxes: started by a native function, and as programs."""
 import io
 import json
+import os
 import pathlib
+import subprocess
 import zipfile
 
+import daemon
 import natives
 import pytest
 # Every test there takes its victims from the fixture below.
@@ -11,7 +14,7 @@ from test_isolation import *  # noqa: F403
 from test_isolation import REFUSED, assert_refused
 
 VICTIMS = pathlib.Path(__file__).parents[1] / "victims"
-# These ask about Python functions, not about victims.
+# These ask about Python functions, not about victims; below are others in their place.
 del test_every_sandbox_has_an_identity_of_its_own  # noqa: F821
 del test_neighbour_cannot_be_found_signalled_or_reached  # noqa: F821
 del test_no_instance_decides_what_code_others_run  # noqa: F821
@@ -87,3 +90,44 @@ def test_signal_to_everybody_stays_inside(spored, victims, request):
         assert "SIGTERM" in str(error)
     after = spored.invoke(name)
     assert after["instance_id"] == before["instance_id"] and spored.process.poll() is None
+
+
+def test_neighbouring_programs_cannot_find_each_other(spored, tmp_path):
+    program = executable_zip(tmp_path / "victims")
+    settling = subprocess.Popen(
+        [daemon.find_program("spore"), "--socket", spored.socket, "run", "--memory", "256M", "--",
+         program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=daemon.environment())
+    settling.stdin.write(json.dumps({"victim": "neighbours", "settle": "settled",
+                                     "seconds": 8}).encode())
+    settling.stdin.close()
+    pid = daemon.wait_until(lambda: [i["pid"] for i in spored.instances()
+                                     if i["pid"] and not i["function"]],
+                            what="it runs")[0]
+    daemon.wait_until(lambda: os.path.exists(f"/proc/{pid}/root/dev/shm/spore-settled"),
+                      what="it has settled")
+    done = spored.cli("run", "--memory", "256M", "--", program, input=json.dumps(
+        {"victim": "neighbours", "seek": "settled", "pids": [pid, os.getpid(), 1 << 20]}).encode())
+    assert done.code == 0, done
+    assert_refused(done.json(), REFUSED | {"ECONNREFUSED"})
+    made = json.loads(settling.stdout.read())
+    assert settling.wait(20) == 0 and made["pid"] == 2
+
+
+def test_every_program_has_an_identity_of_its_own(spored):
+    waiting = natives.program("acts.c")
+    started = [subprocess.Popen([daemon.find_program("spore"), "--socket", spored.socket, "run", "--",
+                                 waiting, "waits"], stdout=subprocess.PIPE, env=daemon.environment())
+               for _ in range(3)]
+    try:
+        for process in started:
+            assert process.stdout.readline() == b"waiting\n"
+        running = [i for i in spored.instances() if i["pid"] and not i["function"]]
+        assert len({i["uid"] for i in running}) == 3, running
+        for kind in ("pid", "mnt", "ipc", "uts", "net", "cgroup"):
+            spaces = {os.readlink(f"/proc/{pid}/ns/{kind}")
+                      for pid in [os.getpid(), *(i["pid"] for i in running)]}
+            assert len(spaces) == 4, kind
+    finally:
+        for process in started:
+            process.terminate()
+            process.communicate()
