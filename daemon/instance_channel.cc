@@ -4,8 +4,6 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "daemon/runtimes.h"
-
 namespace spore {
 namespace {
 
@@ -38,22 +36,6 @@ json Environment(const std::map<std::string, std::string>& image,
   for (const auto& [name, value] : image) environment[name] = value;
   for (const auto& [name, value] : own) environment[name] = value;
   return environment;
-}
-
-// Each byte as the character of that number, which JSON can hold.
-std::string TextOfBytes(std::string_view bytes) {
-  std::string text;
-  text.reserve(bytes.size() + bytes.size() / 2);
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80) {
-      text.push_back(c);
-    } else {
-      text.push_back(static_cast<char>(0xc0 | byte >> 6));
-      text.push_back(static_cast<char>(0x80 | (byte & 0x3f)));
-    }
-  }
-  return text;
 }
 
 // A string member of an object; `fallback` when it is missing or of another type.
@@ -188,7 +170,7 @@ std::string LoadFunctionFrame(const v1::Function& function,
   return BuildFrame(FrameType::kLoad, 0, Dump(load), {});
 }
 
-Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
+Result<std::string> LoadScriptFrame(const v1::RunRequest& run, const std::string& archive,
                                     const std::map<std::string, std::string>& image_environment) {
   json argv = json::array();
   for (const std::string& argument : run.args()) argv.push_back(argument);
@@ -199,11 +181,10 @@ Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
       {"memory_limit_in_mb", std::to_string(run.limits().memory_bytes() >> 20)},
       {"environment", Environment(image_environment, run.environment())},
   };
-  const RuntimeFacts* runtime = FindRuntime(run.runtime());
-  if (runtime != nullptr && runtime->runs_archives && run.script().starts_with("PK\3\4")) {
-    load["archive_latin1"] = TextOfBytes(run.script());
-  } else {
+  if (archive.empty()) {
     load["script"] = run.script();
+  } else {
+    load["archive"] = archive;
   }
   try {
     return BuildFrame(FrameType::kLoad, 0, load.dump(), {});

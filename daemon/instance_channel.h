@@ -67,8 +67,8 @@ std::string CodeFrame(std::string_view compiled);
 std::string LoadFunctionFrame(const v1::Function& function,
                               const std::map<std::string, std::string>& image_environment,
                               bool compile);
-// Fails when the script is neither UTF-8 nor an archive that its runtime can run.
-Result<std::string> LoadScriptFrame(const v1::RunRequest& run,
+// Fails when the script is not UTF-8. `archive`: path of one that came in its place; or empty.
+Result<std::string> LoadScriptFrame(const v1::RunRequest& run, const std::string& archive,
                                     const std::map<std::string, std::string>& image_environment);
 // `path`: of the program that came with the run; empty: args[0] names one of the image.
 std::string LoadProgramFrame(const v1::RunRequest& run, const std::string& path,

@@ -167,11 +167,9 @@ Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::s
 }
 
 Result<std::string> Instance::FirstFrames() {
-  if (runs_program_) {
-    const std::string path = work_->program ? "/var/task/" + ProgramName(work_->run) : "";
-    return LoadProgramFrame(work_->run, path, image_environment_);
-  }
-  if (!version_) return LoadScriptFrame(work_->run, image_environment_);
+  const std::string program = work_->program ? "/var/task/" + ProgramName(work_->run) : "";
+  if (runs_program_) return LoadProgramFrame(work_->run, program, image_environment_);
+  if (!version_) return LoadScriptFrame(work_->run, program, image_environment_);
   SPORE_ASSIGN(const std::string invoke, NextInvokeFrame());
   const v1::Function& function = version_->function;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {

@@ -140,6 +140,7 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
   const RuntimeFacts* runtime = FindRuntime(request.runtime());
   if (runtime != nullptr && runtime->runs_programs) return CheckProgramRequest(request);
   if (!request.program_attached()) return {};
+  if (runtime != nullptr && runtime->runs_archives) return CheckProgramRequest(request);
   return MakeError(ErrorKind::kInvalid,
                    "program_attached: true, but runtime " + request.runtime() + " runs scripts");
 }

@@ -198,8 +198,8 @@ struct Confined {
 //   "function_version":"3","memory_limit_in_mb":"128","environment":{..},
 //   "compile":true or absent}
 // Load JSON, script: {"mode":"script","argv":["script.py",..],"script":"..text..",
-//   "memory_limit_in_mb":"128","environment":{..}}
-//   or, for a jar, in place of "script" "archive_latin1": its bytes as characters U+0000 to U+00FF
+//   "memory_limit_in_mb":"128","environment":{..}}; an archive of programs, a jar, comes as a file:
+//   "archive":"/var/task/app.jar" in place of "script"
 // Load JSON, program: {"mode":"program","argv":["./prog",..],"program":"/var/task/prog" or, when it
 //   is one of the image that argv[0] names, "","environment":{..}}
 // Invoke meta JSON: {"request_id":"..","deadline_ms":1700000000000,"arn":"..",

@@ -181,7 +181,7 @@ TEST(InvokeFrame, CarriesClientContextAsItIs) {
 TEST(LoadScriptFrame, RefusesWhatIsNotText) {
   v1::RunRequest run;
   run.set_script("print('\xff')");
-  auto frame = LoadScriptFrame(run, {});
+  auto frame = LoadScriptFrame(run, "", {});
   ASSERT_FALSE(frame);
   EXPECT_EQ(frame.error().kind, ErrorKind::kInvalid);
 }

@@ -43,8 +43,9 @@ TEST(ValidateTest, Handlers) {
     EXPECT_FALSE(ValidateHandler("python", bad)) << bad;
   }
   EXPECT_FALSE(ValidateHandler("python", std::string(200, 'a') + ".b"));
-  EXPECT_EQ("runtime: \"cobol\" is not known; expected \"native\", \"node\" or \"python\"",
-            Words(ValidateHandler("cobol", "a.b")));
+  EXPECT_EQ(
+      "runtime: \"cobol\" is not known; expected \"java\", \"native\", \"node\" or \"python\"",
+      Words(ValidateHandler("cobol", "a.b")));
 }
 
 TEST(ValidateTest, NodeHandlers) {
@@ -77,6 +78,23 @@ TEST(ValidateTest, NativeHandlers) {
       "handler: \"app.handler\" is not valid; expected file:symbol, as in \"libhello.so:handle\" "
       "for handle() in libhello.so, at most 128 bytes",
       Words(ValidateHandler("native", "app.handler")));
+}
+
+TEST(ValidateTest, JavaHandlers) {
+  for (const char* good : {"Handler", "com.example.Handler", "com.example.Outer$Inner::handle",
+                           "a.b_1.C::m$2", "k\u00f6ln.Dom::main"}) {
+    EXPECT_TRUE(ValidateHandler("java", good)) << good;
+  }
+  for (const char* bad :
+       {"", "com..Handler", ".Handler", "com.example.", "com/example/Handler", "1com.Handler",
+        "com.example.Handler::", "::handle", "com.example.Handler:handle", "Handler.handle()",
+        "com.example.Handler::a.b", "com.example.Handler::a::b", "com.exa mple.Handler"}) {
+    EXPECT_FALSE(ValidateHandler("java", bad)) << bad;
+  }
+  EXPECT_EQ(
+      "handler: \"com/Handler\" is not valid; expected package.Class or package.Class::method, as "
+      "in \"com.example.Handler\", at most 128 bytes",
+      Words(ValidateHandler("java", "com/Handler")));
 }
 
 TEST(ValidateTest, Environment) {

@@ -190,10 +190,17 @@ Outcome RunProgram(const Context& context, v1::RunRequest& request) {
     if (outcome && *outcome == kNotFound) HintAtFileHere(word);
     return outcome;
   }
-  auto program = LoadProgram(word);
+  auto program = LoadProgram(word, /*executed=*/true);
   if (!program) return tl::unexpected(program.error());
   request.set_program_attached(true);
   return Run(context, request, *program);
+}
+
+Outcome RunArchive(const Context& context, v1::RunRequest& request) {
+  auto archive = LoadProgram(request.args(0), /*executed=*/false);
+  if (!archive) return tl::unexpected(archive.error());
+  request.set_program_attached(true);
+  return Run(context, request, *archive);
 }
 
 Outcome RunScript(const Context& context, v1::RunRequest& request) {
@@ -214,8 +221,9 @@ Outcome Prepare(const Context& context, v1::RunRequest& request,
     request.set_runtime(RuntimeOf(words.front()));
   }
   for (const std::string& word : words) request.add_args(word);
-  return request.runtime() == kPrograms ? RunProgram(context, request)
-                                        : RunScript(context, request);
+  if (request.runtime() == kPrograms) return RunProgram(context, request);
+  const bool jar = request.runtime() == "java" && words.front().ends_with(".jar");
+  return jar ? RunArchive(context, request) : RunScript(context, request);
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ bool IsProgramOfImage(const std::string& word) {
                      [&](const char* folder) { return word.starts_with(folder); });
 }
 
-Expected<client::Fd> LoadProgram(const std::string& path) {
+Expected<client::Fd> LoadProgram(const std::string& path, bool executed) {
   // O_NONBLOCK: a named pipe must not hang us before it is refused.
   const client::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) {
@@ -69,7 +69,7 @@ Expected<client::Fd> LoadProgram(const std::string& path) {
   if (::fstat(file.get(), &info) != 0) return CannotRun(path, std::strerror(errno));
   if (S_ISDIR(info.st_mode)) return CannotRun(path, "it is a directory");
   if (!S_ISREG(info.st_mode)) return CannotRun(path, "it is not a regular file");
-  if (::access(path.c_str(), X_OK) != 0) {
+  if (executed && ::access(path.c_str(), X_OK) != 0) {
     return CannotRun(path,
                      "it is not executable (chmod +x), and its name tells no runtime (--runtime)");
   }

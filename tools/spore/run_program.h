@@ -13,7 +13,7 @@ namespace spore::cli {
 bool IsProgramOfImage(const std::string& word);
 
 // A sealed copy of the caller's program. Fails as a shell does: 127 when there is no such file,
-// 126 when it cannot be executed.
-Expected<client::Fd> LoadProgram(const std::string& path);
+// 126 when it cannot be executed. With `executed` false it is an archive, and no mode bit is asked.
+Expected<client::Fd> LoadProgram(const std::string& path, bool executed);
 
 }  // namespace spore::cli

@@ -12,6 +12,7 @@
 
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/working_set.h"
 #include "zygote/hosts/common/zygote_loop.h"
 #include "zygote/hosts/java/heap_limit.h"
 #include "zygote/hosts/java/jni_util.h"
@@ -29,12 +30,16 @@ using spore::wire::FrameType;
 // Of this process, between its sfork and its specialisation.
 std::unique_ptr<spore::Unspecialised> this_child;
 
-void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us) {
+void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us, jbyteArray load,
+                jbyteArray invoke) {
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", Text(env, version).c_str());
   ready.preload_us = static_cast<uint64_t>(preload_us);
-  spore::Result<spore::Unspecialised> child =
-      spore::ServeForks(ready, {.hooks = {}, .threads = true});
+  const spore::ForkOptions options{.hooks = {},
+                                   .threads = true,
+                                   .rehearsal_load = Bytes(env, load),
+                                   .rehearsal_invoke = Bytes(env, invoke)};
+  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, options);
   if (!child) return Throw(env, child.error().Message());
   this_child = std::make_unique<spore::Unspecialised>(std::move(*child));
 }
@@ -88,6 +93,7 @@ bool ReadInto(JNIEnv* env, jbyteArray body, size_t bytes) {
 jbyteArray Receive(JNIEnv* env, jclass, jlongArray header_out) {
   FrameHeader header{};
   if (!spore::ReadExactly(spore::kInstanceFd, &header, sizeof header)) return nullptr;
+  if (header.type == FrameType::kReportPages) spore::ReportWorkingSet(spore::kInstanceFd);
   const jlong told[] = {static_cast<jlong>(header.type), static_cast<jlong>(header.id)};
   env->SetLongArrayRegion(header_out, 0, 2, told);
   jbyteArray body = env->NewByteArray(static_cast<jsize>(header.length));
@@ -111,7 +117,7 @@ jboolean Send(JNIEnv* env, jclass, jint type, jlong id, jbyteArray body) {
 
 void Queue(JNIEnv* env, jclass, jint type, jlong id, jbyteArray body) {
   const std::string bytes = Bytes(env, body);
-  // A channel that is gone shows at the next receive.
+  // When the daemon is gone the next Send tells.
   (void)spore::QueueFrame(spore::kInstanceFd, static_cast<FrameType>(type),
                           static_cast<uint64_t>(id), bytes.data(), bytes.size());
 }
@@ -148,7 +154,7 @@ extern "C" JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void*) {
   const jclass native = env->FindClass("spore/host/Native");
   if (native == nullptr) return JNI_ERR;
   const JNINativeMethod methods[] = {
-      Method("serveForks", "(Ljava/lang/String;J)V", ServeForks),
+      Method("serveForks", "(Ljava/lang/String;J[B[B)V", ServeForks),
       Method("awaitTenant", "()I", AwaitTenant),
       Method("reportUnready", "(Ljava/lang/String;)V", ReportUnready),
       Method("prepare", "()V", Prepare),

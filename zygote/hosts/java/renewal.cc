@@ -136,14 +136,14 @@ std::string PrepareRenewal(JNIEnv* env, jobjectArray threads) {
 }
 
 bool RenewAll(JNIEnv* env) {
-  std::vector<unsigned char> random((renewal.seeders.size() + 1) * sizeof(jlong) +
-                                    renewal.threads.size() * (sizeof(jlong) + sizeof(jint)) +
-                                    renewal.secure.size() * 32);
-  if (!FillRandom(random)) {
+  std::vector<unsigned char> bytes((renewal.seeders.size() + 1) * sizeof(jlong) +
+                                   renewal.threads.size() * (sizeof(jlong) + sizeof(jint)) +
+                                   renewal.secure.size() * 32);
+  if (!FillRandom(bytes)) {
     Throw(env, "getrandom failed");
     return false;
   }
-  const unsigned char* next = random.data();
+  const unsigned char* next = bytes.data();
   for (const jobject seeder : renewal.seeders)
     env->SetLongField(seeder, renewal.atomic_value, Take<jlong>(next));
   for (const jobject thread : renewal.threads) {

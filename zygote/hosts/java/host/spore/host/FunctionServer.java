@@ -18,7 +18,7 @@ final class FunctionServer {
   private static final int LOADED = 17;
   private static final int RESPONSE = 18;
   private static final int FAILED = 19;
-  private static final int LOAD_FAILED = 20;
+  private static final int FATAL = 20;
   private static final String TASK_ROOT = "/var/task";
 
   private final ClassLoader shared;
@@ -38,9 +38,9 @@ final class FunctionServer {
     }
     long started = System.nanoTime();
     try {
-      load(body, TASK_ROOT, true);
+      load(body, true);
     } catch (Failure e) {
-      Native.send(LOAD_FAILED, 0, e.toJson());
+      Native.send(FATAL, 0, e.toJson());
       Runtime.getRuntime().halt(1);
     }
     // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
@@ -71,10 +71,11 @@ final class FunctionServer {
     return sent;
   }
 
-  /** @param forGood false for a rehearsal, which leaves the process as it was */
-  private void load(byte[] body, String root, boolean forGood) throws Failure {
+  /** @param forGood false in the zygote, which must stay as it is */
+  private void load(byte[] body, boolean forGood) throws Failure {
     try {
       load = Json.readObject(body, 0, body.length);
+      String root = (String) load.getOrDefault("task_root", TASK_ROOT); // elsewhere for warming up only
       enter(root, forGood);
       ClassLoader loader = new TaskLoader(root, shared);
       if (forGood) {
@@ -152,8 +153,8 @@ final class FunctionServer {
   }
 
   /** One rehearsed load, and calls of what was loaded; see {@link WarmUp}. */
-  void rehearse(byte[] loadText, String root, List<byte[]> bodies) throws Failure {
-    load(loadText, root, false);
+  void rehearse(byte[] loadText, List<byte[]> bodies) throws Failure {
+    load(loadText, false);
     for (byte[] body : bodies) {
       rehearse(body);
     }

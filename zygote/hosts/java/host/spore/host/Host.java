@@ -27,7 +27,9 @@ public final class Host {
       WarmUp.run(loaders.shared, directory);
       Native.noteThreads(Thread.getAllStackTraces().keySet().toArray(new Thread[0]));
       System.gc();
-      Native.serveForks(Runtime.version().toString(), (System.nanoTime() - started) / 1000);
+      long micros = (System.nanoTime() - started) / 1000;
+      Native.serveForks(
+          Runtime.version().toString(), micros, WarmUp.rehearsalLoad(directory), WarmUp.rehearsalEvent());
     } catch (Failure | RuntimeException e) {
       endUnready(e.getMessage());
     }

@@ -2,8 +2,11 @@ package spore.host;
 
 /** What the host needs from below (module.cc). */
 final class Native {
-  /** Freezes the process and serves fork orders; returns only in a child, not yet confined. */
-  static native void serveForks(String version, long preloadMicros);
+  /**
+   * Freezes the process and serves fork orders; returns only in a child, not yet confined. The last
+   * two are bodies of frames, for a rehearsal.
+   */
+  static native void serveForks(String version, long preloadMicros, byte[] load, byte[] invoke);
 
   /** Waits for the tenant; confined for good, and whole again, when it returns the mode. */
   static native int awaitTenant();

@@ -1,15 +1,12 @@
 package spore.host;
 
+import java.io.File;
 import java.io.IOException;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
-import java.net.MalformedURLException;
 import java.net.URL;
 import java.net.URLClassLoader;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.jar.Attributes;
@@ -76,16 +73,13 @@ final class Script {
     if (text != null) {
       return mainOf(SourceFile.compile(name, (String) text, shared));
     }
-    String archive = (String) load.get("archive_latin1");
-    return mainOfJar(name, archive.getBytes(StandardCharsets.ISO_8859_1), shared);
+    return mainOfJar(name, new File((String) load.get("archive")), shared);
   }
 
-  private static Method mainOfJar(String name, byte[] bytes, ClassLoader shared)
+  private static Method mainOfJar(String name, File file, ClassLoader shared)
       throws Failure, IOException {
-    Path file = Files.createTempDirectory("app").resolve(Path.of(name).getFileName());
-    Files.write(file, bytes);
     String mainClass = null;
-    try (JarFile jar = new JarFile(file.toFile())) {
+    try (JarFile jar = new JarFile(file)) {
       Manifest manifest = jar.getManifest();
       if (manifest != null) {
         mainClass = manifest.getMainAttributes().getValue(Attributes.Name.MAIN_CLASS);
@@ -96,8 +90,8 @@ final class Script {
     if (mainClass == null) {
       throw new Failure("", "no main manifest attribute, in " + name);
     }
-    ClassLoader loader = new URLClassLoader(new URL[] {file.toUri().toURL()}, shared);
-    becomeSystemLoader(loader, file.toString());
+    ClassLoader loader = new URLClassLoader(new URL[] {file.toURI().toURL()}, shared);
+    becomeSystemLoader(loader, file.getPath());
     try {
       return mainOf(Class.forName(mainClass.trim(), false, loader));
     } catch (ClassNotFoundException | LinkageError e) {

@@ -16,17 +16,18 @@ import java.util.Map;
 final class WarmUp {
   private static final int LOADS = 300;
   private static final int CALLS = 5_000;
+  private static final String EVENT = "{\"a\":[1,\"b\",null],\"c\":{\"d\":1.5,\"e\":true}}";
   private static final String[] HANDLERS = {
     "SporeWarmHandler", "SporeWarmHandler::handleRequest", "SporeWarmHandler::handle"
   };
 
   static void run(ClassLoader shared, String hostDirectory) throws Failure {
     ClassLoader before = Thread.currentThread().getContextClassLoader();
-    List<byte[]> bodies = List.of(body("{\"a\":[1,\"b\",null],\"c\":{\"d\":1.5,\"e\":true}}"), body("{}"));
+    List<byte[]> bodies = List.of(body(EVENT), body("{}"));
     List<FunctionServer> servers = new ArrayList<>();
     for (int i = 0; i < LOADS; i++) {
       FunctionServer server = new FunctionServer(shared);
-      server.rehearse(load(HANDLERS[i % HANDLERS.length]), hostDirectory, bodies);
+      server.rehearse(load(HANDLERS[i % HANDLERS.length], hostDirectory), bodies);
       if (i % 20 < HANDLERS.length) {
         servers.add(server);
       }
@@ -40,9 +41,19 @@ final class WarmUp {
     Thread.currentThread().setContextClassLoader(before);
   }
 
-  private static byte[] load(String handler) {
+  /** The same once more, as a child does it. */
+  static byte[] rehearsalLoad(String hostDirectory) {
+    return load(HANDLERS[0], hostDirectory);
+  }
+
+  static byte[] rehearsalEvent() {
+    return body(EVENT);
+  }
+
+  private static byte[] load(String handler, String hostDirectory) {
     Map<String, Object> load = new LinkedHashMap<>();
     load.put("mode", "function");
+    load.put("task_root", hostDirectory);
     load.put("handler", handler);
     load.put("function_name", "warm");
     load.put("function_version", "0");

@@ -1,0 +1,119 @@
+"""Java: what a fork can get wrong, in fresh children of one zygote (docs/fork-correctness.md)."""
+import daemon
+import java
+import pytest
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("java") / "classes"
+    out.mkdir()
+    return java.compile_into(out, sorted(java.SOURCES.glob("probe/*.java")))
+
+
+@pytest.fixture(scope="module", params=["java", "java-g1"], ids=["serial", "g1"])
+def probes(request, spored, built):
+    return java.Probes(spored, daemon.make_zip(built), request.param)
+
+
+def fresh(probes, handler, event=None, **how):
+    return probes.result(handler, event, isolation="ISOLATION_INVOCATION", **how)
+
+
+def test_siblings_share_no_randomness(probes):
+    answers = [fresh(probes, "Probe::randomness") for _ in range(6)]
+    for name in answers[0]:
+        values = [answer[name] for answer in answers]
+        assert len(set(values)) == len(values), f"{name}: {values}"
+
+
+def test_generators_kept_since_the_zygote_are_seeded_anew(spored, built, tmp_path):
+    """An image's own class path, preload list and warm-up hook."""
+    shared = spored.directory / "kept.jar"
+    java.jar(built, shared)
+    place = "/usr/share/java/spore-test-kept.jar"
+    try:
+        with open(place, "wb") as file:
+            file.write(shared.read_bytes())
+        (spored.directory / "images/java-kept.toml").write_text(
+            'runtime = "java"\npreload = ["probe.Kept", "probe.Kept::warmUp"]\n'
+            f'[environment]\nCLASSPATH = "{place}"\n')
+        spored.stop()
+        spored.start()
+        spored.deploy("kept", {"nothing": ""}, "probe.Probe::kept", "ISOLATION_INVOCATION",
+                      runtime="java", image="java-kept")
+        answers = [spored.result("kept") for _ in range(5)]
+        assert {answer["hooked"] for answer in answers} == {1}
+        for name in ("SHA1PRNG", "DRBG"):
+            assert len({answer[name] for answer in answers}) == 5, answers
+    finally:
+        import os
+        os.unlink(place)
+
+
+def test_a_child_knows_who_it_is(probes):
+    found = fresh(probes, "Probe::identity")
+    assert found["handle"] == found["bean"] == found["proc"]
+    assert found["name"].startswith(f"{found['proc']}@")
+    assert found["alive"] and found["nano"] and found["exists"]
+    assert found["user.dir"] == "/var/task"
+    assert found["absolute"] == "/var/task/x" and found["path"] == "/var/task/y"
+
+
+def test_the_hosts_classes_are_not_the_tenants(probes):
+    found = fresh(probes, "Probe::loaders")
+    assert found == {"spore.Context": 3, "spore.host.Host": 0, "spore.host.Native": 0,
+                     "com.google.gson.Gson": 0, "SporeWarmHandler": 0}
+
+
+def test_threads_pools_and_parallel_streams(probes):
+    found = fresh(probes, "Probe::threads", {"count": 20})
+    assert found == {"done": 20, "sum": 4950, "ended": True, "parallel": 33334}
+
+
+def test_timers(probes):
+    assert fresh(probes, "Probe::timers") == {"ticked": True, "once": True, "slept": True}
+
+
+def test_garbage_collection_with_threads(probes):
+    found = fresh(probes, "Probe::garbage")
+    assert found["collections"] > 0 and found["sound"] == 600
+    assert found["cleared"] and found["cleaned"]
+    assert any(("G1" in pool) == ("g1" in probes.image) for pool in found["pools"])
+
+
+def test_compilation_goes_on(probes):
+    assert fresh(probes, "Probe::compilation") == {"compiled": True, "sum": True}
+
+
+def test_file_channels(probes):
+    assert fresh(probes, "Probe::files") == "Jello channel"
+
+
+def test_socket_channels_and_selectors(probes):
+    assert fresh(probes, "Probe::sockets") == "ping"
+
+
+def test_programs_are_started_by_the_child(probes):
+    found = fresh(probes, "Probe::child")
+    assert found["code"] == 3 and found["text"] == f"out of {found['pid']}"
+
+
+def test_uncaught_exceptions_end_their_thread_only(probes):
+    response = probes.invoke("Probe::uncaught", isolation="ISOLATION_INVOCATION",
+                             meta={"log_tail": True})
+    assert response["result"] == "alive"
+    assert b'Exception in thread "doomed" java.lang.IllegalStateException' in response["log_tail"]
+
+
+def test_200_fresh_sandboxes_in_a_row(spored, probes):
+    name = probes.deploy("Probe::counted", isolation="ISOLATION_INVOCATION")
+    seen = set()
+    for _ in range(200):
+        answer = spored.invoke(name)
+        assert answer["error"] is None, answer
+        assert answer["result"]["count"] == 1 and answer["start_kind"] == "START_KIND_FORK"
+        seen.add(answer["instance_id"])
+    assert len(seen) == 200
