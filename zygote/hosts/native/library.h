@@ -16,8 +16,8 @@ struct LoadFailure {
 // Loads what the image's manifest lists. Empty, or which could not be and why.
 std::string Preload(const std::string& list);
 
-// Finds "libhello.so:handle": the file below `root`, or where there is none what was preloaded under
-// that name, and the function in it.
+// Finds "libhello.so:handle": the file below `root`, or where there is none what was preloaded
+// under that name, and the function in it.
 LoadFailure LoadHandler(const std::string& spec, const std::string& root, spore_handler** handler);
 
 }  // namespace spore
