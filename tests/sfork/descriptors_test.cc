@@ -86,7 +86,7 @@ VICTIM(SforkDescriptors, TimerfdsExpireWhenTheyWouldHave) {
   REQUIRE(timerfd_settime(far, 0, &hour, nullptr) == 0);
   REQUIRE(timerfd_settime(periodic, 0, &often, nullptr) == 0);
   REQUIRE(timerfd_settime(expired, 0, &once, nullptr) == 0);
-  WaitUntil([] { return IsReadable(expired); });
+  WaitUntil([] { return IsReadable(expired) && IsReadable(periodic); });
   SforkAndCheck(Times(), [] {
     itimerspec left{};
     REQUIRE(timerfd_gettime(far, &left) == 0);

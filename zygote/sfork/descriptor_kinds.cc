@@ -91,8 +91,14 @@ Result<> NoteTimerfd(OpenFileNote& file, const FdInfo& info) {
   file.count = info.Number("ticks", 10);
   file.timer_flags = static_cast<int>(info.Number("settime flags", 8)) & TFD_TIMER_CANCEL_ON_SET;
   file.timer.it_interval = info.Time("it_interval");
-  const timespec left = info.Time("it_value");
-  if (left.tv_sec == 0 && left.tv_nsec == 0) return {};
+  const timespec left = info.Time("it_value"), interval = file.timer.it_interval;
+  if (left.tv_sec == 0 && left.tv_nsec == 0) {
+    // Disarmed, or done; but a periodic timer that has expired waits for a read(2) before it goes
+    // on. It is to expire again at once, in place of the expiration that was not read.
+    const bool periodic = interval.tv_sec != 0 || interval.tv_nsec != 0;
+    if (!periodic || file.count == 0) return {};
+    file.count = 0;
+  }
   if (file.clock != CLOCK_MONOTONIC && file.clock != CLOCK_REALTIME && file.clock != CLOCK_BOOTTIME)
     return RefuseDescriptor(file.fd(), "is a timer that may wake the machine");
   // What is left is noted as the time at which nothing will be.

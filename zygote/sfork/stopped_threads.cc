@@ -75,6 +75,11 @@ class Round {
       }
       if (state == ThreadState::kRunning) return {Obstacle::kRunning, tids_[i], call, 0};
       if (ResumptionOf(call) == Resumption::kRefused) return {Obstacle::kCall, tids_[i], call, 0};
+      // The mask of a sleeper does not change, so the signal need not even be sent.
+      ProcText status;
+      if (!status.ReadTask(tids_[i], "status")) return {Obstacle::kRunning, tids_[i], call, 0};
+      if ((status.Mask("SigBlk:") >> (kFreezeSignal - 1) & 1) != 0)
+        return {Obstacle::kSignalBlocked, tids_[i], call, 0};
       if (table_.Add(tids_[i], call) == nullptr) return {.kind = Obstacle::kTooMany};
     }
     return {};
@@ -102,17 +107,11 @@ class Round {
   }
 
   Obstacle AwaitOne(const ThreadNote& note) {
-    for (int blocked = 0;;) {
+    for (;;) {
       const uint32_t stopped = table_.stopped.load();
       if (note.state.load() == ThreadNote::kStopped) return {};
       ProcText status;
       if (!status.ReadTask(note.tid, "status")) return {Obstacle::kRunning, note.tid, note.call, 0};
-      // Blocked and pending; in the handler it is blocked, but taken. Seen twice, to be sure.
-      constexpr uint64_t kBit = uint64_t{1} << (kFreezeSignal - 1);
-      if ((status.Mask("SigBlk:") & status.Mask("SigPnd:") & kBit) != 0 &&
-          note.state.load() == ThreadNote::kAsked && ++blocked > 1) {
-        return {Obstacle::kSignalBlocked, note.tid, note.call, 0};
-      }
       if (Clock::now() > deadline_) return {Obstacle::kUnresponsive, note.tid, note.call, 0};
       const timespec slice{.tv_sec = 0, .tv_nsec = 20'000'000};
       FutexWait(table_.stopped, stopped, &slice);
