@@ -72,11 +72,7 @@ function serveForks(server) {
 
 async function main() {
   renew.keepFromIdleWork();
-  try {
-    native.noteGenerators();
-  } catch (error) {
-    giveUp(error.message);
-  }
+  if (!renew.findGenerators(native)) giveUp('V8\'s random number generator is not where it was in versions known');
   renew.countCachedRandomness();
   const names = (process.argv[2] ?? '').split(',').filter(Boolean);
   const onUncaught = (error) => giveUp(reasonOf(error));

@@ -94,6 +94,11 @@ napi_value NoteGenerators(napi_env env, napi_callback_info) {
   return found ? Undefined(env) : Fail(env, found.error());
 }
 
+// haveDrawn() -> whether a value was drawn from what noteGenerators found.
+napi_value HaveDrawn(napi_env env, napi_callback_info) {
+  return Boolean(env, v8_random.HaveDrawn());
+}
+
 // noteRandom(outputs) -> count: a Float64Array of what Math.random gave last; how often it is to be
 // called now, for nothing.
 napi_value NoteRandom(napi_env env, napi_callback_info info) {
@@ -227,6 +232,7 @@ extern "C" __attribute__((visibility("default"))) napi_value napi_register_modul
     napi_callback call;
   } kFunctions[] = {
       {"noteGenerators", NoteGenerators},
+      {"haveDrawn", HaveDrawn},
       {"noteRandom", NoteRandom},
       {"serveForks", ServeForks},
       {"reportUnready", ReportUnready},

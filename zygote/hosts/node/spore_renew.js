@@ -42,6 +42,16 @@ exports.inChild = function inChild() {
   for (let i = 0; uses.randomInt !== 0 && i < INT_BATCH; ++i) crypto.randomInt(2);
 };
 
+// V8's generator, from which a new context is seeded (v8_random.h).
+exports.findGenerators = function findGenerators(native) {
+  for (let attempt = 0; attempt < 10; ++attempt) {
+    native.noteGenerators();
+    vm.runInNewContext('Math.random()');
+    if (native.haveDrawn()) return true;
+  }
+  return false;
+};
+
 // What Math.random gave last, as native.noteRandom needs it (v8_random.h).
 exports.randomOutputs = function randomOutputs() {
   return Float64Array.from({ length: 256 }, () => Math.random());

@@ -23,19 +23,19 @@ Result<> TimeOrigin::Find(double wall_ms, std::span<const Window> windows) {
                        [=](const Window& w) { return w.least <= ns && ns <= w.most; });
   };
   const double wall_us = wall_ms * 1000;
-  SPORE_ASSIGN(const std::vector<MemoryRange> ranges, WritableMemory(false));
-  for (const MemoryRange& range : ranges) {
-    for (uint64_t* word = range.begin; word < range.end; ++word) {
+  const auto look = [&](std::span<const uint64_t> words, uint64_t* address) {
+    for (size_t i = 0; i < words.size(); ++i) {
+      auto* const place = reinterpret_cast<double*>(address + i);
       double value = 0;
-      memcpy(&value, word, sizeof value);
-      if (is_origin(static_cast<double>(*word))) integers_.push_back(word);
-      if (is_origin(value)) doubles_.push_back(reinterpret_cast<double*>(word));
-      if (is_origin(value * 1e6)) millis_.push_back(reinterpret_cast<double*>(word));
-      if (wall_us - 0.5 <= value && value <= wall_us + 0.5)
-        wall_us_.push_back(reinterpret_cast<double*>(word));
-      if (value == wall_ms) wall_ms_.push_back(reinterpret_cast<double*>(word));
+      memcpy(&value, &words[i], sizeof value);
+      if (is_origin(static_cast<double>(words[i]))) integers_.push_back(address + i);
+      if (is_origin(value)) doubles_.push_back(place);
+      if (is_origin(value * 1e6)) millis_.push_back(place);
+      if (wall_us - 0.5 <= value && value <= wall_us + 0.5) wall_us_.push_back(place);
+      if (value == wall_ms) wall_ms_.push_back(place);
     }
-  }
+  };
+  SPORE_TRY(VisitWritableMemory(false, look));
   if (!integers_.empty() || !doubles_.empty()) return {};
   return MakeError(ErrorKind::kPrecondition, "Node's time origin is not where it was",
                    "this version of Node is not known yet");

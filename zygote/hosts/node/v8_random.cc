@@ -2,10 +2,10 @@
 
 #include <sys/random.h>
 
-#include <algorithm>
+#include <bit>
 #include <bitset>
 #include <cstdlib>
-#include <optional>
+#include <string>
 
 #include "zygote/hosts/node/writable_memory.h"
 
@@ -34,11 +34,17 @@ uint64_t Mixed(uint64_t h) {
   return h;
 }
 
-// As most of what lies in memory does not: pointers, small numbers, text.
-bool LooksRandom(uint64_t word) {
+// As pointers, small numbers and text do not. One in millions that are random does not either.
+bool LookRandom(const uint64_t* words, size_t count) {
   constexpr uint64_t kHighBits = 0x8080808080808080ull;
-  const uint64_t top = word >> 48;
-  return top != 0 && top != 0xffff && (word & 0xffffffff) != 0 && (word & kHighBits) != 0;
+  uint64_t together = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t top = words[i] >> 48;
+    const int ones = std::popcount(words[i]);
+    if (top == 0 || top == 0xffff || ones < 12 || ones > 52) return false;
+    together |= words[i];
+  }
+  return (together & kHighBits) != 0;
 }
 
 }  // namespace
@@ -58,72 +64,80 @@ V8Random::State V8Random::Previous(State state) {
   return {x, state.s0};
 }
 
-// The state is that after the last value of a batch was made, which is handed out first. So the
-// word before it in memory order is sought by the newest 64 outputs, and believed when the states
-// before it gave the outputs of the batch before.
+// Whether `state` was that of Math.random when it had made outputs[at] and all after it: then the
+// states before it gave the outputs of the batch before.
+bool V8Random::Gave(State state, std::span<const double> outputs, size_t at) {
+  if (Shown(state.s0) != Shown(outputs[at])) return false;
+  for (size_t back = 0; back < kBatch; ++back) state = Previous(state);
+  for (size_t i = 0; i < kChecked; ++i, state = Previous(state)) {
+    if (Shown(state.s0) != Shown(outputs[at - kBatch + i])) return false;
+  }
+  return true;
+}
+
+// The state is that after the last value of a batch was made, which is handed out first. So one of
+// the newest 64 outputs shows most of its first word.
 Result<uint32_t> V8Random::FindContext(std::span<const double> outputs) {
   if (outputs.size() < 2 * kBatch + kChecked)
     return MakeError(ErrorKind::kInternal, "too few values of Math.random");
-  std::bitset<65536> wanted;
   const size_t first = outputs.size() - kBatch;
-  for (size_t i = first; i < outputs.size(); ++i) wanted.set(Shown(outputs[i]) & 0xffff);
-  const auto matches = [&](State state, size_t at) {
-    for (size_t back = 0; back < kBatch; ++back) state = Previous(state);
-    for (size_t i = 0; i < kChecked; ++i, state = Previous(state)) {
-      if (Shown(state.s0) != Shown(outputs[at - kBatch + i])) return false;
-    }
-    return true;
-  };
-  SPORE_ASSIGN(const std::vector<MemoryRange> ranges, WritableMemory(false));
-  State there;  // on the stack, which is not looked through
+  std::bitset<65536> wanted;
+  for (size_t at = first; at < outputs.size(); ++at) wanted.set(Shown(outputs[at]) & 0xffff);
+  // All on the stack, which is not looked through.
   State* place = nullptr;
-  std::optional<size_t> found;
-  for (const MemoryRange& range : ranges) {
-    for (uint64_t* word = range.begin; word + 1 < range.end; ++word) {
-      if (!wanted[Shown(*word) & 0xffff]) continue;
+  size_t found = 0, places = 0;
+  const auto look = [&](std::span<const uint64_t> words, uint64_t* address) {
+    for (size_t i = 0; i + 1 < words.size(); ++i) {
+      if (!wanted[Shown(words[i]) & 0xffff]) continue;
       for (size_t at = first; at < outputs.size(); ++at) {
-        const State state{word[0], word[1]};
-        if (Shown(state.s0) != Shown(outputs[at]) || !matches(state, at)) continue;
-        if (found)
-          return MakeError(ErrorKind::kInternal, "V8's state of Math.random is there twice");
+        if (!Gave({words[i], words[i + 1]}, outputs, at)) continue;
+        if (auto* const here = reinterpret_cast<State*>(address + i); here != place) ++places;
+        place = reinterpret_cast<State*>(address + i);
         found = at;
-        place = reinterpret_cast<State*>(word);
-        there = state;
       }
     }
-  }
-  if (!found)
-    return MakeError(ErrorKind::kPrecondition, "V8's state of Math.random is not where it was",
+  };
+  SPORE_TRY(VisitWritableMemory(false, look));
+  if (places != 1) {
+    return MakeError(ErrorKind::kPrecondition,
+                     "V8's state of Math.random is in " + std::to_string(places) + " places",
                      "this version of Node is not known yet");
+  }
   context_ = place;
-  found_ = there;
-  return static_cast<uint32_t>(kBatch - (outputs.size() - *found));
+  found_ = *place;
+  return static_cast<uint32_t>(kBatch - (outputs.size() - found));
 }
 
 // {seed, state}: the seed it was made with beside what has become of it. V8 may keep more than one.
 Result<> V8Random::FindGenerators() {
-  SPORE_ASSIGN(const std::vector<MemoryRange> ranges, WritableMemory(true));
-  for (const MemoryRange& range : ranges) {
-    for (uint64_t* word = range.begin; word + 2 < range.end; ++word) {
-      const State there{word[1], word[2]};
-      if (!LooksRandom(there.s0) || !LooksRandom(there.s1)) continue;
-      State state{Mixed(word[0]), Mixed(~Mixed(word[0]))};  // RandomNumberGenerator::SetSeed
+  generators_.clear();
+  inverted_.clear();
+  const auto look = [&](std::span<const uint64_t> words, uint64_t* address) {
+    for (size_t i = 0; i + 2 < words.size(); ++i) {
+      if (!LookRandom(&words[i], 3)) continue;
+      const State there{words[i + 1], words[i + 2]};
+      State state{Mixed(words[i]), Mixed(~Mixed(words[i]))};  // RandomNumberGenerator::SetSeed
       for (int draws = 0; draws < kMostDraws; ++draws, state = Next(state)) {
         if (state != there) continue;
-        generators_.push_back(reinterpret_cast<Generator*>(word));
-        seeds_.push_back(*word);
+        generators_.push_back(reinterpret_cast<Generator*>(address + i));
+        inverted_.push_back({~words[i], {~there.s0, ~there.s1}});
         break;
       }
     }
+  };
+  return VisitWritableMemory(true, look);
+}
+
+bool V8Random::HaveDrawn() const {
+  for (size_t i = 0; i < generators_.size(); ++i) {
+    if (generators_[i]->state.s0 != ~inverted_[i].state.s0) return true;
   }
-  if (!generators_.empty()) return {};
-  return MakeError(ErrorKind::kPrecondition, "V8's random number generator is not where it was",
-                   "this version of Node is not known yet");
+  return false;
 }
 
 bool V8Random::StillThere() const {
   for (size_t i = 0; i < generators_.size(); ++i) {
-    if (generators_[i]->seed != seeds_[i]) return false;
+    if (generators_[i]->seed != ~inverted_[i].seed) return false;
   }
   return context_ != nullptr && *context_ == found_ && !generators_.empty();
 }

@@ -21,8 +21,10 @@ namespace spore {
 class V8Random {
  public:
   // The isolate's. Early, since the more was drawn from it the longer it takes to recognise; it
-  // stays where it is.
+  // stays where it is. One in some thousands looks like something else for once: whoever calls this
+  // then draws from it, asks HaveDrawn, and tries again if nothing has.
   Result<> FindGenerators();
+  bool HaveDrawn() const;
 
   // The main context's. `outputs`: the last 256 values that Math.random has given, the newest last.
   // Returns how often it has to be called until none of its values is left that was made here.
@@ -45,9 +47,11 @@ class V8Random {
   };
   static State Next(State state);
   static State Previous(State state);
+  static bool Gave(State state, std::span<const double> outputs, size_t at);
 
   std::vector<Generator*> generators_;
-  std::vector<uint64_t> seeds_;  // of each
+  // What was in each, inverted: it must not look like one itself.
+  std::vector<Generator> inverted_;
   State* context_ = nullptr;
   State found_;  // at context_
 };
