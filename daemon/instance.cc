@@ -131,8 +131,9 @@ void Instance::OnConfined(const Frame& frame) {
   confined_ = true;
   if (work_) work_->trace.AddWire("instance", confined->steps);
   if (!confined->failure.failed()) return;
+  // EAGAIN is a limit that the function was given.
   start_error_ = Error{
-      ErrorKind::kInternal,
+      confined->failure.errno_value == EAGAIN ? ErrorKind::kPrecondition : ErrorKind::kInternal,
       confined->failure.errno_value,
       confined->failure.operation,
       {},

@@ -3,6 +3,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/hosts/common/channel.h"
@@ -132,7 +134,10 @@ wire::Mode Unspecialised::AwaitTenant() const {
   if (!result.ok()) EndChild(kInstanceFd, result);
   if (process_.NotedThreads() > 0) {
     const uint64_t revive = StepLog::Now();
-    if (const StepResult r = process_.ReviveThreads(); !r.ok()) EndChild(kInstanceFd, r);
+    StepResult revived = process_.ReviveThreads();
+    if (revived.errno_value == EAGAIN)
+      revived.operation = "make the runtime's threads: the limit on pids is too low for them";
+    if (!revived.ok()) EndChild(kInstanceFd, revived);
     confined.steps.Add("threads", revive);
   }
   // Confine has closed them by number.
