@@ -11,6 +11,7 @@ export SPORE_TOP
 # than the packages below belong to.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PYTHONDONTWRITEBYTECODE=1
+unset JAVA_HOME JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS CLASSPATH
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP CXXFLAGS CFLAGS CPPFLAGS LDFLAGS SPORE_SOCKET
 
 # What the build needs, and what the product needs to run.
@@ -18,12 +19,14 @@ SPORE_BUILD_PACKAGES=(
   g++ meson ninja-build pkg-config python3 python3-dev
   libfmt-dev libexpected-dev libseccomp-dev libcap-dev liburing-dev libsystemd-dev libarchive-dev nettle-dev
   libprotobuf-dev protobuf-compiler libtomlplusplus-dev nlohmann-json3-dev libcli11-dev
+  default-jdk-headless libgoogle-gson-java
 )
 SPORE_TEST_PACKAGES=(libgtest-dev python3-pytest procps)
 # What the functions of the end-to-end tests import, and the peers of the benchmark.
 SPORE_E2E_PACKAGES=(
   python3-numpy python3-jinja2 python3-chameleon python3-pil python3-pyaes python3-igraph
   nodejs bubblewrap runc gcc libc6-dev
+  libfreemarker-java libjackson2-databind-java
 )
 SPORE_TIDY_PACKAGES=(git clang-format)
 SPORE_QEMU_PACKAGES=(qemu-system-x86 busybox-static cpio dpkg)

@@ -49,6 +49,8 @@ def jar(directory, path, main=None):
 class Probes:
     """Deploys the classes of tests/java under any of their handlers, and calls them."""
 
+    count = 0
+
     def __init__(self, spored, archive, image="", **settings):
         self.spored, self.archive, self.image, self.settings = spored, archive, image, settings
         self.made = {}
@@ -56,7 +58,8 @@ class Probes:
     def deploy(self, handler, isolation="ISOLATION_INSTANCE", **limits):
         key = (handler, isolation, tuple(sorted(limits.items())))
         if key not in self.made:
-            name = f"java{self.image}-{len(self.made)}"
+            Probes.count += 1
+            name = f"probe-{Probes.count}"
             self.spored.deploy(name, self.archive, f"probe.{handler}", isolation,
                                {"timeout_ms": 60000, "memory_bytes": 256 << 20, **limits}, "java",
                                self.image, **self.settings)
