@@ -1,6 +1,8 @@
 #include "zygote/hosts/java/heap_limit.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <optional>
 
 #include "zygote/hosts/java/vm_structs.h"
@@ -63,29 +65,59 @@ class SerialHeap {
   Generation old_;
 };
 
-// G1 takes the length of its table of regions for how many there can be. It fills it from below.
+// G1 compares with two things when it grows: the length of its table of regions, which HotSpot
+// exports, and the sizes of two bitmaps, of the regions that are in use and of those about to be
+// given back. These lie before the table in the same object, each a pointer, then the size in bits:
+// as many as the table is long, which nothing else there is. Where they are not found nothing is
+// set.
 class G1Heap {
  public:
   explicit G1Heap(char* heap) {
-    char* manager = VmMember<char>(heap, "G1CollectedHeap", "_hrm");
-    char* table = VmMember<char>(manager, "HeapRegionManager", "_regions");
+    char* manager = AnyMember<char>(heap, "G1CollectedHeap", "G1CollectedHeap", "_hrm");
+    char* table = AnyMember<char>(manager, "HeapRegionManager", "G1HeapRegionManager", "_regions");
     length_ = VmMember<size_t>(table, "G1HeapRegionTable", "_length");
-    base_ = VmMember<const char* const*>(table, "G1HeapRegionTable", "_base");
     const VmField* grain = FindVmField("HeapRegion", "GrainBytes");
-    if (grain != nullptr) region_ = *reinterpret_cast<const size_t*>(grain->address);
+    if (grain == nullptr) grain = FindVmField("G1HeapRegion", "GrainBytes");  // JDK 25
+    if (grain == nullptr || length_ == nullptr) return;
+    region_ = *reinterpret_cast<const size_t*>(grain->address);
+    auto* const words = reinterpret_cast<size_t*>(manager);
+    for (size_t* word = words + 1; word < reinterpret_cast<size_t*>(table); ++word) {
+      if (*word != *length_) continue;
+      if (found_ < kBitmaps) sizes_.at(found_) = word;
+      ++found_;
+    }
   }
+
   bool Limit(size_t bytes) {
-    if (length_ == nullptr || base_ == nullptr || region_ < kMib || *length_ == 0) return false;
-    size_t in_use = *length_;
-    while (in_use > 0 && (*base_)[in_use - 1] == nullptr) --in_use;
-    *length_ = std::clamp(bytes / region_, in_use, *length_);
+    if (found_ != kBitmaps || region_ < kMib) return false;
+    size_t limit = std::clamp(bytes / region_, size_t{1}, *length_);
+    // What is in use must stay; G1 fills the table from below.
+    for (size_t i = limit; i < *length_; ++i) {
+      if (IsSet(sizes_.front(), i) || IsSet(sizes_.back(), i)) limit = i + 1;
+    }
+    for (size_t* size : sizes_) *size = limit;
+    *length_ = limit;
     return true;
   }
 
  private:
+  static constexpr size_t kBitmaps = 2;
+
+  template <typename T>
+  static T* AnyMember(char* object, const char* type, const char* later_type, const char* field) {
+    T* member = VmMember<T>(object, type, field);
+    return member != nullptr ? member : VmMember<T>(object, later_type, field);
+  }
+  // Of the bitmap whose size is there.
+  static bool IsSet(const size_t* size, size_t bit) {
+    const auto* bits = reinterpret_cast<const uint64_t*>(size[-1]);
+    return (bits[bit / 64] >> bit % 64 & 1) != 0;
+  }
+
   size_t* length_ = nullptr;
-  const char* const** base_ = nullptr;
   size_t region_ = 0;
+  std::array<size_t*, kBitmaps> sizes_{};
+  size_t found_ = 0;
 };
 
 std::optional<SerialHeap> serial;
