@@ -107,6 +107,25 @@ def test_timeout_kills(spored):
     assert error["type"] == "Sandbox.Timedout"
 
 
+def program(spored, padding=0):
+    path = spored.directory / "job"
+    path.write_bytes(b'#!/bin/sh\nread line\necho "$0 $line"\nexit 7\n' + bytes(padding))
+    path.chmod(0o755)
+    return path
+
+
+def test_program_runs(spored):
+    done = spored.cli("run", "--timeout", "120s", "--", program(spored), input=b"in\n", timeout=180)
+    assert (done.code, done.out) == (7, "/var/task/job in\n"), done
+
+
+def test_program_counts_as_memory(spored):
+    """The kernel charges what it holds to the sandbox that has written it."""
+    done = spored.cli("run", "--timeout", "120s", "--memory", "16M", "--",
+                      program(spored, 16 * MIB - 200_000), timeout=180)
+    assert done.code == 137 and "memory" in done.err, done
+
+
 def test_nothing_runs_on_afterwards(spored):
     spored.remove_function("fork-without-end")
     daemon.wait_until(
