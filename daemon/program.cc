@@ -45,8 +45,8 @@ Result<UniqueFd> TakeProgram(ClientFd& fd, const v1::Limits& limits) {
   if (bytes >= limits.memory_bytes()) {
     return MakeError(ErrorKind::kInvalid,
                      "program: " + std::to_string(bytes) +
-                         " bytes; expected less than the sandbox may have memory, " +
-                         std::to_string(limits.memory_bytes()) + " (limits.memory_bytes)");
+                         " bytes; expected fewer than limits.memory_bytes, which is " +
+                         std::to_string(limits.memory_bytes()));
   }
   return fd.Take();
 }
