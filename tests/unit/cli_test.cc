@@ -70,17 +70,17 @@ TEST(RunProgramTest, WhichProgramsAreTheImages) {
 TEST(RunProgramTest, ProgramsAreCopiedAndSealed) {
   char path[] = "/tmp/spore-cli-test-XXXXXX";
   const client::Fd file(::mkostemp(path, O_CLOEXEC));
-  EXPECT_EQ(126, LoadProgram(path).error().exit_code);  // not executable
+  EXPECT_EQ(126, LoadProgram(path, true).error().exit_code);  // not executable
   ASSERT_EQ(0, ::fchmod(file.get(), 0755));
-  EXPECT_EQ(126, LoadProgram(path).error().exit_code);  // empty
+  EXPECT_EQ(126, LoadProgram(path, true).error().exit_code);  // empty
   ASSERT_TRUE(client::WriteAll(file.get(), "#!/bin/true", "file"));
-  auto program = LoadProgram(path);
+  auto program = LoadProgram(path, true);
   ASSERT_TRUE(program);
   EXPECT_EQ("#!/bin/true", client::ReadMemfd(*program, 100).value());
   EXPECT_EQ(F_SEAL_WRITE, ::fcntl(program->get(), F_GET_SEALS) & F_SEAL_WRITE);
   ::unlink(path);
-  EXPECT_EQ(127, LoadProgram(path).error().exit_code);
-  EXPECT_EQ(126, LoadProgram("/tmp").error().exit_code);
+  EXPECT_EQ(127, LoadProgram(path, true).error().exit_code);
+  EXPECT_EQ(126, LoadProgram("/tmp", true).error().exit_code);
 }
 
 TEST(OutputTest, TablesAreAligned) {
