@@ -144,6 +144,38 @@ VICTIM(SforkLocks, RobustMutexesBelongToTheSameThreads) {
   });
 }
 
+// So does a recursive one, and one that checks for errors; of those nobody keeps a list.
+VICTIM(SforkLocks, RecursiveAndCheckingMutexesBelongToTheSameThreads) {
+  static std::recursive_mutex recursive, callers;
+  static pthread_mutex_t checking = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+  static std::atomic<int> gate = 0, held = 0;
+  static std::thread holder([] {
+    const std::lock_guard lock(recursive);
+    REQUIRE(pthread_mutex_lock(&checking) == 0);
+    ++held;
+    // As any caller has it: what is held is known by address.
+    std::recursive_mutex* const known[] = {&recursive};
+    pthread_mutex_t* volatile checked = &checking;
+    gate.wait(0);
+    REQUIRE(known[0]->try_lock());
+    known[0]->unlock();
+    REQUIRE(pthread_mutex_lock(checked) == EDEADLK);
+    REQUIRE(pthread_mutex_unlock(checked) == 0);
+  });
+  WaitUntil([] { return held == 1; });
+  const std::lock_guard lock(callers);
+  std::recursive_mutex* volatile mine = &callers;
+  SforkAndCheck(Times(), [&] {
+    REQUIRE(mine->try_lock());
+    mine->unlock();
+    gate = 1;
+    gate.notify_all();
+    holder.join();
+    const std::lock_guard again(recursive);
+    REQUIRE(pthread_mutex_lock(&checking) == 0);
+  });
+}
+
 VICTIM(SforkLocks, BarriersLatchesAndJoinsInProgress) {
   static std::barrier barrier(4);
   static std::latch latch(1);

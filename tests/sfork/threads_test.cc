@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/rseq.h>
@@ -289,12 +291,20 @@ VICTIM(SforkThreads, TheFirstThreadMayHaveEnded) {
   static const pthread_t first = pthread_self();
   std::thread([] {
     REQUIRE(pthread_join(first, nullptr) == 0);
+    static const int counter = eventfd(4, EFD_CLOEXEC);
     SforkAndCheck(Times(), [] {
+      eventfd_t value = 0;
+      REQUIRE(eventfd_read(counter, &value) == 0 && value == 4);
       REQUIRE(KernelsId() == getpid());
       REQUIRE(pool.Run([] { return 5; }).get() == 5);
       pool.Join();
       WaitUntil([] { return CountThreads().value() == 1; });  // the kernel takes a moment
     });
+    eventfd_t value = 0;
+    REQUIRE(eventfd_read(counter, &value) == 0 && value == 4);
+    REQUIRE(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) !=
+            MAP_FAILED);
+    REQUIRE(!FrozenProcess::Freeze(Options()));  // it looks at this memory, too
     _exit(0);
   }).detach();
   syscall(SYS_exit, 0);  // pthread_exit would unwind the test program

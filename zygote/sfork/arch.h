@@ -6,6 +6,7 @@
 #include <ucontext.h>
 
 #include <cstdint>
+#include <span>
 
 namespace spore::arch {
 
@@ -32,6 +33,8 @@ uintptr_t SignalRestorer();
 uintptr_t InstructionPointer(const ucontext_t& context);
 uintptr_t StackPointer(const ucontext_t& context);
 long CallResult(const ucontext_t& context);
+// All general registers, in any order.
+std::span<const uintptr_t> Registers(const ucontext_t& context);
 // True: the kernel has already set the thread back to make the call `number`, whose instruction
 // ends at `after`, again.
 bool IsSetBack(const ucontext_t& context, long number, uintptr_t after);

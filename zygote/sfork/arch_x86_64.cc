@@ -98,6 +98,10 @@ uintptr_t StackPointer(const ucontext_t& context) {
 long CallResult(const ucontext_t& context) {
   return static_cast<long>(context.uc_mcontext.gregs[REG_RAX]);
 }
+std::span<const uintptr_t> Registers(const ucontext_t& context) {
+  static_assert(sizeof context.uc_mcontext.gregs[0] == sizeof(uintptr_t));
+  return {reinterpret_cast<const uintptr_t*>(context.uc_mcontext.gregs), REG_RIP};
+}
 
 bool IsSetBack(const ucontext_t& context, long number, uintptr_t after) {
   return InstructionPointer(context) == after - kSyscallInstruction &&

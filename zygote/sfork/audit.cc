@@ -20,8 +20,9 @@ using Dir = std::unique_ptr<DIR, DirCloser>;
 }  // namespace
 
 Result<std::vector<DescriptorNote>> ListDescriptors() {
-  Dir dir(opendir("/proc/self/fd"));
-  if (!dir) return SysError("open", "/proc/self/fd");
+  // Of a process whose first thread has ended, /proc/self shows neither descriptors nor memory.
+  Dir dir(opendir("/proc/thread-self/fd"));
+  if (!dir) return SysError("open", "/proc/thread-self/fd");
   std::vector<DescriptorNote> notes;
   while (const dirent* entry = readdir(dir.get())) {
     int fd = -1;
@@ -46,7 +47,7 @@ Result<size_t> CountDescriptors() {
 std::string DescribeDescriptor(int fd) {
   char target[256];
   const ssize_t length =
-      readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
+      readlink(("/proc/thread-self/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
   const std::string text = length > 0 ? std::string(target, static_cast<size_t>(length)) : "?";
   return std::to_string(fd) + " (" + text + ")";
 }

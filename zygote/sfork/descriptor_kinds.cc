@@ -24,7 +24,7 @@ namespace {
 std::string LinkOf(int fd) {
   char target[512];
   const ssize_t length =
-      readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
+      readlink(("/proc/thread-self/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
   return {target, length > 0 ? static_cast<size_t>(length) : 0};
 }
 
@@ -32,7 +32,7 @@ std::string LinkOf(int fd) {
 class FdInfo {
  public:
   explicit FdInfo(int fd) {
-    std::ifstream file("/proc/self/fdinfo/" + std::to_string(fd));
+    std::ifstream file("/proc/thread-self/fdinfo/" + std::to_string(fd));
     for (std::string line; std::getline(file, line);) lines_.push_back(line);
   }
   const std::vector<std::string>& lines() const { return lines_; }
@@ -176,7 +176,7 @@ Result<> NoteRegular(OpenFileNote& file) {
   file.kind = OpenFileKind::kFile;
   file.offset = lseek(file.fd(), 0, SEEK_CUR);
   const UniqueFd again(
-      open(("/proc/self/fd/" + std::to_string(file.fd())).c_str(), O_RDONLY | O_CLOEXEC));
+      open(("/proc/thread-self/fd/" + std::to_string(file.fd())).c_str(), O_RDONLY | O_CLOEXEC));
   if (!again) {
     const int error = errno;
     return RefuseDescriptor(file.fd(), std::string("cannot be opened again: ") + strerror(error));

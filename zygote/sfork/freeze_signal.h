@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "sandbox/sys/result.h"
+#include "zygote/sfork/held_mutexes.h"
 #include "zygote/sfork/sleeping_call.h"
 
 namespace spore {
@@ -41,6 +42,7 @@ struct ThreadNote {
   bool other_affinity = false, other_policy = false, other_nice = false, other_slack = false;
   int policy = 0, nice = 0;
   unsigned long affinity[16] = {};  // 1024 processors
+  HeldMutexes held;
 };
 
 // The table that handlers look themselves up in. Plain memory, never moved, made before any signal

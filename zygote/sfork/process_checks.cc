@@ -27,8 +27,8 @@ bool IsMapping(std::string_view line) {
 }  // namespace
 
 Result<> CheckMappings() {
-  std::ifstream smaps("/proc/self/smaps");
-  if (!smaps) return SysError("open", "/proc/self/smaps");
+  std::ifstream smaps("/proc/thread-self/smaps");
+  if (!smaps) return SysError("open", "/proc/thread-self/smaps");
   std::string line, mapping;
   constexpr std::string_view kFlags = "VmFlags:";
   while (std::getline(smaps, line)) {

@@ -47,6 +47,7 @@ void SetUp(const void* argument) {
   const auto& note = *static_cast<const ThreadNote*>(argument);
   using arch::RawSyscall;
   TakeOverRobustMutexes(note.robust_list, note.tid, *note.tid_address);
+  note.held.TakeOver(*note.tid_address);
   Must(RawSyscall(SYS_set_robust_list, Word(note.robust_list),
                   static_cast<long>(note.robust_list_size)));
   if (note.has_rseq) {

@@ -68,6 +68,7 @@ Result<> FrozenProcess::StopThreads(const FreezeOptions& options) {
                      "a signal handler or an allocator's hook sleeps inside of it");
   }
   rseq_length_ = findings.rseq_length;
+  SPORE_TRY(held_.Find(caller_, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)), {}));
   return threads_.NoteAttributes();
 }
 
@@ -111,6 +112,7 @@ StepResult FrozenProcess::Adopt() const {
   // The kernel gives a forked child no robust list; glibc's fork registers it again, so do we.
   // (Its rseq registration it keeps, since the child has an address space of its own.)
   TakeOverRobustMutexes(robust_list_, caller_, *tid_address_);
+  held_.TakeOver(*tid_address_);
   if (syscall(SYS_set_robust_list, robust_list_, robust_list_size_) < 0)
     return StepFailed("set_robust_list");
   return StepOk();

@@ -36,6 +36,7 @@
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/sfork/descriptor_table.h"
+#include "zygote/sfork/held_mutexes.h"
 #include "zygote/sfork/sfork_types.h"
 #include "zygote/sfork/stopped_threads.h"
 
@@ -112,6 +113,7 @@ class FrozenProcess {
   StoppedThreads threads_;
   uint32_t rseq_length_ = 0;  // with which glibc registered its threads' areas
   pid_t caller_ = 0;          // the thread that froze
+  HeldMutexes held_;          // its own
   std::vector<DescriptorNote> descriptors_;
   DescriptorTable table_;
   int32_t* tid_address_ = nullptr;  // glibc's own note of the calling thread's id

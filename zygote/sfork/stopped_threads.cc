@@ -259,6 +259,8 @@ Result<> StoppedThreads::NoteAttributes() {
       return SysError("sched_getaffinity", NameOf(note.tid));
     note.other_affinity = memcmp(note.affinity, own_affinity, sizeof own_affinity) != 0;
     note.other_slack = note.timer_slack != own_slack;
+    SPORE_TRY(note.held.Find(note.tid, arch::StackPointer(*note.context),
+                             arch::Registers(*note.context)));
     ProcText status;
     status.ReadTask(note.tid, "status");
     // One of our own, sent in an earlier round, is nothing to it.
