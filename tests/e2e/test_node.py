@@ -3,6 +3,7 @@ import json
 import os
 import time
 
+import daemon
 import pytest
 import ttrpc
 
@@ -355,6 +356,9 @@ def test_deploy_and_invoke_by_the_command_line(spored, tmp_path):
     done = spored.cli("invoke", "cli", "--payload", '{"name":"ada"}', "--trace")
     assert json.loads(done.out) == {"hello": "ada"}
     assert "threads" in done.err and "renew descriptors" in done.err, done
+    spored.cli("function", "deploy", "example", "--runtime", "node", "--handler", "index.handler",
+               daemon.ROOT / "examples/hello-node")
+    assert spored.result("example", {"name": "ada"}) == {"message": "hello, ada"}
     (tmp_path / "one.mjs").write_text("export const handler = async () => 'one file';")
     spored.cli("function", "deploy", "one", "--runtime", "node", "--handler", "one.handler", tmp_path / "one.mjs")
     assert json.loads(spored.cli("invoke", "one").out) == "one file"

@@ -1,0 +1,2 @@
+// The smallest function in JavaScript.
+export const handler = async (event) => ({ message: `hello, ${event?.name ?? 'world'}` });
