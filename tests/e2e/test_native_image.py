@@ -29,6 +29,9 @@ def images(spored):
         name = source.split(".")[0]
         (hosts / "native" / f"lib{name}.so").write_bytes(natives.library(
             source, f"-Wl,-soname,lib{name}.so", "-l:libcrypto.so.3" if "draws" in name else "-lm"))
+    # No others: each has uids of its own, of which a daemon has so many.
+    spored.write_config({"image-dirs": [str(spored.directory / "images")]})
+    shutil.copy(daemon.ROOT / "images/native.toml", spored.directory / "images")
     for name, preload in IMAGES.items():
         (spored.directory / "images" / f"{name}.toml").write_text(
             f'runtime = "native"\npreload = {daemon.toml_value(preload)}\npackages = ["some"]\n')
