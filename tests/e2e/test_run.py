@@ -73,6 +73,19 @@ def test_uncaught_exception_is_told_as_python_does(run):
     assert done.err.startswith("Traceback (most recent call last):")
     assert done.err.rstrip().endswith("ValueError: x")
     assert "host" not in done.err and "spore_script" not in done.err
+    assert 'File "/tmp/script.py", line 2, in f\n    raise ValueError' in done.err, done
+
+
+def test_the_script_is_a_file_that_other_interpreters_can_run(run):
+    """multiprocessing starts them, and has each run the script's definitions again."""
+    done = run("import multiprocessing, sys\n"
+               "def square(number):\n    return number * number\n"
+               "if __name__ == '__main__':\n"
+               "    for method in ('spawn', 'forkserver', 'fork'):\n"
+               "        with multiprocessing.get_context(method).Pool(2) as pool:\n"
+               "            print(pool.map(square, range(4)))\n"
+               "    print(__file__, sys.argv)\n", "argument")
+    assert done.out == "[0, 1, 4, 9]\n" * 3 + "/tmp/script.py ['/tmp/script.py', 'argument']\n", done
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT,
@@ -199,7 +212,7 @@ def test_directory_as_standard_input_is_refused(spored, tmp_path):
 def test_scripts_share_nothing(run):
     code = ("import os\nprint(sorted(os.listdir('/tmp')), sorted(os.listdir('/dev/shm')),"
             " os.getpid())\nopen('/tmp/left', 'w').write('x')\n")
-    assert run(code).out == run(code).out == "[] [] 2\n"
+    assert run(code).out == run(code).out == "['script.py'] [] 2\n"
 
 
 def test_children_of_the_script_end_with_it(spored, run):

@@ -37,6 +37,21 @@ def _end(main, code):
     os._exit(code)
 
 
+def _place(name, text):
+    """The script's name in the sandbox. It is a file there, which multiprocessing's new interpreters
+    run again, and from which tracebacks quote; without room for it the script has to do without.
+    """
+    if name == "-":
+        return "<stdin>"
+    file = "/tmp/" + os.path.basename(name)
+    try:
+        with open(file, "w", encoding="utf-8", newline="") as out:
+            out.write(text)
+    except (OSError, ValueError):
+        pass
+    return file
+
+
 def run():
     frame = _spore.receive()
     if frame is None:
@@ -46,17 +61,19 @@ def run():
     load = json.loads(frame[2])
     os.environ.update(load.get("environment", {}))
     os.chdir("/tmp")
+    file = _place(load["argv"][0], load["script"])
     sys.argv = load["argv"]
     # The zygote has prepared for a function, as is the usual case.
     sys.path[0] = "/tmp"
     sys.stdout.reconfigure(line_buffering=False)
     main = types.ModuleType("__main__")
-    main.__file__ = sys.argv[0]
+    if sys.argv[0] != "-":
+        sys.argv[0] = main.__file__ = file
     main.__builtins__ = __builtins__
     sys.modules["__main__"] = main
     code = 0
     try:
-        exec(compile(load["script"], sys.argv[0], "exec"), main.__dict__)
+        exec(compile(load["script"], file, "exec"), main.__dict__)
     except SystemExit as error:
         code = _exit_code(error.code)
     except BaseException as error:
