@@ -93,20 +93,21 @@ Resumption ResumptionOf(const SleepingCall& call) {
 }
 
 ThreadState ReadSleepingCall(pid_t tid, SleepingCall* call) {
+  // A first thread that has ended is kept by the kernel until its process ends. Without privilege
+  // its file cannot be read; else it says -1.
+  const auto unless_ended = [tid](ThreadState otherwise) {
+    ProcText stat;
+    return stat.ReadTask(tid, "stat") && stat.StateLetter() == 'Z' ? ThreadState::kEnded
+                                                                   : otherwise;
+  };
   ProcText text;
-  // One that cannot be read has just gone: the next listing will not have it.
-  if (!text.ReadTask(tid, "syscall") || text.empty() || text.StartsWith("running"))
-    return ThreadState::kRunning;
+  if (text.ReadTask(tid, "syscall") && text.StartsWith("running")) return ThreadState::kRunning;
+  // Any other that cannot be read has just gone: the next listing will not have it.
+  if (text.empty()) return unless_ended(ThreadState::kRunning);
   *call = SleepingCall{};
   char* end = nullptr;
   call->number = strtol(text.data(), &end, 10);
-  if (call->number < 0) {
-    // So it reads for a first thread that has ended, too: the kernel keeps it until the process
-    // ends.
-    ProcText stat;
-    return stat.ReadTask(tid, "stat") && stat.StateLetter() == 'Z' ? ThreadState::kEnded
-                                                                   : ThreadState::kSleeping;
-  }
+  if (call->number < 0) return unless_ended(ThreadState::kSleeping);
   uint64_t values[8] = {};
   size_t count = 0;
   for (; count < 8 && *end == ' '; ++count) values[count] = strtoull(end, &end, 16);
