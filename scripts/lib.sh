@@ -25,7 +25,7 @@ SPORE_TEST_PACKAGES=(libgtest-dev python3-pytest procps)
 # What the functions of the end-to-end tests import, and the peers of the benchmark.
 SPORE_E2E_PACKAGES=(
   python3-numpy python3-jinja2 python3-chameleon python3-pil python3-pyaes python3-igraph
-  nodejs bubblewrap runc gcc libc6-dev
+  nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
   libfreemarker-java libjackson2-databind-java
 )
 SPORE_TIDY_PACKAGES=(git clang-format)
