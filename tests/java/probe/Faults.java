@@ -4,6 +4,8 @@ import java.io.File;
 import java.io.FileOutputStream;
 import java.io.FileInputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -231,6 +233,19 @@ public final class Faults {
     new FileOutputStream(descriptor).write("rubbish, and more of it than a header has".getBytes());
     Thread.sleep(20_000);
     return "written";
+  }
+
+  /** Starts the hostile programs of tests/victims, which lie beside. */
+  public static void runsVictims(InputStream in, OutputStream out) throws Exception {
+    Process process =
+        new ProcessBuilder("/usr/bin/python3", "-B", "/var/task/main.py")
+            .redirectError(ProcessBuilder.Redirect.INHERIT)
+            .start();
+    try (OutputStream to = process.getOutputStream()) {
+      in.transferTo(to);
+    }
+    process.getInputStream().transferTo(out);
+    process.waitFor();
   }
 
   public static Object crashes() throws Exception {

@@ -114,6 +114,10 @@ public final class Probe {
     Map<String, Object> seen = new TreeMap<>();
     for (String name :
         List.of("spore.host.Host", "spore.host.Native", "com.google.gson.Gson", "spore.Context", "SporeWarmHandler")) {
+      ClassLoader own = Probe.class.getClassLoader();
+      if (own.getResource("META-INF/MANIFEST.MF") != null || own.getResource("spore/host/Host.class") != null) {
+        seen.put("resources", 1);
+      }
       for (ClassLoader loader :
           new ClassLoader[] {
             Probe.class.getClassLoader(),

@@ -80,7 +80,9 @@ final class Failure extends Exception {
   }
 
   private static boolean isReflection(String name) {
-    return name.startsWith("java.lang.reflect.") || name.startsWith("jdk.internal.reflect.");
+    return name.startsWith("java.lang.reflect.")
+        || name.startsWith("jdk.internal.reflect.")
+        || name.startsWith("java.lang.invoke.");
   }
 
   byte[] toJson() {

@@ -1,30 +1,56 @@
 package spore.host;
 
 import java.io.File;
+import java.io.IOException;
 import java.net.MalformedURLException;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.util.ArrayList;
+import java.util.Enumeration;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 
 /** The class loaders above a tenant's. */
 final class Loaders {
-  /** The platform and the package {@code spore}; nothing else of the host. */
+  /**
+   * The platform, every other module of the runtime (the compiler is one), and the package {@code
+   * spore}; nothing else of the host. Its parent is the host's loader because that is the modules'
+   * too, and ServiceLoader follows parents to find them.
+   */
   private static final class ApiLoader extends ClassLoader {
     static {
       ClassLoader.registerAsParallelCapable();
     }
 
-    ApiLoader() {
-      super(ClassLoader.getPlatformClassLoader());
+    private final ClassLoader platform = ClassLoader.getPlatformClassLoader();
+    private final Set<String> packages = new HashSet<>(); // that are the parent's to give
+
+    ApiLoader(ClassLoader host) {
+      super(host);
+      packages.add("spore");
+      for (Module module : ModuleLayer.boot().modules()) {
+        if (module.getClassLoader() == host) {
+          packages.addAll(module.getPackages());
+        }
+      }
     }
 
     @Override
-    protected Class<?> findClass(String name) throws ClassNotFoundException {
-      if (name.startsWith("spore.") && name.indexOf('.', 6) < 0) {
-        return Host.class.getClassLoader().loadClass(name);
-      }
-      throw new ClassNotFoundException(name);
+    protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
+      int dot = name.lastIndexOf('.');
+      boolean given = dot > 0 && packages.contains(name.substring(0, dot));
+      return (given ? getParent() : platform).loadClass(name);
+    }
+
+    @Override
+    public URL getResource(String name) {
+      return platform.getResource(name);
+    }
+
+    @Override
+    public Enumeration<URL> getResources(String name) throws IOException {
+      return platform.getResources(name);
     }
   }
 
@@ -33,7 +59,7 @@ final class Loaders {
 
   /** @param classPath as the variable CLASSPATH has it; may be null */
   Loaders(String classPath) throws MalformedURLException {
-    ClassLoader api = new ApiLoader();
+    ClassLoader api = new ApiLoader(Host.class.getClassLoader());
     List<URL> path = new ArrayList<>();
     for (String entry : classPath == null ? new String[0] : classPath.split(File.pathSeparator)) {
       addEntry(path, entry);

@@ -19,6 +19,8 @@ import java.util.jar.Manifest;
  */
 final class Script {
   private static final int NOT_RUN = 1;
+  // What javac takes outside of the heap.
+  private static final long COMPILER_MEMORY = 40 << 20;
 
   static void run(ClassLoader shared) throws Throwable {
     byte[] body = Native.receive(new long[2]);
@@ -57,10 +59,9 @@ final class Script {
 
   @SuppressWarnings("unchecked")
   private static void enter(Map<String, Object> load) {
-    Object memory = load.get("memory_limit_in_mb");
-    if (memory != null) {
-      Native.limitHeap(Surroundings.heapFor(Long.parseLong((String) memory) << 20));
-    }
+    long memory = Long.parseLong((String) load.get("memory_limit_in_mb")) << 20;
+    boolean compiles = load.get("script") != null;
+    Native.limitHeap(Surroundings.heapFor(compiles ? memory - COMPILER_MEMORY : memory));
     Surroundings.setEnvironment(
         (Map<String, String>) (Map<?, ?>) load.getOrDefault("environment", Map.of()));
     Surroundings.changeDirectory("/tmp");
