@@ -22,6 +22,7 @@ struct ImageManifest {
   std::map<std::string, std::string> environment;  // of the zygote and its children
   std::vector<std::string> packages;  // Debian packages that bring them, for error hints
   bool eager = false;                 // start its zygote with the daemon
+  bool threads = false;               // its preloads may start threads, which each fork has again
 };
 
 // [limits-per-client]: what one uid may take of the host. Root (uid 0) may take all of it.

@@ -31,6 +31,9 @@ void CheckRuntime(TomlReader& reader, ImageManifest& image) {
   if (runtime == nullptr) return;
   if (runtime->runs_programs && !image.interpreter.empty())
     reader.Fail("interpreter", "not to be given: runtime " + image.runtime + " brings its own");
+  if (image.threads && !runtime->threads_optional)
+    reader.Fail("threads", "not to be given: whether runtime " + image.runtime +
+                               " has threads is not for an image to choose");
   if (image.interpreter.empty()) image.interpreter = runtime->interpreter;
   for (const std::string& module : image.preload) {
     if (!runtime->is_preload(module))
@@ -51,6 +54,7 @@ Result<ImageManifest> LoadManifest(const std::string& path, const std::string& s
   reader.StringMap("environment", &image.environment);
   reader.Strings("packages", &image.packages);
   reader.Bool("eager", &image.eager);
+  reader.Bool("threads", &image.threads);
   if (auto valid = ValidateFunctionName(image.name); !valid) {
     reader.Fail("name", "\"" + image.name + "\" is not a name of letters, digits, \"_\" and \"-\"");
   }

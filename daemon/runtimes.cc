@@ -131,7 +131,8 @@ constexpr RuntimeFacts kRuntimes[] = {
      .handler_form = "module.function, as in \"app.handler\" for handler() in app.py",
      .is_handler = IsPythonHandler,
      .is_preload = IsPythonModule,
-     .keeps_compiled = true},
+     .keeps_compiled = true,
+     .threads_optional = true},
 };
 
 }  // namespace

@@ -15,8 +15,9 @@ struct RuntimeFacts {
   bool (*is_preload)(std::string_view module);  // a name for the manifest's preload list
   // Its host can say what it has compiled, and take that (wire::kCompiled).
   bool keeps_compiled = false;
-  bool runs_archives = false;  // `run` takes a jar, not only source text
-  bool runs_programs = false;  // `run` takes a program rather than a script
+  bool threads_optional = false;  // an image chooses whether what it preloads may start threads
+  bool runs_archives = false;     // `run` takes a jar, not only source text
+  bool runs_programs = false;     // `run` takes a program rather than a script
 };
 
 // Null when there is no such runtime.

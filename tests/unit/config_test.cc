@@ -180,7 +180,7 @@ TEST_F(ConfigTest, ImagesOfLaterDirectoriesWin) {
   std::filesystem::create_directory(directory_ + "/b");
   Write("python.toml", "runtime = \"python\"\npreload = [\"json\"]\n");
   Write("other.toml",
-        "name = \"python-x\"\nruntime = \"python\"\neager = true\n"
+        "name = \"python-x\"\nruntime = \"python\"\neager = true\nthreads = true\n"
         "[environment]\nA = \"1\"\n");
   Write("notes.txt", "not a manifest");
   Write("b/python.toml", "runtime = \"python\"\npreload = [\"re\", \"urllib.parse\"]\n");
@@ -188,7 +188,8 @@ TEST_F(ConfigTest, ImagesOfLaterDirectoriesWin) {
   ASSERT_TRUE(images) << images.error().Message();
   ASSERT_EQ(2u, images->size());
   EXPECT_EQ((std::vector<std::string>{"re", "urllib.parse"}), images->at("python").preload);
-  EXPECT_TRUE(images->at("python-x").eager);
+  EXPECT_TRUE(images->at("python-x").eager && images->at("python-x").threads);
+  EXPECT_FALSE(images->at("python").eager || images->at("python").threads);
   EXPECT_EQ("1", images->at("python-x").environment.at("A"));
 }
 
@@ -201,6 +202,8 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
       {"runtime = \"native\"\npreload = [\"libz\"]", "x.toml:2: preload: \"libz\" is not the name"},
       {"runtime = \"native\"\npreload = [\"../libz.so\"]", "x.toml:2: preload: \"../libz.so\" is"},
       {"runtime = \"python\"\ninterpreter = \"python3\"", "x.toml:2: interpreter: \"python3\" is"},
+      {"runtime = \"node\"\nthreads = true", "x.toml:2: threads: not to be given: whether"},
+      {"runtime = \"python\"\nthreads = 2", "x.toml:2: threads: an integer where"},
       {"runtime = \"python\"\n[environment]\n\"A=B\" = \"1\"", "x.toml:2: environment: \"A=B\" is"},
       {"runtime = \"python\"\n[environment]\nA = 1", "x.toml:3: environment.A: an integer where"},
       {"runtime = \"python\"\nname = \"../x\"", "x.toml:2: name: \"../x\" is not"},
@@ -216,8 +219,8 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
 TEST_F(ConfigTest, ShippedImagesAreValid) {
   auto images = LoadImages({std::string(SPORE_SOURCE_ROOT) + "/images"});
   ASSERT_TRUE(images) << images.error().Message();
-  for (const char* name : {"python", "python-numpy", "python-web", "python-imaging", "python-graph",
-                           "python-crypto", "native"}) {
+  for (const char* name : {"python", "python-numpy", "python-numpy-threads", "python-web",
+                           "python-imaging", "python-graph", "python-crypto", "native"}) {
     EXPECT_TRUE(images->contains(name)) << name;
   }
   EXPECT_EQ("1", images->at("python-numpy").environment.at("OPENBLAS_NUM_THREADS"));

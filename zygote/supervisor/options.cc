@@ -35,6 +35,7 @@ Result<> Apply(SupervisorOptions& options, const option& which, const char* valu
   if (name == "interpreter") options.interpreter = value;
   if (name == "host-dir") options.host_dir = value;
   if (name == "preload") options.preload = SplitCommas(value);
+  if (name == "threads") options.threads = true;
   if (name == "option") options.interpreter_options.emplace_back(value);
   if (name == "env") options.environment.emplace_back(value);
   if (which.val != 'n') return {};
@@ -55,6 +56,7 @@ Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv) {
       {"interpreter", required_argument, nullptr, 's'},
       {"host-dir", required_argument, nullptr, 's'},
       {"preload", required_argument, nullptr, 's'},
+      {"threads", no_argument, nullptr, 's'},
       {"option", required_argument, nullptr, 's'},
       {"env", required_argument, nullptr, 's'},
       {"uid-base", required_argument, nullptr, 'n'},

@@ -19,6 +19,7 @@ struct SupervisorOptions {
   int supervisor_fd = -1;  // SOCK_SEQPACKET to spored
   int zygote_fd = -1;      // SOCK_SEQPACKET to spored, handed on to the zygote
   std::vector<std::string> preload;
+  bool threads = false;                          // what is preloaded may start threads
   std::vector<std::string> interpreter_options;  // words for its command line, from the manifest
   std::vector<std::string> environment;          // K=V
   std::string host_dir;                          // the language hosts' files

@@ -1,6 +1,6 @@
 """The Python host: the zygote of an image, and in its children the instance.
 
-Run by the image's own interpreter as `python3 -I -B -X utf8 host.py MODULE,MODULE,...`. Until
+Run by the image's own interpreter as `python3 -I -B -X utf8 host.py MODULE,MODULE,... [threads]`. Until
 serve_forks returns, this is the zygote: only modules that the image's operator listed have run.
 Then it is a child in a sandbox of its own, made ahead of its use, still trusted. When await_tenant
 has returned it is confined for good, and about to run a tenant's code.
@@ -8,8 +8,13 @@ has returned it is confined for good, and about to run a tenant's code.
 
 import gc
 import importlib
+import os
 import sys
+import threading
 import time
+
+# Programs that a preloaded module or a tenant starts are none of ours.
+os.environ.pop("LD_PRELOAD", None)
 
 _HOST = "/run/spore/host/python"
 sys.path.insert(0, _HOST)
@@ -33,10 +38,26 @@ def preload(modules):
             sys.exit(1)
 
 
+def refuse_python_threads():
+    """A thread that the interpreter knows cannot come back in a child: it frees what belongs to
+    all others when it is told of a fork, and they may be in the middle of Python code."""
+    others = _spore.thread_states() - 1
+    if others == 0:
+        return
+    main = threading.main_thread()
+    names = [repr(thread.name) for thread in threading.enumerate()
+             if thread is not main and thread.ident in sys._current_frames()]
+    names += ["one without a name"] * (others - len(names))
+    _spore.report_unready("children would be without the Python threads that a preloaded module "
+                          f"has started: {', '.join(names)}")
+    sys.exit(1)
+
+
 def main():
     gc.disable()
     started = time.monotonic_ns()
-    preload([name for name in sys.argv[1].split(",") if name])
+    modules, *options = sys.argv[1:]
+    preload([name for name in modules.split(",") if name])
     spore_renew.install()
     spore_function.prepare()
     spore_function.warm_up(_HOST, times=10)
@@ -44,9 +65,10 @@ def main():
     # What exists now lives for ever: collections in children must not touch, and so copy, it.
     gc.collect()
     gc.freeze()
+    refuse_python_threads()
     version = "%d.%d.%d" % sys.version_info[:3]
     try:
-        _spore.serve_forks(version, (time.monotonic_ns() - started) // 1000)
+        _spore.serve_forks(version, (time.monotonic_ns() - started) // 1000, "threads" in options)
     except RuntimeError as error:
         _spore.report_unready(str(error))
         sys.exit(1)

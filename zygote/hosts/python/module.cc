@@ -10,10 +10,17 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/hosts/common/zygote_loop.h"
+#include "zygote/sfork/audit.h"
+
+// Of CPython's interface for debuggers, which is as it is from 3.0 to 3.14 but not in the limited
+// API's headers.
+extern "C" PyThreadState* PyInterpreterState_ThreadHead(PyInterpreterState* interpreter);
+extern "C" PyThreadState* PyThreadState_Next(PyThreadState* state);
 
 namespace {
 
@@ -51,16 +58,43 @@ bool ReadAhead(void* buffer, size_t bytes) {
   }
 }
 
+// Threads that the interpreter knows, the caller's among them. Those of C code that do not call
+// into it have no state; PyOS_AfterFork_Child frees all states but one, without looking.
+PyObject* CountThreadStates(PyObject*, PyObject*) {
+  long count = 0;
+  for (PyThreadState* state = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+       state != nullptr; state = PyThreadState_Next(state)) {
+    ++count;
+  }
+  return PyLong_FromLong(count);
+}
+
+// Where threads are not expected: what to do about them is the image's affair.
+spore::Result<> CheckNoThreads() {
+  SPORE_ASSIGN(const size_t threads, spore::CountThreads());
+  if (threads == 1) return {};
+  return spore::MakeError(
+      spore::ErrorKind::kPrecondition,
+      "a preloaded module starts threads, for which the image's manifest must say threads = true",
+      std::to_string(threads) + " with the first: " + spore::DescribeThreads());
+}
+
+spore::Result<spore::Unspecialised> Serve(const spore::wire::ZygoteReady& ready, bool threads) {
+  if (!threads) SPORE_TRY(CheckNoThreads());
+  return spore::ServeForks(ready,
+                           {.hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
+                            .threads = threads});
+}
+
 PyObject* ServeForks(PyObject*, PyObject* args) {
   const char* version = nullptr;
   unsigned long long preload_us = 0;
-  if (!PyArg_ParseTuple(args, "sK", &version, &preload_us)) return nullptr;
+  int threads = 0;
+  if (!PyArg_ParseTuple(args, "sKp", &version, &preload_us, &threads)) return nullptr;
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", version);
   ready.preload_us = preload_us;
-  const spore::ForkOptions options{
-      .hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child}};
-  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, options);
+  spore::Result<spore::Unspecialised> child = Serve(ready, threads != 0);
   if (!child) {
     PyErr_SetString(PyExc_RuntimeError, child.error().Message().c_str());
     return nullptr;
@@ -161,7 +195,9 @@ PyObject* Rehearse(PyObject*, PyObject* args) {
 
 PyMethodDef kMethods[] = {
     {"serve_forks", ServeForks, METH_VARARGS,
-     "serve_forks(version, preload_us)\n\nReturns in each child, inside its sandbox."},
+     "serve_forks(version, preload_us, threads)\n\nReturns in each child, inside its sandbox. Its "
+     "threads, where there may be any, come back in await_tenant."},
+    {"thread_states", CountThreadStates, METH_NOARGS, "thread_states() -> int"},
     {"tenant_waiting", TenantWaiting, METH_NOARGS, "tenant_waiting() -> bool"},
     {"await_tenant", AwaitTenant, METH_NOARGS,
      "await_tenant() -> mode\n\nConfined for good from here on."},
