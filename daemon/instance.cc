@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -131,13 +132,14 @@ void Instance::OnConfined(const Frame& frame) {
   confined_ = true;
   if (work_) work_->trace.AddWire("instance", confined->steps);
   if (!confined->failure.failed()) return;
-  // EAGAIN is a limit that the function was given.
-  start_error_ = Error{
-      confined->failure.errno_value == EAGAIN ? ErrorKind::kPrecondition : ErrorKind::kInternal,
-      confined->failure.errno_value,
-      confined->failure.operation,
-      {},
-      {}}.Wrap("confine an instance");
+  // Only a thread that cannot be had says EAGAIN: the runtime's own are made under the limits.
+  const bool too_few = confined->failure.errno_value == EAGAIN;
+  start_error_ = Error{too_few ? ErrorKind::kPrecondition : ErrorKind::kInternal,
+                       confined->failure.errno_value,
+                       confined->failure.operation,
+                       {},
+                       too_few ? "the limit pids leaves no room for the threads of the image" : ""}
+                     .Wrap("confine an instance");
   BeginDying();
 }
 
