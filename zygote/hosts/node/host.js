@@ -80,6 +80,7 @@ async function main() {
   await preload(names);
   await functions.warmUp(__dirname);
   renew.collectGarbage();
+  renew.inChild();  // for the compiler; nothing is to be done yet
   await functions.warmUp(__dirname);  // again, since a collection empties V8's caches too
   process.removeListener('uncaughtException', onUncaught);
   renew.prepare(__dirname);

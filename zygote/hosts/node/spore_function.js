@@ -6,7 +6,7 @@
 
 const context = require('./spore_context.js');
 const errors = require('./spore_errors.js');
-const { load } = require('./spore_load.js');
+const { load, prepare } = require('./spore_load.js');
 
 const LOAD = 1, INVOKE = 2;
 const RESPONSE = 18, FAILED = 19, FATAL = 20;
@@ -196,17 +196,20 @@ class Server {
 
 exports.Server = Server;
 
+// As spored sends them, keys in the same order: V8 gives each order a shape of its own, and to make a
+// new one takes time.
 const WARM_TIMES = 20;
-const WARM_META = '{"request_id":"warm","deadline_ms":0}';
+const WARM_META = '{"request_id":"warm","deadline_ms":1700000000000,"arn":"arn:warm"}';
 const WARM_EVENT = '{"a": [1, "b"], "c": {"d": 1.5}}';
 
 function warmOrder(folder) {
   return {
-    handler: 'spore_warm.handler',
+    environment: {},
     function_name: 'warm',
     function_version: '0',
+    handler: 'spore_warm.handler',
     memory_limit_in_mb: '0',
-    environment: { SPORE_WARM: '1' },
+    mode: 'function',
     task_root: folder,
   };
 }
@@ -249,6 +252,7 @@ exports.warmUp = async function warmUp(folder) {
     if (!before.has(name)) delete process.env[name];
   }
   process.chdir('/');
+  prepare(TASK_ROOT);
 };
 
 // The same once more, as a child does it: Load, and Invoke's two parts.
