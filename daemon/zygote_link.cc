@@ -182,7 +182,8 @@ void ZygoteLink::HandleMade(Packet& packet) {
 }
 
 void ZygoteLink::HandleExit(const wire::ProcessExited& exited) {
-  if (zygote_pid_ != 0 && exited.pid == zygote_pid_) {
+  // Until it is ready, which tells its pid, it is the supervisor's only child.
+  if (!ready_ || exited.pid == zygote_pid_) {
     return ZygoteGone(std::string("it ended with ") +
                       (exited.code == CLD_EXITED ? "status " : "signal ") +
                       std::to_string(exited.status));

@@ -1,10 +1,8 @@
 """What a copy of a many-threaded node can get wrong, and does not: docs/fork-correctness.md."""
 import concurrent.futures
 import json
-import shutil
 import time
 
-import daemon
 import pytest
 
 PROBE = r'''
@@ -213,37 +211,6 @@ def test_siblings_have_nothing_random_in_common(probe):
     for name in found[0]:
         values = [leaf for one in found for leaf in flat(one[name])]
         assert len(set(values)) == len(values), (name, values)
-
-
-def test_preloaded_modules_leave_no_cached_randomness(tmp_path):
-    """An image whose module draws from Node's caches when loaded: each child has its own all the same."""
-    modules = tmp_path / "modules"
-    (modules / "drawer").mkdir(parents=True)
-    (modules / "drawer/index.js").write_text(
-        "const crypto = require('crypto'); for (let i = 0; i < 37; ++i) crypto.randomUUID();"
-        "for (let i = 0; i < 500; ++i) crypto.randomInt(10); Math.random(); crypto.webcrypto.randomUUID();"
-        "exports.own = crypto.randomUUID;")
-    code = ("const crypto = require('crypto');"
-            "exports.handler = async () => [crypto.randomUUID(), crypto.webcrypto.randomUUID(), Math.random(),"
-            "crypto.randomInt(2 ** 47), crypto.randomInt(2 ** 47), crypto.randomUUID.name, crypto.randomInt.name];")
-    host = "/usr/lib/spore-test-modules"  # below /usr, which is what images show of the host
-    shutil.rmtree(host, ignore_errors=True)
-    shutil.copytree(modules, host)
-    server = daemon.Spored()
-    (server.directory / "images/drawing.toml").write_text(
-        f'runtime = "node"\npreload = ["drawer"]\n[environment]\nNODE_PATH = "{host}"\n')
-    try:
-        server.start()
-        server.deploy("draw", {"index.js": code}, "index.handler", "ISOLATION_INVOCATION", runtime="node",
-                      image="drawing")
-        found = [server.result("draw") for _ in range(6)]
-        assert all(one[-2:] == ["randomUUID", "randomInt"] for one in found)
-        drawn = [value for one in found for value in one[:-2]]
-        assert len(set(drawn)) == len(drawn), found
-    finally:
-        server.stop()
-        server.remove()
-        shutil.rmtree(host, ignore_errors=True)
 
 
 def test_clocks_begin_with_the_tenant(probe):
