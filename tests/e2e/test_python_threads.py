@@ -17,6 +17,9 @@ MODULES = {
               "library.sum_of_squares.argtypes = [ctypes.c_long]\n"
               "library.sum_of_squares.restype = ctypes.c_long\n"
               "assert library.sum_of_squares(1000) == 333833500 and library.poke() == 1\n",
+    "openmp": f"import ctypes\nlibrary = ctypes.CDLL('{PLACE}/libopenmp.so')\n"
+              "library.count_squares.argtypes = [ctypes.c_long]\n"
+              "library.count_squares.restype = ctypes.c_long\n",
     # As on a host with more CPUs.
     "wide_numpy": "import ctypes, numpy\n"
                   "blas = ctypes.CDLL('libopenblas.so.0')\n"
@@ -35,6 +38,7 @@ MODULES = {
 IMAGES = {  # preload, threads
     "wide": (["numpy", "wide_numpy"], True),
     "pool": (["c_pool"], True),
+    "openmp": (["openmp"], True),
     "pool-unsaid": (["c_pool"], False),
     "beats": (["beats"], True),
     "beats-unsaid": (["beats"], False),
@@ -122,6 +126,11 @@ def pool(event):
     from c_pool import library
     return [library.sum_of_squares(n) for n in (10, 1000, 100000)] + [library.poke(), library.poke(), tasks()]
 
+def openmp(event):
+    from openmp import library
+    before = tasks()
+    return [library.count_squares(100000) for _ in range(3)] + [library.members(), before, tasks()]
+
 def environment(event):
     own = dict(os.environ)
     started = json.loads(subprocess.check_output([sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]))
@@ -142,6 +151,7 @@ def images(spored):
         (PLACE / "bin/python3").symlink_to("/usr/bin/python3")
         (PLACE / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = true\n")
         (PLACE / "libthread_pool.so").write_bytes(natives.library("thread_pool.c", "-pthread"))
+        (PLACE / "libopenmp.so").write_bytes(natives.library("openmp.c", "-fopenmp"))
         for name, text in MODULES.items():
             (packages / f"{name}.py").write_text(text)
         images = spored.directory / "images"
@@ -233,6 +243,12 @@ def test_pool_and_poller_of_a_library(spored):
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: call("pool"), range(30)))
     assert found == [[385, 333833500, 333338333350000, 2, 3, 8]] * 30, found
+
+
+def test_openmp(spored):
+    """Its pool is found through thread-local variables of the thread that asks."""
+    call = deploy(spored, "openmp")
+    assert [call("openmp") for _ in range(20)] == [[333338333350000] * 3 + [15, 4, 4]] * 20
 
 
 def test_scripts(spored):
