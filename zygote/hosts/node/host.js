@@ -87,4 +87,4 @@ async function main() {
   setImmediate(serveForks, new functions.Server(native));
 }
 
-main();
+main().catch((error) => giveUp(reasonOf(error)));

@@ -88,6 +88,7 @@ exports.prepare = function prepare(folder) {
   process.mainModule = undefined;
   process.argv = [process.execPath];
   // A sandbox's runtime is always pid 2 (zygote/supervisor/start_zygote.cc); Node has noted the
-  // zygote's.
-  Object.defineProperty(process, 'pid', { ...Object.getOwnPropertyDescriptor(process, 'pid'), value: 2 });
+  // zygote's, where it does not ask each time.
+  const pid = Object.getOwnPropertyDescriptor(process, 'pid');
+  if (pid?.value !== undefined) Object.defineProperty(process, 'pid', { ...pid, value: 2 });
 };
