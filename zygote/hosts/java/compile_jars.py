@@ -14,9 +14,9 @@ import tempfile
 _DATE = "2026-01-01T00:00:00Z"
 
 
-def compile_all(javac, sources, output, class_path):
+def compile_all(javac, sources, output, class_path, options=()):
     files = sorted(str(path) for path in sources.rglob("*.java"))
-    subprocess.run([javac, "--release", "17", "-Xlint:all", "-Werror", "-g", "-proc:none",
+    subprocess.run([javac, "--release", "17", "-Xlint:all", "-Werror", "-g", "-proc:none", *options,
                     "-encoding", "UTF-8", "-cp", class_path, "-d", str(output), *files], check=True)
 
 
@@ -26,7 +26,9 @@ def main(javac, jar, gson, sources, output):
         work = pathlib.Path(work)
         compile_all(javac, sources / "api", work / "api", "")
         compile_all(javac, sources / "warm", work / "warm", str(work / "api"))
-        compile_all(javac, sources / "host", work / "host", f"{work / 'api'}:{gson}")
+        # Concatenation by invokedynamic would be linked at its first use, in each child again.
+        compile_all(javac, sources / "host", work / "host", f"{work / 'api'}:{gson}",
+                    ["-XDstringConcat=inline"])
         for name, folders in (("spore-function.jar", ["api"]), ("spore-host.jar", ["api", "host"])):
             content = [part for folder in folders for part in ("-C", str(work / folder), ".")]
             subprocess.run([jar, "--create", "--file", str(output / name), "--date", _DATE,

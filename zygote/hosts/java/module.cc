@@ -29,6 +29,9 @@ using spore::wire::FrameType;
 
 // Of this process, between its sfork and its specialisation.
 std::unique_ptr<spore::Unspecialised> this_child;
+// Before that the zygote warms up all that a child will run; what would change it for good, and so
+// all of its children, is left out here, since what a branch in Java has not seen is not compiled.
+bool is_child = false;
 
 void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us, jbyteArray load,
                 jbyteArray invoke) {
@@ -47,6 +50,7 @@ void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us, jbyteArr
 jint AwaitTenant(JNIEnv*, jclass) {
   const spore::wire::Mode mode = this_child->AwaitTenant();
   this_child.reset();
+  is_child = true;
   return static_cast<jint>(mode);
 }
 
@@ -73,7 +77,7 @@ void Renew(JNIEnv* env, jclass) {
 }
 
 jboolean LimitHeap(JNIEnv*, jclass, jlong bytes) {
-  return spore::java::LimitHeap(static_cast<size_t>(bytes)) ? JNI_TRUE : JNI_FALSE;
+  return is_child && spore::java::LimitHeap(static_cast<size_t>(bytes)) ? JNI_TRUE : JNI_FALSE;
 }
 
 // In pieces, so that a collection need not wait until all has come.
@@ -135,7 +139,7 @@ void ChangeDirectory(JNIEnv* env, jclass, jstring path) {
 }
 
 void SetSystemClassLoader(JNIEnv* env, jclass, jobject loader) {
-  spore::java::SetSystemClassLoader(env, loader);
+  if (is_child) spore::java::SetSystemClassLoader(env, loader);
 }
 
 template <typename Function>

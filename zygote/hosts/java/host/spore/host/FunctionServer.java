@@ -38,7 +38,7 @@ final class FunctionServer {
     }
     long started = System.nanoTime();
     try {
-      load(body, true);
+      load(body);
     } catch (Failure e) {
       Native.send(FATAL, 0, e.toJson());
       Runtime.getRuntime().halt(1);
@@ -71,16 +71,13 @@ final class FunctionServer {
     return sent;
   }
 
-  /** @param forGood false in the zygote, which must stay as it is */
-  private void load(byte[] body, boolean forGood) throws Failure {
+  private void load(byte[] body) throws Failure {
     try {
       load = Json.readObject(body, 0, body.length);
       String root = (String) load.getOrDefault("task_root", TASK_ROOT); // elsewhere for warming up only
-      enter(root, forGood);
+      enter(root);
       ClassLoader loader = new TaskLoader(root, shared);
-      if (forGood) {
-        Native.setSystemClassLoader(loader);
-      }
+      Native.setSystemClassLoader(loader);
       Thread.currentThread().setContextClassLoader(loader);
       handler = Handler.find((String) load.get("handler"), loader);
     } catch (Json.Malformed | java.net.MalformedURLException e) {
@@ -92,11 +89,9 @@ final class FunctionServer {
     }
   }
 
-  private void enter(String root, boolean forGood) {
-    long heap = Surroundings.heapFor(Long.parseLong((String) load.get("memory_limit_in_mb")) << 20);
-    if (forGood) {
-      Native.limitHeap(heap);
-    }
+  private void enter(String root) {
+    long memory = Long.parseLong((String) load.get("memory_limit_in_mb")) << 20;
+    Native.limitHeap(Surroundings.heapFor(memory));
     Surroundings.setEnvironment(environment(root));
     Surroundings.changeDirectory(root);
     System.setProperty("java.class.path", root);
@@ -154,7 +149,7 @@ final class FunctionServer {
 
   /** One rehearsed load, and calls of what was loaded; see {@link WarmUp}. */
   void rehearse(byte[] loadText, List<byte[]> bodies) throws Failure {
-    load(loadText, false);
+    load(loadText);
     for (byte[] body : bodies) {
       rehearse(body);
     }

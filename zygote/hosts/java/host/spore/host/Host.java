@@ -27,6 +27,7 @@ public final class Host {
       WarmUp.run(loaders.shared, directory);
       Native.noteThreads(Thread.getAllStackTraces().keySet().toArray(new Thread[0]));
       System.gc();
+      Quiet.await();
       long micros = (System.nanoTime() - started) / 1000;
       Native.serveForks(
           Runtime.version().toString(), micros, WarmUp.rehearsalLoad(directory), WarmUp.rehearsalEvent());

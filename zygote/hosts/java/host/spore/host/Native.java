@@ -22,7 +22,10 @@ final class Native {
   /** Gives this process randomness and identity of its own. */
   static native void renew();
 
-  /** Lets the heap grow to so many bytes and no further; false where that cannot be done. */
+  /**
+   * Lets the heap grow to so many bytes and no further; false where that cannot be done. In the
+   * zygote it does nothing.
+   */
   static native boolean limitHeap(long bytes);
 
   /** The next frame's body, its type and id in {@code header}; null when the daemon is gone. */
@@ -41,7 +44,7 @@ final class Native {
   /** The working directory of the process, and what java.io.File takes for it. */
   static native void changeDirectory(String path);
 
-  /** What ClassLoader.getSystemClassLoader() answers. */
+  /** What ClassLoader.getSystemClassLoader() answers. In the zygote it does nothing. */
   static native void setSystemClassLoader(ClassLoader loader);
 
   private Native() {}

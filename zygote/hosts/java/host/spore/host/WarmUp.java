@@ -15,15 +15,24 @@ import java.util.Map;
  */
 final class WarmUp {
   private static final int LOADS = 300;
-  private static final int CALLS = 5_000;
-  private static final String EVENT = "{\"a\":[1,\"b\",null],\"c\":{\"d\":1.5,\"e\":true}}";
+  private static final int CALLS = 2_500;
+  // What a branch of the compiled code has not seen makes a child interpret it again.
+  private static final String[] EVENTS = {
+    "{\"a\":[1,\"b\",null],\"c\":{\"d\":1.5,\"e\":true}}",
+    "{}",
+    " { \"list\" : [ -1, 0, -2.75, 1e3, 1E-2, 123456789012, 98765432109876543210 ], \"f\": false }\n",
+    "{\"text\":\"\\u2603 \\n\\t\\\"\\\\ h\u00e4llo \u2603\",\"\":\"\",\"nested\":{\"deep\":[[[{}]],[]]}}",
+  };
   private static final String[] HANDLERS = {
     "SporeWarmHandler", "SporeWarmHandler::handleRequest", "SporeWarmHandler::handle"
   };
 
   static void run(ClassLoader shared, String hostDirectory) throws Failure {
     ClassLoader before = Thread.currentThread().getContextClassLoader();
-    List<byte[]> bodies = List.of(body(EVENT), body("{}"));
+    List<byte[]> bodies = new ArrayList<>();
+    for (String event : EVENTS) {
+      bodies.add(body(event));
+    }
     List<FunctionServer> servers = new ArrayList<>();
     for (int i = 0; i < LOADS; i++) {
       FunctionServer server = new FunctionServer(shared);
@@ -47,7 +56,7 @@ final class WarmUp {
   }
 
   static byte[] rehearsalEvent() {
-    return body(EVENT);
+    return body(EVENTS[0]);
   }
 
   private static byte[] load(String handler, String hostDirectory) {
@@ -58,12 +67,15 @@ final class WarmUp {
     load.put("function_name", "warm");
     load.put("function_version", "0");
     load.put("memory_limit_in_mb", "128");
-    load.put("environment", Map.of());
+    load.put("environment", Map.of("LANG", "C.UTF-8"));
     return Json.write(load);
   }
 
   private static byte[] body(String event) {
-    String meta = "{\"request_id\":\"warm\",\"deadline_ms\":1700000000000,\"arn\":\"warm\"}";
+    String meta =
+        "{\"request_id\":\"01234567-89ab-cdef-0123-456789abcdef\",\"deadline_ms\":"
+            + System.currentTimeMillis()
+            + ",\"arn\":\"arn:aws:lambda:local:000000000000:function:warm\"}";
     byte[] first = meta.getBytes(StandardCharsets.UTF_8);
     byte[] second = event.getBytes(StandardCharsets.UTF_8);
     ByteBuffer body = ByteBuffer.allocate(4 + first.length + second.length);
