@@ -18,13 +18,12 @@ def told(done, what):
     return json.loads(done.out)
 
 
-def inside(spored, script, *args, input=b"", runtime="python"):
-    done = spored.cli("run", *LIMITS, "--runtime", runtime, SOURCES / script, *args, input=input,
+def run_inside(spored, script, *args, input=b"", runtime="python"):
+    return spored.cli("run", *LIMITS, "--runtime", runtime, SOURCES / script, *args, input=input,
                       timeout=400)
-    return told(done, f"{args} inside")
 
 
-def outside(interpreter, script, *args, input=b""):
+def run_outside(interpreter, script, *args, input=b""):
     """As near to a sandbox as an ordinary user comes: no privilege, no terminal, a bare environment."""
     place = tempfile.mkdtemp(prefix="spore-outside-")
     try:
@@ -37,4 +36,12 @@ def outside(interpreter, script, *args, input=b""):
             input=input, capture_output=True, timeout=400)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    return told(daemon.Completed(done), f"{args} outside")
+    return daemon.Completed(done)
+
+
+def inside(spored, script, *args):
+    return told(run_inside(spored, script, *args), f"{args} inside")
+
+
+def outside(interpreter, script, *args):
+    return told(run_outside(interpreter, script, *args), f"{args} outside")
