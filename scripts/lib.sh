@@ -24,7 +24,8 @@ SPORE_BUILD_PACKAGES=(
 SPORE_TEST_PACKAGES=(libgtest-dev python3-pytest procps)
 # What the functions of the end-to-end tests import, and the peers of the benchmark.
 SPORE_E2E_PACKAGES=(
-  python3-numpy libopenblas0-pthread python3-jinja2 python3-chameleon python3-pil python3-pyaes python3-igraph
+  python3-numpy libopenblas0-pthread python3-grpcio python3-jinja2 python3-chameleon python3-pil
+  python3-pyaes python3-igraph
   nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
   libfreemarker-java libjackson2-databind-java
 )

@@ -20,6 +20,7 @@ MODULES = {
     "openmp": f"import ctypes\nlibrary = ctypes.CDLL('{PLACE}/libopenmp.so')\n"
               "library.count_squares.argtypes = [ctypes.c_long]\n"
               "library.count_squares.restype = ctypes.c_long\n",
+    "rpc": "import grpc\nchannel = grpc.insecure_channel('unix:/tmp/socket')\n",
     # As on a host with more CPUs.
     "wide_numpy": "import ctypes, numpy\n"
                   "blas = ctypes.CDLL('libopenblas.so.0')\n"
@@ -39,6 +40,7 @@ IMAGES = {  # preload, threads
     "wide": (["numpy", "wide_numpy"], True),
     "pool": (["c_pool"], True),
     "openmp": (["openmp"], True),
+    "rpc": (["rpc"], True),
     "pool-unsaid": (["c_pool"], False),
     "beats": (["beats"], True),
     "beats-unsaid": (["beats"], False),
@@ -130,6 +132,21 @@ def openmp(event):
     from openmp import library
     before = tasks()
     return [library.count_squares(100000) for _ in range(3)] + [library.members(), before, tasks()]
+
+def rpc(event):
+    """Calls a server of its own by a channel that the zygote has made."""
+    import concurrent.futures, grpc
+    from rpc import channel
+    before = tasks()
+    class Reverse(grpc.GenericRpcHandler):
+        def service(self, details):
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: request[::-1])
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2), handlers=[Reverse()])
+    server.add_insecure_port("unix:/tmp/socket")
+    server.start()
+    answers = [channel.unary_unary("/a/b")(b"abc", wait_for_ready=True).decode() for _ in range(10)]
+    server.stop(None).wait()
+    return [before > 3, set(answers) == {"cba"}]
 
 def environment(event):
     own = dict(os.environ)
@@ -249,6 +266,13 @@ def test_openmp(spored):
     """Its pool is found through thread-local variables of the thread that asks."""
     call = deploy(spored, "openmp")
     assert [call("openmp") for _ in range(20)] == [[333338333350000] * 3 + [15, 4, 4]] * 20
+
+
+def test_grpc(spored):
+    """Its executor, resolver, timers and event engine have threads, timed waits and eventfds."""
+    call = deploy(spored, "rpc")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: call("rpc"), range(20))) == [[True, True]] * 20
 
 
 def test_scripts(spored):
