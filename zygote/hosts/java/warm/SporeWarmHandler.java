@@ -22,9 +22,9 @@ import spore.Context;
 import spore.RequestHandler;
 
 /**
- * Serves the host's own requests before there is a tenant, so that what they run is compiled. Each
- * load of this class also links what the language makes of lambdas, records and string concatenation,
- * which is slow until HotSpot has compiled its own part of it.
+ * A handler of the host's own, called before there is a tenant: what it uses of the library is then
+ * loaded and compiled. Each load of this class also links what the language makes of lambdas,
+ * records and string concatenation, which is slow until HotSpot has compiled its own part of it.
  */
 public final class SporeWarmHandler implements RequestHandler<Map<String, Object>, Object> {
   private int calls;
@@ -40,11 +40,6 @@ public final class SporeWarmHandler implements RequestHandler<Map<String, Object
       answer.put("library", library());
     }
     return answer;
-  }
-
-  /** The other usual shape, found and called by reflection. */
-  public Object handle(Map<String, Object> event) {
-    return event;
   }
 
   private List<String> texts(Map<String, Object> event, Context context) {

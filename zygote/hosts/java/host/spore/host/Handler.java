@@ -90,10 +90,11 @@ final class Handler {
 
   /** The method of that name with the most parameters that the host can give. */
   private static Method choose(Class<?> type, String name) throws Failure {
-    String wanted = name != null ? name : isNamed(type, "handleRequest") ? "handleRequest" : "handle";
+    Method[] methods = type.getMethods();
+    String wanted = name != null ? name : isNamed(methods, "handleRequest") ? "handleRequest" : "handle";
     Method best = null;
     Method unfit = null;
-    for (Method method : type.getMethods()) {
+    for (Method method : methods) {
       if (!method.getName().equals(wanted) || method.isBridge() || method.isSynthetic()) {
         continue;
       }
@@ -120,8 +121,8 @@ final class Handler {
                 + " 'handle'; name another one as in " + type.getName() + "::method");
   }
 
-  private static boolean isNamed(Class<?> type, String name) {
-    for (Method method : type.getMethods()) {
+  private static boolean isNamed(Method[] methods, String name) {
+    for (Method method : methods) {
       if (method.getName().equals(name)) {
         return true;
       }
