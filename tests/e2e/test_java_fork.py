@@ -1,4 +1,7 @@
 """Java: what a fork can get wrong, in fresh children of one zygote (docs/fork-correctness.md)."""
+import ctypes
+import os
+
 import daemon
 import java
 import pytest
@@ -49,7 +52,6 @@ def test_generators_kept_since_the_zygote_are_seeded_anew(spored, built, tmp_pat
         for name in ("SHA1PRNG", "DRBG"):
             assert len({answer[name] for answer in answers}) == 5, answers
     finally:
-        import os
         os.unlink(place)
 
 
@@ -66,6 +68,53 @@ def test_the_hosts_classes_are_not_the_tenants(probes):
     found = fresh(probes, "Probe::loaders")
     assert found == {"spore.Context": 3, "spore.host.Host": 0, "spore.host.Native": 0,
                      "com.google.gson.Gson": 0, "SporeWarmHandler": 0}
+
+
+def test_every_thread_is_there_and_confined(probes):
+    threads = fresh(probes, "Probe::everyThread")
+    names = {thread["Name"] for thread in threads}
+    assert {"VM Thread", "Reference Handl", "Finalizer", "VM Periodic Tas", "Signal Dispatch"} <= names
+    assert any(name.startswith("C2") for name in names) and any(name.startswith("C1") for name in names)
+    for thread in threads:
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert thread[name] == "0000000000000000", thread
+        assert thread["NoNewPrivs"] == "1" and thread["Seccomp"] == "2" and thread["Groups"] == ""
+        ids = set(thread["Uid"].split()) | set(thread["Gid"].split())
+        assert len(ids) == 1 and int(ids.pop()) >= 1000, thread
+        assert thread["Seccomp_filters"] == threads[0]["Seccomp_filters"]
+
+
+def java_processes(spored):
+    """Those of this daemon's children that have all of a JVM's threads."""
+    return [pid for pid, name in spored.tenant_processes().items()
+            if name == "java" and len(os.listdir(f"/proc/{pid}/task")) > 8]
+
+
+def test_no_descriptor_is_shared_with_a_sibling(spored, probes):
+    """kcmp(2) tells whether two descriptors are one open file: the jars' would share an offset."""
+    name = probes.deploy("Probe::sleep", isolation="ISOLATION_INVOCATION")
+    libc = ctypes.CDLL(None, use_errno=True)
+    with spored.client() as one, spored.client() as other:
+        for client in (one, other):
+            client.send("Invocations", "Invoke", {"name": name, "payload": b"20000"})
+        zygote = next(image["zygote_pid"] for image in spored.call("System", "Info")["images"]
+                      if image["name"] == probes.image)
+
+        def pair():
+            found = [pid for pid in java_processes(spored) if pid != zygote and asleep(pid)]
+            return found[:2] if len(found) >= 2 else None
+
+        def asleep(pid):
+            with open(f"/proc/{pid}/status") as status:
+                return "NoNewPrivs:\t1" in status.read()
+
+        first, second = daemon.wait_until(pair, 60, "two functions sleep")
+        numbers = set(os.listdir(f"/proc/{first}/fd")) & set(os.listdir(f"/proc/{second}/fd")) - {"0"}
+        assert any(os.readlink(f"/proc/{first}/fd/{n}").endswith(".jar") for n in numbers)
+        for number in map(int, numbers):
+            for pid in (second, zygote):
+                same = libc.syscall(312, first, pid, 0, number, number) == 0
+                assert not same, (number, os.readlink(f"/proc/{first}/fd/{number}"))
 
 
 def test_threads_pools_and_parallel_streams(probes):

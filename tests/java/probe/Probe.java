@@ -105,6 +105,24 @@ public final class Probe {
     return values;
   }
 
+  /** What the kernel says of each thread, HotSpot's own among them. */
+  public static Object everyThread() throws Exception {
+    List<Map<String, String>> threads = new ArrayList<>();
+    for (File task : new File("/proc/self/task").listFiles()) {
+      Map<String, String> found = new TreeMap<>();
+      for (String line : Files.readAllLines(task.toPath().resolve("status"))) {
+        found.put(line.substring(0, line.indexOf(':')), line.substring(line.indexOf(':') + 1).trim());
+      }
+      threads.add(found);
+    }
+    return threads;
+  }
+
+  public static Object sleep(int millis) throws InterruptedException {
+    Thread.sleep(millis);
+    return millis;
+  }
+
   public static Object environment() {
     return System.getenv();
   }

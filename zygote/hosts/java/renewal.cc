@@ -1,18 +1,28 @@
 #include "zygote/hosts/java/renewal.h"
 
+#include <fcntl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <vector>
 
+#include "sandbox/sys/unique_fd.h"
 #include "zygote/hosts/java/jni_util.h"
 #include "zygote/hosts/java/random_instances.h"
 
 namespace spore::java {
 namespace {
 
+// A descriptor of the kernel's random devices, which has state after all: its flags.
+struct Device {
+  int fd;
+  const char* path;
+};
+
 struct Renewal {
+  std::vector<Device> devices;
   // Counters from which the seeds of generators to come are drawn: AtomicLong.
   std::vector<jobject> seeders;
   jfieldID atomic_value = nullptr;
@@ -76,6 +86,27 @@ void EmptyBuffers(JNIEnv* env, Lookup& find) {
     env->SetIntField(source, buffered, 0);
 }
 
+void FindDevices() {
+  constexpr int kHighest = 256;
+  for (int fd = 0; fd < kHighest; ++fd) {
+    char target[64] = {};
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    if (readlink(link.c_str(), target, sizeof target - 1) < 0) continue;
+    for (const char* path : {"/dev/random", "/dev/urandom"}) {
+      if (strcmp(target, path) == 0) renewal.devices.push_back({fd, path});
+    }
+  }
+}
+
+// Of this process alone from now on, under the same numbers.
+bool ReopenDevices() {
+  for (const Device& device : renewal.devices) {
+    const UniqueFd own(open(device.path, O_RDONLY | O_CLOEXEC));
+    if (!own || dup3(own.get(), device.fd, O_CLOEXEC) < 0) return false;
+  }
+  return true;
+}
+
 // Collections.shuffle keeps a generator from its first use on.
 void ForgetShuffler(JNIEnv* env, Lookup& find) {
   const jclass collections = find.Class("java/util/Collections");
@@ -125,6 +156,7 @@ std::string PrepareRenewal(JNIEnv* env, jobjectArray threads) {
   FindProcess(find);
   EmptyBuffers(env, find);
   ForgetShuffler(env, find);
+  FindDevices();
   renewal.engine_set_seed =
       find.Method(find.Class("java/security/SecureRandomSpi"), "engineSetSeed", "([B)V");
   if (!find.missing().empty()) return find.missing();
@@ -139,8 +171,8 @@ bool RenewAll(JNIEnv* env) {
   std::vector<unsigned char> bytes((renewal.seeders.size() + 1) * sizeof(jlong) +
                                    renewal.threads.size() * (sizeof(jlong) + sizeof(jint)) +
                                    renewal.secure.size() * 32);
-  if (!FillRandom(bytes)) {
-    Throw(env, "getrandom failed");
+  if (!FillRandom(bytes) || !ReopenDevices()) {
+    Throw(env, std::string("fresh randomness: ") + strerror(errno));
     return false;
   }
   const unsigned char* next = bytes.data();
