@@ -355,6 +355,14 @@ def test_an_image_says_what_it_cannot_preload(spored, classes):
         (images / f"java-{name}.toml").unlink()
 
 
+def test_the_example(spored, tmp_path):
+    out = tmp_path / "classes"
+    out.mkdir()
+    java.compile_into(out, sorted((daemon.ROOT / "examples/hello-java").rglob("*.java")))
+    spored.deploy("example", out, "com.example.Hello", runtime="java")
+    assert spored.result("example", {"name": "ada"}) == {"message": "hello, ada"}
+
+
 def test_deployed_by_the_command_line(spored, classes):
     done = spored.cli("function", "deploy", "by-cli", "--runtime", "java", "--handler",
                       "probe.Probe::echo", classes)
