@@ -20,11 +20,12 @@ bool ChoosesCollector(const std::string& option) {
 // Xmx                                    address space only: a child lowers it to what its memory
 //                                        limit allows (zygote/hosts/java/heap_limit.h)
 // Xshare                                 with G1 the archive of classes puts objects at the very
-// end of
-//                                        the address space, and then nothing can be lowered
+//                                        end of the address space, and then nothing can be lowered
 // Xms, Min/MaxHeapFreeRatio              a small heap, and compact after the last collection
 // CICompilerCount, *GCThreads            every thread is one to make again in each child; more than
 //                                        these help a host, not a sandbox of one or two CPUs
+// GuaranteedSafepointInterval            the periodic one is always due in a copy, and would come
+//                                        in the middle of its first request
 // The image's own options come after these, so that they win.
 RuntimeStart StartJava(const SupervisorOptions& options) {
   const std::string folder = std::string(kHostDirectory) + "java/";
@@ -42,6 +43,8 @@ RuntimeStart StartJava(const SupervisorOptions& options) {
       "-XX:ParallelGCThreads=2",
       "-XX:ConcGCThreads=1",
       "-XX:G1HeapRegionSize=1m",
+      "-XX:+UnlockDiagnosticVMOptions",
+      "-XX:GuaranteedSafepointInterval=0",
       "-Djava.awt.headless=true",
       "-Dfile.encoding=UTF-8",
   };
