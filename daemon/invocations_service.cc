@@ -137,10 +137,11 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
   SPORE_ASSIGN(
       *request.mutable_limits(),
       ResolveLimits(request.limits(), context.config.default_limits, context.config.max_limits));
-  const RuntimeFacts* runtime = FindRuntime(request.runtime());
-  if (runtime != nullptr && runtime->runs_programs) return CheckProgramRequest(request);
+  // There is an image of it, so it is known.
+  const RuntimeFacts& runtime = *FindRuntime(request.runtime());
+  if (runtime.runs_programs) return CheckProgramRequest(request);
   if (!request.program_attached()) return {};
-  if (runtime != nullptr && runtime->runs_archives) return CheckProgramRequest(request);
+  if (runtime.runs_archives) return CheckProgramRequest(request);
   return MakeError(ErrorKind::kInvalid,
                    "program_attached: true, but runtime " + request.runtime() + " runs scripts");
 }

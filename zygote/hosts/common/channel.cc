@@ -22,6 +22,25 @@ bool ReadExactly(int fd, void* buffer, size_t bytes) {
   return true;
 }
 
+std::optional<HostFrame> ReadFrame(int fd) {
+  wire::FrameHeader header{};
+  if (!ReadExactly(fd, &header, sizeof header)) return std::nullopt;
+  if (header.length > wire::kMaxFrame) return std::nullopt;
+  HostFrame frame{header.type, header.id, std::string(header.length, '\0')};
+  if (!ReadExactly(fd, frame.body.data(), header.length)) return std::nullopt;
+  return frame;
+}
+
+bool CutInvocation(std::string_view body, InvocationParts& parts) {
+  uint32_t meta_bytes = 0;
+  if (body.size() < sizeof meta_bytes) return false;
+  memcpy(&meta_bytes, body.data(), sizeof meta_bytes);
+  body.remove_prefix(sizeof meta_bytes);
+  if (meta_bytes > body.size()) return false;
+  parts = {body.substr(0, meta_bytes), body.substr(meta_bytes)};
+  return true;
+}
+
 namespace {
 
 // Whole frames. In fixed space, so that it can be written to ahead (see TouchChannel).

@@ -3,6 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include "zygote/protocol.h"
 
@@ -12,6 +15,21 @@ namespace spore {
 // have closed it). Interrupted calls are taken up again.
 bool ReadExactly(int fd, void* buffer, size_t bytes);
 bool WriteFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes);
+
+struct HostFrame {
+  wire::FrameType type;
+  uint64_t id = 0;
+  std::string body;
+};
+// The next frame, whole; nothing when the other end is gone or has sent rubbish.
+std::optional<HostFrame> ReadFrame(int fd);
+
+// The body of a kInvoke, cut in two. False when it is none.
+struct InvocationParts {
+  std::string_view meta, event;
+};
+bool CutInvocation(std::string_view body, InvocationParts& parts);
+
 // Keeps a small frame until the next WriteFrame, which sends both at once: what tells spored
 // nothing to act on shall not wake it up.
 bool QueueFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes);

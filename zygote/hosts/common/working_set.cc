@@ -98,11 +98,11 @@ bool WaitReadable(int fd) {
 // The child's answer to the invocation; true when it is a result. `text`: else what it said.
 bool AwaitResponse(int channel, std::string* text) {
   for (;;) {
-    wire::FrameHeader header{};
-    if (!WaitReadable(channel) || !ReadExactly(channel, &header, sizeof header)) return false;
-    text->assign(header.length, '\0');
-    if (!ReadExactly(channel, text->data(), text->size())) return false;
-    if (header.type != wire::FrameType::kLoaded) return header.type == wire::FrameType::kResponse;
+    if (!WaitReadable(channel)) return false;
+    std::optional<HostFrame> frame = ReadFrame(channel);
+    if (!frame) return false;
+    *text = std::move(frame->body);
+    if (frame->type != wire::FrameType::kLoaded) return frame->type == wire::FrameType::kResponse;
   }
 }
 

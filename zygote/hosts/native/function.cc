@@ -6,14 +6,13 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "sandbox/sys/step_log.h"
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
-#include "zygote/hosts/native/frame.h"
+#include "zygote/hosts/native/environment.h"
 #include "zygote/hosts/native/json_check.h"
 #include "zygote/hosts/native/library.h"
 
@@ -55,12 +54,7 @@ bool Send(FrameType type, uint64_t id, std::string_view body) {
 }
 
 void EnterTask(const json& load, const Function& function) {
-  const auto environment = load.find("environment");
-  if (environment != load.end() && environment->is_object()) {
-    for (const auto& [name, value] : environment->items()) {
-      if (value.is_string()) setenv(name.c_str(), value.get_ref<const std::string&>().c_str(), 1);
-    }
-  }
+  TakeEnvironment(load);
   setenv("LAMBDA_TASK_ROOT", kTaskRoot, 1);
   setenv("_HANDLER", Text(load, "handler").c_str(), 1);
   setenv("AWS_LAMBDA_FUNCTION_NAME", function.name.c_str(), 1);
@@ -73,7 +67,7 @@ void EnterTask(const json& load, const Function& function) {
 }
 
 Function Load() {
-  const std::optional<HostFrame> frame = ReceiveFrame();
+  const std::optional<HostFrame> frame = ReadFrame(kInstanceFd);
   if (!frame || frame->type != FrameType::kLoad) _exit(1);
   const uint64_t begin = StepLog::Now();
   const json load = json::parse(frame->body, nullptr, false);
@@ -106,22 +100,17 @@ std::string_view ClientContext(std::string_view meta) {
   return meta.substr(0, meta.size() - 1);
 }
 
-// The body of an Invoke frame: u32 length of the meta JSON, that, and the event.
 struct Invocation {
   json meta;
   std::string client_context;
   std::string_view event;
 };
 bool Cut(std::string_view body, Invocation& invocation) {
-  uint32_t meta_bytes = 0;
-  if (body.size() < sizeof meta_bytes) return false;
-  memcpy(&meta_bytes, body.data(), sizeof meta_bytes);
-  body.remove_prefix(sizeof meta_bytes);
-  if (meta_bytes > body.size()) return false;
-  const std::string_view meta = body.substr(0, meta_bytes);
-  invocation.meta = json::parse(meta, nullptr, false);
-  invocation.client_context = ClientContext(meta);
-  invocation.event = body.substr(meta_bytes);
+  InvocationParts parts;
+  if (!CutInvocation(body, parts)) return false;
+  invocation.meta = json::parse(parts.meta, nullptr, false);
+  invocation.client_context = ClientContext(parts.meta);
+  invocation.event = parts.event;
   return invocation.meta.is_object();
 }
 
@@ -157,7 +146,7 @@ Answer Answered(const Function& function, const Invocation& invocation) {
 
 void ServeFunction() {
   const Function function = Load();
-  while (const std::optional<HostFrame> frame = ReceiveFrame()) {
+  while (const std::optional<HostFrame> frame = ReadFrame(kInstanceFd)) {
     Invocation invocation;
     if (frame->type != FrameType::kInvoke || !Cut(frame->body, invocation)) _exit(1);
     const Answer answer = Answered(function, invocation);

@@ -13,7 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "zygote/hosts/native/frame.h"
+#include "zygote/hosts/common/channel.h"
+#include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/native/environment.h"
 #include "zygote/hosts/native/program_check.h"
 
 namespace spore {
@@ -37,7 +39,7 @@ struct Program {
 
 // Takes the environment over, too.
 Program ReadOrder() {
-  const std::optional<HostFrame> frame = ReceiveFrame();
+  const std::optional<HostFrame> frame = ReadFrame(kInstanceFd);
   if (!frame || frame->type != wire::FrameType::kLoad) _exit(kSporeFailed);
   const json load = json::parse(frame->body, nullptr, false);
   Program program;
@@ -50,11 +52,7 @@ Program ReadOrder() {
   if (program.argv.empty()) _exit(kSporeFailed);
   // The host's own, for functions.
   unsetenv("LD_LIBRARY_PATH");
-  if (const auto environment = load.find("environment"); environment != load.end()) {
-    for (const auto& [name, value] : environment->items()) {
-      if (value.is_string()) setenv(name.c_str(), value.get_ref<const std::string&>().c_str(), 1);
-    }
-  }
+  TakeEnvironment(load);
   return program;
 }
 

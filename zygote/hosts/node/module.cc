@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,7 +20,6 @@
 
 namespace {
 
-using spore::wire::FrameHeader;
 using spore::wire::FrameType;
 
 // Of the invocation that is being served, and when its function's loading began.
@@ -165,27 +164,20 @@ napi_value ReportUnready(napi_env env, napi_callback_info info) {
 // receive() -> [type, text] or, of an invocation, [type, meta, payload]; undefined when spored has
 // closed the channel. Blocks: between invocations nothing of the tenant's is to run.
 napi_value Receive(napi_env env, napi_callback_info) {
-  FrameHeader header{};
-  if (!spore::ReadExactly(spore::kInstanceFd, &header, sizeof header)) return Undefined(env);
-  std::string body(header.length, '\0');
-  if (!spore::ReadExactly(spore::kInstanceFd, body.data(), body.size())) return Undefined(env);
-  if (header.type == FrameType::kReportPages) spore::ReportWorkingSet(spore::kInstanceFd);
-  current_id = header.id;
-  if (header.type == FrameType::kLoad) load_began_ns = spore::StepLog::Now();
-  std::string_view meta = body, payload;
-  uint32_t meta_bytes = 0;
-  const bool invocation = header.type == FrameType::kInvoke && body.size() >= sizeof meta_bytes;
-  if (invocation) {
-    memcpy(&meta_bytes, body.data(), sizeof meta_bytes);
-    meta = std::string_view(body).substr(sizeof meta_bytes, meta_bytes);
-    payload = std::string_view(body).substr(sizeof meta_bytes + meta.size());
-  }
-  napi_value frame = nullptr;
-  napi_create_array_with_length(env, invocation ? 3 : 2, &frame);
-  napi_set_element(env, frame, 0, Number(env, static_cast<uint32_t>(header.type)));
-  napi_set_element(env, frame, 1, Text(env, meta));
-  if (invocation) napi_set_element(env, frame, 2, Text(env, payload));
-  return frame;
+  const std::optional<spore::HostFrame> frame = spore::ReadFrame(spore::kInstanceFd);
+  if (!frame) return Undefined(env);
+  if (frame->type == FrameType::kReportPages) spore::ReportWorkingSet(spore::kInstanceFd);
+  current_id = frame->id;
+  if (frame->type == FrameType::kLoad) load_began_ns = spore::StepLog::Now();
+  spore::InvocationParts parts{frame->body, {}};
+  const bool invocation =
+      frame->type == FrameType::kInvoke && spore::CutInvocation(frame->body, parts);
+  napi_value told = nullptr;
+  napi_create_array_with_length(env, invocation ? 3 : 2, &told);
+  napi_set_element(env, told, 0, Number(env, static_cast<uint32_t>(frame->type)));
+  napi_set_element(env, told, 1, Text(env, parts.meta));
+  if (invocation) napi_set_element(env, told, 2, Text(env, parts.event));
+  return told;
 }
 
 // send(type, text) -> whether it went out. Answers the invocation received last.
