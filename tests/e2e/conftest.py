@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import daemon  # noqa: E402
+import java  # noqa: E402
 
 TESTS = pathlib.Path(__file__).parents[1]
 
@@ -19,18 +20,8 @@ def pytest_configure(config):
 @pytest.fixture(scope="module")
 def spored(request):
     """A running daemon; a module may set SPORED_CONFIG."""
-    server = daemon.Spored(getattr(request.module, "SPORED_CONFIG", None))
-    try:
-        server.start()
+    with daemon.Spored(getattr(request.module, "SPORED_CONFIG", None)).running() as server:
         yield server
-        code = server.stop()
-        log = server.log_text()
-        daemon.wait_until(lambda: not server.residue(), 10,
-                          f"nothing left behind, but: {server.residue()}\n{log}")
-        assert code == 0, f"spored ended with {code}:\n{log}"
-    finally:
-        server.stop(9)
-        server.remove()
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +47,14 @@ def victims(spored, victim_archive):
         return spored.result("victims", {"victim": victim, **event})
 
     return call
+
+
+@pytest.fixture(scope="session")
+def probe_classes(tmp_path_factory):
+    """Java's handlers of the tests, compiled."""
+    out = tmp_path_factory.mktemp("java") / "classes"
+    out.mkdir()
+    return java.compile_into(out, sorted(java.SOURCES.glob("probe/*.java")))
 
 
 @pytest.fixture(scope="session")

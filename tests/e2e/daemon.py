@@ -1,5 +1,6 @@
 """Starts a real spored in a place of its own and looks for what it leaves behind."""
 import atexit
+import contextlib
 import functools
 import io
 import json
@@ -171,6 +172,24 @@ class Spored:
                 raise AssertionError(f"spored did not stop:\n{self.log_text()}") from None
         return self.process.returncode if self.process else None
 
+    def check_end(self):
+        """Ends it, in good order and with nothing left behind."""
+        code = self.stop()
+        log = self.log_text()
+        wait_until(lambda: not self.residue(), 10, f"nothing left behind, but: {self.residue()}\n{log}")
+        assert code == 0, f"spored ended with {code}:\n{log}"
+
+    @contextlib.contextmanager
+    def running(self):
+        """Started here; checked at the end, and removed whatever happened."""
+        try:
+            self.start()
+            yield self
+            self.check_end()
+        finally:
+            self.stop(9)
+            self.remove()
+
     def remove(self):
         """After a failed test too, the host is left as it was; residue() has looked before."""
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -300,3 +319,14 @@ def cgroups_named(name):
             found += [str(path) for path in hierarchy.glob(f"{name}")]
             found += [str(path) for path in hierarchy.glob(f"*/{name}")]
     return sorted(set(found))
+
+
+def assert_confined(threads):
+    """Of each thread the lines of /proc/self/task/*/status: all have given up the same."""
+    for thread in threads:
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert thread[name] == "0000000000000000", thread
+        assert thread["NoNewPrivs"] == "1" and thread["Seccomp"] == "2" and thread["Groups"] == ""
+        ids = set(thread["Uid"].split()) | set(thread["Gid"].split())
+        assert len(ids) == 1 and int(ids.pop()) >= 1000, thread
+        assert thread["Seccomp_filters"] == threads[0]["Seccomp_filters"]

@@ -20,17 +20,10 @@ def as_user(uid, groups=()):
 @pytest.fixture(scope="module")
 def spored():
     """A daemon whose socket any user may open: what matters is what it then allows."""
-    server = daemon.Spored({"socket-group": str(grp.getgrgid(0).gr_name)})
-    try:
-        server.start()
+    with daemon.Spored({"socket-group": str(grp.getgrgid(0).gr_name)}).running() as server:
         os.chmod(server.socket, 0o666)
         server.deploy("roots", {"app.py": CODE})
         yield server
-        server.stop()
-        daemon.wait_until(lambda: not server.residue(), 10, f"nothing left: {server.residue()}")
-    finally:
-        server.stop(9)
-        server.remove()
 
 
 @pytest.fixture(scope="module")

@@ -21,15 +21,9 @@ def spored():
     server = daemon.Spored({
         "socket-group": grp.getgrgid(0).gr_name, "max-queue": 50, "max-queue-ms": 60000,
         "limits-per-client": {"max-instances": 2, "max-queue": 2, "max-functions": 2}})
-    try:
-        server.start()
+    with server.running():
         os.chmod(server.socket, 0o666)
         yield server
-        server.stop()
-        daemon.wait_until(lambda: not server.residue(), 10, f"nothing left: {server.residue()}")
-    finally:
-        server.stop(9)
-        server.remove()
 
 
 @pytest.fixture(scope="module")

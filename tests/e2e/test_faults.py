@@ -30,18 +30,11 @@ def test_every_fault_point_is_tripped_here():
 
 @pytest.fixture
 def place():
-    server = daemon.Spored()
-    server.start()
-    try:
+    with daemon.Spored().running() as server:
         server.deploy("target", {"app.py": OLD})
         assert server.result("target") == "old"
         assert server.stop() == 0
         yield server
-        assert server.stop() == 0
-        daemon.wait_until(lambda: not server.residue(), 10, f"nothing left: {server.residue()}")
-    finally:
-        server.stop(9)
-        server.remove()
 
 
 def act(server, point):

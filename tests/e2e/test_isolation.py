@@ -23,6 +23,14 @@ def assert_refused(outcomes, allowed=REFUSED, done=()):
                 f"{name}: {outcome}"
 
 
+def assert_proc_is_of_the_sandbox(found, processes):
+    """What the hostile program proc_view found: so many processes at most, itself among them."""
+    assert len(found["pids"]) <= processes and found["self"] in found["pids"]
+    assert_refused(found["read"])
+    assert_refused(found["links"])
+    assert_refused(found["write"])
+
+
 @pytest.fixture(scope="module")
 def host_files(spored, victims):
     canary = spored.directory / "canary"
@@ -66,10 +74,7 @@ def test_no_mount_of_the_host_is_visible(host_files):
 
 def test_proc_shows_the_sandbox_alone(victims):
     found = victims("proc_view")
-    assert len(found["pids"]) <= 2 and found["self"] in found["pids"]
-    assert_refused(found["read"])
-    assert_refused(found["links"])
-    assert_refused(found["write"])
+    assert_proc_is_of_the_sandbox(found, 2)
     assert found["oom_score"] in REFUSED
 
 

@@ -9,15 +9,8 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def classes(tmp_path_factory):
-    out = tmp_path_factory.mktemp("java") / "classes"
-    out.mkdir()
-    return java.compile_into(out, sorted(java.SOURCES.glob("probe/*.java")))
-
-
-@pytest.fixture(scope="module")
-def probes(spored, classes):
-    return java.Probes(spored, daemon.make_zip(classes))
+def probes(spored, probe_classes):
+    return java.Probes(spored, daemon.make_zip(probe_classes))
 
 
 # ---- use ----
@@ -65,8 +58,8 @@ def test_context_has_lambda_names(probes):
     assert described["custom"] == {"custom": {"k": "v"}}
 
 
-def test_environment_is_what_was_deployed(spored, classes):
-    probes = java.Probes(spored, daemon.make_zip(classes), environment={"GREETING": "h\u00e4llo", "EMPTY": ""})
+def test_environment_is_what_was_deployed(spored, probe_classes):
+    probes = java.Probes(spored, daemon.make_zip(probe_classes), environment={"GREETING": "h\u00e4llo", "EMPTY": ""})
     found = probes.result("Probe::environment")
     probes.remove()
     assert found["GREETING"] == "h\u00e4llo" and found["EMPTY"] == ""
@@ -74,9 +67,9 @@ def test_environment_is_what_was_deployed(spored, classes):
     assert not [name for name in found if name.startswith(("SPORE_", "LD_", "SUDO_", "JAVA_"))]
 
 
-def test_jars_are_class_paths(spored, classes, tmp_path):
+def test_jars_are_class_paths(spored, probe_classes, tmp_path):
     """The whole code as one jar; a library in lib/; and a jar beside what it needs."""
-    whole = java.jar(classes, tmp_path / "app.jar")
+    whole = java.jar(probe_classes, tmp_path / "app.jar")
     done = spored.cli("function", "deploy", "as-jar", "--runtime", "java", "--handler",
                       "probe.Probe::echo", whole)
     assert done.code == 0, done
@@ -176,8 +169,8 @@ def test_handlers_that_cannot_be_had(probes, handler, kind, words):
     assert error["type"] == kind and words in error["message"], error
 
 
-def test_classes_of_a_newer_java_are_told(spored, classes):
-    made = bytearray((classes / "probe/Shapes$Text.class").read_bytes())
+def test_classes_of_a_newer_java_are_told(spored, probe_classes):
+    made = bytearray((probe_classes / "probe/Shapes$Text.class").read_bytes())
     made[6:8] = (99).to_bytes(2, "big")
     spored.deploy("newer", {"probe/Shapes$Text.class": bytes(made)}, "probe.Shapes$Text", runtime="java")
     error = spored.failure("newer", "x")
@@ -245,8 +238,8 @@ class TestHeap:
     """The heap grows as far as the function's memory allows, not as the zygote's."""
 
     @pytest.fixture
-    def own(self, spored, classes, image):
-        probes = java.Probes(spored, daemon.make_zip(classes), image)
+    def own(self, spored, probe_classes, image):
+        probes = java.Probes(spored, daemon.make_zip(probe_classes), image)
         yield probes
         probes.remove()
 
@@ -343,7 +336,7 @@ def test_rubbish_in_the_channel_is_told(probes):
 
 # ---- images ----
 
-def test_an_image_says_what_it_cannot_preload(spored, classes):
+def test_an_image_says_what_it_cannot_preload(spored, probe_classes):
     images = spored.directory / "images"
     cases = {"missing": ('preload = ["no.such.Class"]', "preload no.such.Class"),
              "options": ('options = ["-XX:+NoSuchFlag"]', ""),
@@ -352,7 +345,7 @@ def test_an_image_says_what_it_cannot_preload(spored, classes):
         (images / f"java-{name}.toml").write_text(f'runtime = "java"\n{line}\n')
     spored.stop()
     spored.start()
-    archive = daemon.make_zip(classes)
+    archive = daemon.make_zip(probe_classes)
     for name, (_, words) in cases.items():
         spored.deploy(name, archive, "probe.Probe::echo", runtime="java", image=f"java-{name}")
         message = str(spored.error_of("Invocations", "Invoke", {"name": name}))
@@ -369,9 +362,9 @@ def test_the_example(spored, tmp_path):
     assert spored.result("example", {"name": "ada"}) == {"message": "hello, ada"}
 
 
-def test_deployed_by_the_command_line(spored, classes):
+def test_deployed_by_the_command_line(spored, probe_classes):
     done = spored.cli("function", "deploy", "by-cli", "--runtime", "java", "--handler",
-                      "probe.Probe::echo", classes)
+                      "probe.Probe::echo", probe_classes)
     assert done.code == 0 and "image java" in done.out, done
     done = spored.cli("invoke", "by-cli", "--payload", '{"a": 1}')
     assert done.code == 0 and json.loads(done.out) == {"a": 1}, done

@@ -9,16 +9,9 @@ import pytest
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    out = tmp_path_factory.mktemp("java") / "classes"
-    out.mkdir()
-    return java.compile_into(out, sorted(java.SOURCES.glob("probe/*.java")))
-
-
 @pytest.fixture(scope="module", params=["java", "java-g1"], ids=["serial", "g1"])
-def probes(request, spored, built):
-    return java.Probes(spored, daemon.make_zip(built), request.param)
+def probes(request, spored, probe_classes):
+    return java.Probes(spored, daemon.make_zip(probe_classes), request.param)
 
 
 def fresh(probes, handler, event=None, **how):
@@ -32,10 +25,10 @@ def test_siblings_share_no_randomness(probes):
         assert len(set(values)) == len(values), f"{name}: {values}"
 
 
-def test_generators_kept_since_the_zygote_are_seeded_anew(spored, built, tmp_path):
+def test_generators_kept_since_the_zygote_are_seeded_anew(spored, probe_classes, tmp_path):
     """An image's own class path, preload list and warm-up hook."""
     shared = spored.directory / "kept.jar"
-    java.jar(built, shared)
+    java.jar(probe_classes, shared)
     place = "/usr/share/java/spore-test-kept.jar"
     try:
         with open(place, "wb") as file:
@@ -75,13 +68,7 @@ def test_every_thread_is_there_and_confined(probes):
     names = {thread["Name"] for thread in threads}
     assert {"VM Thread", "Reference Handl", "Finalizer", "VM Periodic Tas", "Signal Dispatch"} <= names
     assert any(name.startswith("C2") for name in names) and any(name.startswith("C1") for name in names)
-    for thread in threads:
-        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-            assert thread[name] == "0000000000000000", thread
-        assert thread["NoNewPrivs"] == "1" and thread["Seccomp"] == "2" and thread["Groups"] == ""
-        ids = set(thread["Uid"].split()) | set(thread["Gid"].split())
-        assert len(ids) == 1 and int(ids.pop()) >= 1000, thread
-        assert thread["Seccomp_filters"] == threads[0]["Seccomp_filters"]
+    daemon.assert_confined(threads)
 
 
 def java_processes(spored):

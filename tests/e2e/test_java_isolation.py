@@ -7,7 +7,7 @@ import java
 import pytest
 # Every test there takes its victims from the fixture below.
 from test_isolation import *  # noqa: F403
-from test_isolation import assert_refused
+from test_isolation import assert_proc_is_of_the_sandbox
 
 # These ask about Python functions, not about victims.
 del test_every_sandbox_has_an_identity_of_its_own  # noqa: F821
@@ -31,10 +31,7 @@ def victims(spored, victim_archive, tmp_path_factory):
 def test_proc_shows_the_sandbox_alone(victims):
     found = victims("proc_view")
     # The init, the JVM, and what it has started by way of jspawnhelper.
-    assert len(found["pids"]) <= 4 and found["self"] in found["pids"]
-    assert_refused(found["read"])
-    assert_refused(found["links"])
-    assert_refused(found["write"])
+    assert_proc_is_of_the_sandbox(found, 4)
 
 
 def test_signal_to_everybody_stays_inside(spored, victims):

@@ -11,7 +11,7 @@ import natives
 import pytest
 # Every test there takes its victims from the fixture below.
 from test_isolation import *  # noqa: F403
-from test_isolation import REFUSED, assert_refused
+from test_isolation import REFUSED, assert_proc_is_of_the_sandbox, assert_refused
 
 VICTIMS = pathlib.Path(__file__).parents[1] / "victims"
 # These ask about Python functions, not about victims; below are others in their place.
@@ -67,10 +67,7 @@ def victims(request, spored, victim_archive, tmp_path_factory):
 def test_proc_shows_the_sandbox_alone(victims):
     found = victims("proc_view")
     # The init, the function's process, and the one that it has started.
-    assert len(found["pids"]) <= 3 and found["self"] in found["pids"]
-    assert_refused(found["read"])
-    assert_refused(found["links"])
-    assert_refused(found["write"])
+    assert_proc_is_of_the_sandbox(found, 3)
 
 
 def test_nothing_but_tmp_can_be_written(host_files):

@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import time
 
+import daemon
 import pytest
 
 PROBE = r'''
@@ -238,14 +239,8 @@ def test_identity(probe):
 def test_every_thread_is_there_and_confined(probe, spored):
     threads = probe("threads")
     assert len(threads) >= 10, threads  # main, four of V8 and its timer, the inspector's, four of the pool
-    for thread in threads:
-        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-            assert thread[name] == "0000000000000000", thread
-        assert thread["NoNewPrivs"] == "1" and thread["Seccomp"] == "2" and thread["Groups"] == ""
-        ids = set(thread["Uid"].split()) | set(thread["Gid"].split())
-        assert len(ids) == 1 and int(ids.pop()) >= 1000, thread
-        assert thread["Seccomp_filters"] == threads[0]["Seccomp_filters"]
-        assert thread["Cpus_allowed"] == threads[0]["Cpus_allowed"]
+    daemon.assert_confined(threads)
+    assert len({thread["Cpus_allowed"] for thread in threads}) == 1, threads
 
 
 def test_threads_of_the_pool_are_refused_the_same(probe):

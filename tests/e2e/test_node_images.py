@@ -52,13 +52,9 @@ def spored():
         (server.directory / "images" / (name + ".toml")).write_text(
             f'runtime = "node"\n{text}\n[environment]\nNODE_PATH = "{MODULES}"\n')
     try:
-        server.start()
-        yield server
-        assert server.stop() == 0
-        daemon.wait_until(lambda: not server.residue(), 10, f"nothing left: {server.residue()}")
+        with server.running():
+            yield server
     finally:
-        server.stop(9)
-        server.remove()
         shutil.rmtree(MODULES)
 
 

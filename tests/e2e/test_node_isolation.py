@@ -6,7 +6,7 @@ import zipfile
 import pytest
 # Every test there takes its victims from the fixture below.
 from test_isolation import *  # noqa: F403
-from test_isolation import assert_refused
+from test_isolation import assert_proc_is_of_the_sandbox, assert_refused
 
 VICTIMS = pathlib.Path(__file__).parents[1] / "victims"
 # These ask about Python functions, not about victims.
@@ -45,10 +45,7 @@ def test_signal_to_everybody_stays_inside(spored, victims):
 def test_proc_shows_the_sandbox_alone(victims):
     found = victims("proc_view")
     # The init, node, and what node has started.
-    assert len(found["pids"]) <= 3 and found["self"] in found["pids"]
-    assert_refused(found["read"])
-    assert_refused(found["links"])
-    assert_refused(found["write"])
+    assert_proc_is_of_the_sandbox(found, 3)
 
 
 OWN = r'''

@@ -124,17 +124,11 @@ def server():
     for image, preload in IMAGES.items():
         (made.directory / "images" / (image + ".toml")).write_text(
             f'runtime = "node"\n{preload}\n[environment]\nNODE_PATH = "{MODULES}"\n')
-    try:
-        made.start()
+    with made.running():
         for image in IMAGES:
             made.deploy(image, {"index.js": WORK}, "index.handler", "ISOLATION_INVOCATION", runtime="node", image=image,
                         limits={"memory_bytes": 1 << 30, "timeout_ms": 120000})
         yield made
-        assert made.stop() == 0
-        daemon.wait_until(lambda: not made.residue(), 10, f"nothing left: {made.residue()}")
-    finally:
-        made.stop(9)
-        made.remove()
 
 
 @pytest.fixture(scope="module")

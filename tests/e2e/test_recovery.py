@@ -14,17 +14,10 @@ SLEEPY = "import os, time\ndef handler(e, c):\n    if e:\n        open('/tmp/beg
 @pytest.fixture
 def server():
     """A daemon of the test's own, with a function, checked for residue in the end."""
-    spored = daemon.Spored()
-    try:
-        spored.start()
+    with daemon.Spored().running() as spored:
         spored.deploy("sleepy", {"app.py": SLEEPY}, limits={"timeout_ms": 60000})
         assert spored.result("sleepy") == 2
         yield spored
-        assert spored.stop() == 0, spored.log_text()
-        daemon.wait_until(lambda: not spored.residue(), 10, f"nothing left: {spored.residue()}")
-    finally:
-        spored.stop(9)
-        spored.remove()
 
 
 def image(spored):

@@ -15,8 +15,7 @@ HELLO = "def handler(e, c):\n    return 'hello'\n"
 
 def leave_nothing(server):
     try:
-        assert server.stop() == 0, server.log_text()
-        daemon.wait_until(lambda: not server.residue(), 10, f"nothing left: {server.residue()}")
+        server.check_end()
     finally:
         server.stop(9)
         server.remove()
