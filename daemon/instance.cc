@@ -153,12 +153,13 @@ void Instance::OnCompiled(Frame& frame) {
 }
 
 void Instance::OnLoaded(const Frame& frame) {
-  auto load_us = ParseLoaded(frame.body);
-  if (loaded_ || !load_us) return Rubbish("a report of its loading that cannot be");
+  auto times = ParseLoaded(frame.body);
+  if (loaded_ || !times) return Rubbish("a report of its loading that cannot be");
   loaded_ = true;
-  loaded_ns_ = MonotonicNs();
-  const uint64_t load_ns = std::min(*load_us * 1000, loaded_ns_);
-  if (work_) work_->trace.AddOf("instance", "load", loaded_ns_ - load_ns, loaded_ns_);
+  // Its word, and told with its first answer: within what can be.
+  loaded_ns_ = std::clamp(times->ended_ns, work_sent_ns_, MonotonicNs());
+  const uint64_t began_ns = std::clamp(times->began_ns, work_sent_ns_, loaded_ns_);
+  if (work_) work_->trace.AddOf("instance", "load", began_ns, loaded_ns_);
   // A script has no more to say here; what it writes all the same stays unread.
   if (!version_) channel_->PauseReading();
 }

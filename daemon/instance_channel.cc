@@ -11,7 +11,6 @@ using nlohmann::json;
 using wire::FrameType;
 
 constexpr size_t kMaxStackLines = 256;
-constexpr uint64_t kNsPerHour = 3'600'000'000'000;
 // A body is reserved up to here at once; beyond, memory follows what has really arrived.
 constexpr size_t kReserve = 64u << 10;
 
@@ -118,14 +117,18 @@ Result<wire::Confined> ParseConfined(std::string_view body) {
   return confined;
 }
 
-Result<uint64_t> ParseLoaded(std::string_view body) {
+Result<LoadTimes> ParseLoaded(std::string_view body) {
   const json value = json::parse(body, nullptr, false);
   if (!value.is_object()) return MakeError(ErrorKind::kInvalid, "not a JSON object");
-  const auto found = value.find("load_us");
-  if (found == value.end() || !found->is_number_unsigned()) {
-    return MakeError(ErrorKind::kInvalid, "load_us is not a number");
+  LoadTimes times;
+  for (const auto& [name, time] :
+       {std::pair{"began_us", &times.began_ns}, std::pair{"ended_us", &times.ended_ns}}) {
+    const auto found = value.find(name);
+    if (found == value.end() || !found->is_number_unsigned())
+      return MakeError(ErrorKind::kInvalid, std::string(name) + " is not a number");
+    *time = std::min(found->get<uint64_t>(), UINT64_MAX / 1000) * 1000;
   }
-  return std::min(found->get<uint64_t>(), kNsPerHour / 1000);
+  return times;
 }
 
 Result<v1::FunctionError> ParseFailed(std::string_view body) {

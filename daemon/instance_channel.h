@@ -58,7 +58,10 @@ constexpr uint32_t kMaxCompiledBody = 256u << 10;
 
 // Bodies. Each refuses what does not have the expected shape.
 Result<wire::Confined> ParseConfined(std::string_view body);
-Result<uint64_t> ParseLoaded(std::string_view body);  // the load time in us
+struct LoadTimes {
+  uint64_t began_ns = 0, ended_ns = 0;  // CLOCK_MONOTONIC, as the instance has it
+};
+Result<LoadTimes> ParseLoaded(std::string_view body);
 Result<v1::FunctionError> ParseFailed(std::string_view body);
 
 // What spored writes.

@@ -149,7 +149,7 @@ enum class FrameType : uint32_t {
   kConfined =
       16,     // body: struct Confined; first, and once. A failure is sent by trusted code, which
               // then exits; success goes out with what is sent next, and tells only times
-  kLoaded,    // body: JSON {"load_us": n}
+  kLoaded,    // body: JSON {"began_us": n, "ended_us": n}, of CLOCK_MONOTONIC
   kResponse,  // body: the result as JSON
   kFailed,    // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
               // stays usable

@@ -209,6 +209,18 @@ def test_trace_has_the_steps_of_every_process(app):
     assert app.invoke("traced", 1)["trace"] is None
 
 
+def test_trace_says_when_code_was_loaded_and_when_it_ran(app):
+    app.deploy("sleepy", {"app.py": "import time\ntime.sleep(0.2)\ndef echo(e, c):\n    time.sleep(0.1)\n"},
+               "app.echo", "ISOLATION_INVOCATION")
+    steps = {step["name"]: step for step in app.invoke("sleepy", 1, trace=True)["trace"]["steps"]}
+    load, handler = steps["load"], steps["handler"]
+    assert load["duration_us"] >= 200_000 and handler["duration_us"] >= 100_000
+    assert load["start_us"] >= steps["seccomp"]["start_us"] + steps["seccomp"]["duration_us"]
+    assert handler["start_us"] >= load["start_us"] + load["duration_us"]
+    again = {step["name"]: step for step in app.invoke("sleepy", 1, trace=True)["trace"]["steps"]}
+    assert again["load"]["duration_us"] >= 200_000, "code from the cache runs all the same"
+
+
 def test_log_tail_holds_this_invocations_output(app):
     tail = app.invoke("speak", log_tail=True)["log_tail"].decode()
     for line in ("to stdout", "to stderr", "raw"):

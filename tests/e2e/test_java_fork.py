@@ -48,6 +48,23 @@ def test_generators_kept_since_the_zygote_are_seeded_anew(spored, probe_classes,
         os.unlink(place)
 
 
+def test_a_request_loads_no_class_of_the_hosts(spored, probe_classes):
+    """What the zygote has not loaded, each child would load again, from the host's jars."""
+    (spored.directory / "images/java-told.toml").write_text(
+        'runtime = "java"\noptions = ["-Xlog:class+load=info:stdout:none"]\n')
+    spored.stop()
+    spored.start()
+    told = java.Probes(spored, daemon.make_zip(probe_classes), "java-told")
+    for handler, event in (("Shapes$Text", "x"), ("Shapes$Typed", {"id": "x", "count": 1, "tags": []}),
+                           ("Shapes$Plain", {}), ("Shapes$Plain::fixed", None), ("Probe::stream", [1])):
+        name = told.deploy(handler, "ISOLATION_INVOCATION")
+        spored.result(name, event)
+        lines = [line["text"].decode() for line in spored.call("Logs", "Read", {"function": name})["lines"]]
+        loaded = [line for line in lines if " source: " in line]
+        assert any(line.startswith("probe.") for line in loaded), lines
+        assert not [line for line in loaded if "/run/spore/host/" in line], handler
+
+
 def test_a_child_knows_who_it_is(probes):
     found = fresh(probes, "Probe::identity")
     assert found["handle"] == found["bean"] == found["proc"]

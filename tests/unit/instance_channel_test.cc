@@ -33,7 +33,7 @@ struct Reader {
 };
 
 TEST(FrameParser, FramesComeOutHoweverTheBytesAreCut) {
-  const std::string stream = Whole(FrameType::kLoaded, 0, "{\"load_us\":5}") +
+  const std::string stream = Whole(FrameType::kLoaded, 0, "{\"began_us\":5,\"ended_us\":6}") +
                              Whole(FrameType::kResponse, 7, "\"answer\"") +
                              Whole(FrameType::kResponse, 8, "") +
                              Whole(FrameType::kFailed, 9, "{}");
@@ -146,13 +146,17 @@ TEST(ParseFailed, BoundsTheStackAndItsOwnRecursion) {
   EXPECT_TRUE(ParseFailed("{\"errorType\":" + deep + "}"));
 }
 
-TEST(ParseLoaded, WantsANumber) {
-  EXPECT_EQ(ParseLoaded(R"({"load_us":12})").value(), 12u);
-  for (const char* body : {"", "{}", "[]", R"({"load_us":"1"})", R"({"load_us":-1})", "\xff"}) {
+TEST(ParseLoaded, WantsTwoNumbers) {
+  const LoadTimes times = ParseLoaded(R"({"began_us":12,"ended_us":13})").value();
+  EXPECT_EQ(times.began_ns, 12'000u);
+  EXPECT_EQ(times.ended_ns, 13'000u);
+  for (const char* body : {"", "{}", "[]", "\xff", R"({"began_us":1})", R"({"ended_us":1})",
+                           R"({"began_us":"1","ended_us":2})", R"({"began_us":1,"ended_us":-2})"}) {
     EXPECT_FALSE(ParseLoaded(body)) << body;
   }
   // Times a thousand it must not overflow.
-  EXPECT_LT(ParseLoaded(R"({"load_us":18446744073709551615})").value(), uint64_t{1} << 40);
+  const auto far = ParseLoaded(R"({"began_us":1,"ended_us":18446744073709551615})");
+  EXPECT_GT(far.value().ended_ns, uint64_t{1} << 63);
 }
 
 TEST(ParseConfined, EndsStringsAndCountsThatDoNotEnd) {

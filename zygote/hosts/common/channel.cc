@@ -5,8 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
 #include <utility>
+
+#include "zygote/hosts/common/confine.h"
 
 namespace spore {
 
@@ -65,6 +69,15 @@ bool QueueFrame(int fd, wire::FrameType type, uint64_t id, const void* body, siz
   memcpy(queued + queued_bytes + sizeof header, body, bytes);
   queued_bytes += sizeof header + bytes;
   return true;
+}
+
+void QueueLoaded(uint64_t began_ns) {
+  char body[96];
+  const int length =
+      snprintf(body, sizeof body, "{\"began_us\":%" PRIu64 ",\"ended_us\":%" PRIu64 "}",
+               began_ns / 1000, StepLog::Now() / 1000);
+  // When spored is gone the answer will tell.
+  (void)QueueFrame(kInstanceFd, wire::FrameType::kLoaded, 0, body, static_cast<size_t>(length));
 }
 
 bool WriteFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes) {

@@ -33,6 +33,9 @@ bool CutInvocation(std::string_view body, InvocationParts& parts);
 // Keeps a small frame until the next WriteFrame, which sends both at once: what tells spored
 // nothing to act on shall not wake it up.
 bool QueueFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes);
+// Queues that the function is loaded, with when it began (CLOCK_MONOTONIC, ns) and that it ends
+// now.
+void QueueLoaded(uint64_t began_ns);
 void DropQueued();
 // Has the kernel copy what the above write to, before somebody waits for it.
 void TouchChannel();

@@ -43,6 +43,12 @@ class Lookup {
     const std::string whole = std::string(type_name) + "." + name;
     return Keep(env_, Check(env_->GetStaticObjectField(type, field), whole.c_str()));
   }
+  // The object in a field of `object`, which is of class `type`.
+  jobject Object(jobject object, jclass type, const char* name, const char* signature) {
+    const jfieldID field = Field(type, name, signature);
+    if (!missing_.empty()) return nullptr;
+    return Keep(env_, Check(env_->GetObjectField(object, field), name));
+  }
 
   // The first name that was not found; empty: none.
   const std::string& missing() const { return missing_; }

@@ -1,7 +1,9 @@
 // libspore_java.so: what the Java host needs from below. It is loaded twice: preloaded into java,
 // so that it sees every thread that is made (zygote/sfork/interpose.cc), and by System.load for the
 // native methods of spore.host.Native.
+#include <fcntl.h>
 #include <jni.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -27,18 +29,28 @@ using spore::java::Throw;
 using spore::wire::FrameHeader;
 using spore::wire::FrameType;
 
+// Larger than any class can be: a constant pool of 65,535 texts of as many bytes is not seen in
+// life.
+constexpr off_t kMostClassBytes = 64 << 20;
+
 // Of this process, between its sfork and its specialisation.
 std::unique_ptr<spore::Unspecialised> this_child;
 // Before that the zygote warms up all that a child will run; what would change it for good, and so
 // all of its children, is left out here, since what a branch in Java has not seen is not compiled.
 bool is_child = false;
+// The Java thread that forks, and in a child why it could not be renewed.
+JNIEnv* forking_env = nullptr;
+std::string not_renewed;
 
 void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us, jbyteArray load,
                 jbyteArray invoke) {
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", Text(env, version).c_str());
   ready.preload_us = static_cast<uint64_t>(preload_us);
-  const spore::ForkOptions options{.hooks = {},
+  forking_env = env;
+  const spore::RuntimeHooks hooks{
+      .in_child = [] { not_renewed = spore::java::RenewAhead(forking_env); }};
+  const spore::ForkOptions options{.hooks = hooks,
                                    .threads = true,
                                    .rehearsal_load = Bytes(env, load),
                                    .rehearsal_invoke = Bytes(env, invoke)};
@@ -73,7 +85,8 @@ void NoteThreads(JNIEnv* env, jclass, jobjectArray threads) {
 }
 
 void Renew(JNIEnv* env, jclass) {
-  (void)spore::java::RenewAll(env);  // else the exception is pending
+  if (!not_renewed.empty()) return Throw(env, not_renewed);
+  (void)spore::java::RenewRest(env);  // else the exception is pending
 }
 
 jboolean LimitHeap(JNIEnv*, jclass, jlong bytes) {
@@ -119,11 +132,23 @@ jboolean Send(JNIEnv* env, jclass, jint type, jlong id, jbyteArray body) {
   return sent ? JNI_TRUE : JNI_FALSE;
 }
 
-void Queue(JNIEnv* env, jclass, jint type, jlong id, jbyteArray body) {
-  const std::string bytes = Bytes(env, body);
-  // When the daemon is gone the next Send tells.
-  (void)spore::QueueFrame(spore::kInstanceFd, static_cast<FrameType>(type),
-                          static_cast<uint64_t>(id), bytes.data(), bytes.size());
+// System.nanoTime is CLOCK_MONOTONIC.
+void QueueLoaded(JNIEnv*, jclass, jlong began_ns) {
+  spore::QueueLoaded(static_cast<uint64_t>(began_ns));
+}
+
+jbyteArray ReadFile(JNIEnv* env, jclass, jstring path) {
+  const spore::UniqueFd file(open(Text(env, path).c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status {};
+  if (!file || fstat(file.get(), &status) < 0 || !S_ISREG(status.st_mode)) return nullptr;
+  if (status.st_size > kMostClassBytes) return nullptr;
+  std::string content(static_cast<size_t>(status.st_size), '\0');
+  if (!spore::ReadExactly(file.get(), content.data(), content.size())) return nullptr;
+  const jbyteArray array = env->NewByteArray(static_cast<jsize>(content.size()));
+  if (array == nullptr) return nullptr;
+  env->SetByteArrayRegion(array, 0, static_cast<jsize>(content.size()),
+                          reinterpret_cast<const jbyte*>(content.data()));
+  return array;
 }
 
 void CloseChannel(JNIEnv*, jclass) {
@@ -167,7 +192,8 @@ extern "C" JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void*) {
       Method("limitHeap", "(J)Z", LimitHeap),
       Method("receive", "([J)[B", Receive),
       Method("send", "(IJ[B)Z", Send),
-      Method("queue", "(IJ[B)V", Queue),
+      Method("queueLoaded", "(J)V", QueueLoaded),
+      Method("readFile", "(Ljava/lang/String;)[B", ReadFile),
       Method("closeChannel", "()V", CloseChannel),
       Method("setEnvironment", "([[B)V", SetEnvironment),
       Method("changeDirectory", "(Ljava/lang/String;)V", ChangeDirectory),

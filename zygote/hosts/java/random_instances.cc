@@ -32,8 +32,7 @@ bool Collect(JNIEnv* env, jvmtiEnv* tools, std::vector<jobject>& found) {
 
 }  // namespace
 
-bool FindInstances(JNIEnv* env, std::initializer_list<const char*> classes,
-                   std::vector<jobject>& found) {
+bool FindInstances(JNIEnv* env, const char* class_name, std::vector<jobject>& found) {
   JavaVM* vm = nullptr;
   void* tools_address = nullptr;
   if (env->GetJavaVM(&vm) != JNI_OK || vm->GetEnv(&tools_address, JVMTI_VERSION_11) != JNI_OK)
@@ -42,12 +41,8 @@ bool FindInstances(JNIEnv* env, std::initializer_list<const char*> classes,
   jvmtiCapabilities capabilities{};
   capabilities.can_tag_objects = 1;
   bool done = tools->AddCapabilities(&capabilities) == JVMTI_ERROR_NONE;
-  Lookup find(env);
-  for (const char* name : classes) {
-    const jclass type = find.Class(name);
-    done = done && type != nullptr && TagInstances(tools, type);
-  }
-  done = done && Collect(env, tools, found);
+  const jclass type = Lookup(env).Class(class_name);
+  done = done && type != nullptr && TagInstances(tools, type) && Collect(env, tools, found);
   tools->DisposeEnvironment();
   return done;
 }

@@ -29,19 +29,26 @@ struct Renewal {
   // What each thread's ThreadLocalRandom goes on from.
   std::vector<jobject> threads;
   jfieldID thread_seed = nullptr, thread_secondary = nullptr;
-  // Math.random's own generator.
-  jobject math_random = nullptr;
-  jmethodID set_seed = nullptr;
+  // Math.random's own generator, and the AtomicLong that is its state.
+  jobject math_random = nullptr, math_seed = nullptr;
+  jfieldID has_gaussian = nullptr;
   // ProcessHandle.current().
   jobject process = nullptr;
   jclass process_type = nullptr;
   jfieldID pid = nullptr, start_time = nullptr;
   jmethodID start_time_of = nullptr;
-  // SecureRandomSpi objects that hold a state: SHA1PRNG and DRBG.
-  std::vector<jobject> secure;
+  // SecureRandomSpi objects that hold a state. Of SHA1PRNG it is an array, and a count of bytes
+  // that were made ahead; DRBG's is in the hands of several classes, which seed it themselves.
+  std::vector<jobject> sha1_generators;
+  std::vector<jbyteArray> sha1_states;
+  jfieldID sha1_buffered = nullptr;
+  std::vector<jobject> drbg_generators;
   jmethodID engine_set_seed = nullptr;
 };
 Renewal renewal;
+
+constexpr jsize kSha1Bytes = 20;
+constexpr jsize kDrbgSeedBytes = 32;
 
 void FindSeeders(Lookup& find, const std::vector<jobject>& threads) {
   constexpr const char* kAtomicLong = "Ljava/util/concurrent/atomic/AtomicLong;";
@@ -58,7 +65,9 @@ void FindSeeders(Lookup& find, const std::vector<jobject>& threads) {
   renewal.threads = threads;
   renewal.math_random = find.StaticObject("java/lang/Math$RandomNumberGeneratorHolder",
                                           "randomNumberGenerator", "Ljava/util/Random;");
-  renewal.set_seed = find.Method(find.Class("java/util/Random"), "setSeed", "(J)V");
+  const jclass random = find.Class("java/util/Random");
+  renewal.has_gaussian = find.Field(random, "haveNextNextGaussian", "Z");
+  renewal.math_seed = find.Object(renewal.math_random, random, "seed", kAtomicLong);
 }
 
 void FindProcess(Lookup& find) {
@@ -114,6 +123,25 @@ void ForgetShuffler(JNIEnv* env, Lookup& find) {
   if (find.missing().empty()) env->SetStaticObjectField(collections, generator, nullptr);
 }
 
+bool FindSecure(JNIEnv* env, Lookup& find) {
+  constexpr const char* kSha1 = "sun/security/provider/SecureRandom";
+  const jclass sha1 = find.Class(kSha1);
+  const jfieldID state = find.Field(sha1, "state", "[B");
+  renewal.sha1_buffered = find.Field(sha1, "remCount", "I");
+  renewal.engine_set_seed =
+      find.Method(find.Class("java/security/SecureRandomSpi"), "engineSetSeed", "([B)V");
+  if (!find.missing().empty()) return true;
+  std::vector<jobject> found;
+  if (!FindInstances(env, kSha1, found)) return false;
+  for (const jobject generator : found) {
+    auto* bytes = static_cast<jbyteArray>(Keep(env, env->GetObjectField(generator, state)));
+    if (bytes == nullptr) continue;  // seeds itself at its first use
+    renewal.sha1_generators.push_back(generator);
+    renewal.sha1_states.push_back(bytes);
+  }
+  return FindInstances(env, "sun/security/provider/DRBG", renewal.drbg_generators);
+}
+
 template <typename T>
 T Take(const unsigned char*& random) {
   T value;
@@ -122,25 +150,46 @@ T Take(const unsigned char*& random) {
   return value;
 }
 
-bool SeedSecure(JNIEnv* env, const unsigned char* random) {
-  constexpr jsize kSeedBytes = 32;
-  for (const jobject generator : renewal.secure) {
-    const jbyteArray seed = env->NewByteArray(kSeedBytes);
-    if (seed == nullptr) return false;
-    env->SetByteArrayRegion(seed, 0, kSeedBytes, reinterpret_cast<const jbyte*>(random));
-    env->CallVoidMethod(generator, renewal.engine_set_seed, seed);
-    if (env->ExceptionCheck() != 0) return false;
-    random += kSeedBytes;
-  }
-  return true;
-}
-
 bool FillRandom(std::vector<unsigned char>& bytes) {
   for (size_t at = 0; at < bytes.size();) {
     const ssize_t got = getrandom(bytes.data() + at, bytes.size() - at, 0);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;
     at += static_cast<size_t>(got);
+  }
+  return true;
+}
+
+// What Random.setSeed would leave: 48 bits count.
+void SeedMathRandom(JNIEnv* env, jlong seed) {
+  env->SetLongField(renewal.math_seed, renewal.atomic_value, seed & ((jlong{1} << 48) - 1));
+  env->SetBooleanField(renewal.math_random, renewal.has_gaussian, JNI_FALSE);
+}
+
+void RenewProcess(JNIEnv* env) {
+  const jlong pid = getpid();
+  // A native method, which throws nothing; -1 when /proc does not tell.
+  const jlong started = env->CallStaticLongMethod(renewal.process_type, renewal.start_time_of, pid);
+  env->SetLongField(renewal.process, renewal.pid, pid);
+  env->SetLongField(renewal.process, renewal.start_time, started);
+}
+
+void SeedSha1(JNIEnv* env, const unsigned char* random) {
+  for (size_t i = 0; i < renewal.sha1_states.size(); ++i, random += kSha1Bytes) {
+    env->SetByteArrayRegion(renewal.sha1_states[i], 0, kSha1Bytes,
+                            reinterpret_cast<const jbyte*>(random));
+    env->SetIntField(renewal.sha1_generators[i], renewal.sha1_buffered, 0);
+  }
+}
+
+bool SeedDrbg(JNIEnv* env, const unsigned char* random) {
+  for (const jobject generator : renewal.drbg_generators) {
+    const jbyteArray seed = env->NewByteArray(kDrbgSeedBytes);
+    if (seed == nullptr) return false;
+    env->SetByteArrayRegion(seed, 0, kDrbgSeedBytes, reinterpret_cast<const jbyte*>(random));
+    env->CallVoidMethod(generator, renewal.engine_set_seed, seed);
+    if (env->ExceptionCheck() != 0) return false;
+    random += kDrbgSeedBytes;
   }
   return true;
 }
@@ -157,24 +206,16 @@ std::string PrepareRenewal(JNIEnv* env, jobjectArray threads) {
   EmptyBuffers(env, find);
   ForgetShuffler(env, find);
   FindDevices();
-  renewal.engine_set_seed =
-      find.Method(find.Class("java/security/SecureRandomSpi"), "engineSetSeed", "([B)V");
-  if (!find.missing().empty()) return find.missing();
-  if (!FindInstances(env, {"sun/security/provider/SecureRandom", "sun/security/provider/DRBG"},
-                     renewal.secure)) {
-    return "the JVM tool interface";
-  }
-  return {};
+  if (!FindSecure(env, find)) return "JVM tool interface";
+  return find.missing();
 }
 
-bool RenewAll(JNIEnv* env) {
+std::string RenewAhead(JNIEnv* env) {
   std::vector<unsigned char> bytes((renewal.seeders.size() + 1) * sizeof(jlong) +
                                    renewal.threads.size() * (sizeof(jlong) + sizeof(jint)) +
-                                   renewal.secure.size() * 32);
-  if (!FillRandom(bytes) || !ReopenDevices()) {
-    Throw(env, std::string("fresh randomness: ") + strerror(errno));
-    return false;
-  }
+                                   renewal.sha1_states.size() * kSha1Bytes);
+  if (!FillRandom(bytes) || !ReopenDevices())
+    return std::string("fresh randomness: ") + strerror(errno);
   const unsigned char* next = bytes.data();
   for (const jobject seeder : renewal.seeders)
     env->SetLongField(seeder, renewal.atomic_value, Take<jlong>(next));
@@ -182,14 +223,18 @@ bool RenewAll(JNIEnv* env) {
     env->SetLongField(thread, renewal.thread_seed, Take<jlong>(next));
     env->SetIntField(thread, renewal.thread_secondary, Take<jint>(next));
   }
-  env->CallVoidMethod(renewal.math_random, renewal.set_seed, Take<jlong>(next));
-  if (env->ExceptionCheck() != 0) return false;
-  const jlong pid = getpid();
-  const jlong started = env->CallStaticLongMethod(renewal.process_type, renewal.start_time_of, pid);
-  if (env->ExceptionCheck() != 0) return false;
-  env->SetLongField(renewal.process, renewal.pid, pid);
-  env->SetLongField(renewal.process, renewal.start_time, started);
-  return SeedSecure(env, next);
+  SeedMathRandom(env, Take<jlong>(next));
+  SeedSha1(env, next);
+  RenewProcess(env);
+  return {};
+}
+
+bool RenewRest(JNIEnv* env) {
+  if (renewal.drbg_generators.empty()) return true;
+  std::vector<unsigned char> bytes(renewal.drbg_generators.size() * kDrbgSeedBytes);
+  if (FillRandom(bytes)) return SeedDrbg(env, bytes.data());
+  Throw(env, std::string("fresh randomness: ") + strerror(errno));
+  return false;
 }
 
 }  // namespace spore::java

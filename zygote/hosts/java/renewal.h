@@ -7,12 +7,18 @@
 
 namespace spore::java {
 
-// In the zygote, once, right before the freeze: finds everything that RenewAll sets, and empties
+// In the zygote, once, right before the freeze: finds everything that is set below, and empties
 // what can be empty. `threads` are all live ones. Returns what this JDK lacks, in which case
 // nothing may be forked: a seed that is not found is a seed that is shared. Empty: all is found.
 std::string PrepareRenewal(JNIEnv* env, jobjectArray threads);
 
-// In a child, when its threads are back. False, with a Java exception pending, when it fails.
-bool RenewAll(JNIEnv* env);
+// In a child inside its sandbox, while its calling thread is the only one: so no Java code runs
+// here and nothing is allocated, for a collection would wait for ever. Returns why it failed, if it
+// did.
+std::string RenewAhead(JNIEnv* env);
+
+// When the threads are back: generators of the library that only their own code can seed. False,
+// with a Java exception pending, when it fails.
+bool RenewRest(JNIEnv* env);
 
 }  // namespace spore::java

@@ -84,9 +84,7 @@ Function Load() {
     _exit(1);
   }
   // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
-  const std::string loaded =
-      "{\"load_us\":" + std::to_string((StepLog::Now() - begin) / 1000) + "}";
-  (void)QueueFrame(kInstanceFd, FrameType::kLoaded, 0, loaded.data(), loaded.size());
+  QueueLoaded(begin);
   return function;
 }
 

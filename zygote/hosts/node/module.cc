@@ -193,11 +193,7 @@ napi_value Send(napi_env env, napi_callback_info info) {
 // Tells that the function is loaded, with the first answer: two wake-ups of the daemon would cost
 // more than they tell.
 napi_value Loaded(napi_env env, napi_callback_info) {
-  char body[64];
-  const uint64_t us = (spore::StepLog::Now() - load_began_ns) / 1000;
-  const int length =
-      snprintf(body, sizeof body, "{\"load_us\":%llu}", static_cast<unsigned long long>(us));
-  spore::QueueFrame(spore::kInstanceFd, FrameType::kLoaded, 0, body, static_cast<size_t>(length));
+  spore::QueueLoaded(load_began_ns);
   return Undefined(env);
 }
 

@@ -257,7 +257,7 @@ def prepare():
 
 
 def _loaded(started):
-    return b'{"load_us":%d}' % ((time.monotonic_ns() - started) // 1000)
+    return b'{"began_us":%d,"ended_us":%d}' % (started // 1000, time.monotonic_ns() // 1000)
 
 
 def _flush():

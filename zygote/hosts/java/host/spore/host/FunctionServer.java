@@ -15,19 +15,17 @@ import java.util.Map;
 final class FunctionServer {
   private static final int LOAD = 1;
   private static final int INVOKE = 2;
-  private static final int LOADED = 17;
   private static final int RESPONSE = 18;
   private static final int FAILED = 19;
   private static final int FATAL = 20;
-  private static final String TASK_ROOT = "/var/task";
 
-  private final ClassLoader shared;
+  private final TaskLoader loader;
   private Map<String, Object> load;
   private Handler handler;
   private byte[] answer;
 
-  FunctionServer(ClassLoader shared) {
-    this.shared = shared;
+  FunctionServer(Loaders loaders) {
+    this.loader = new TaskLoader(loaders);
   }
 
   void serve() {
@@ -44,8 +42,7 @@ final class FunctionServer {
       Runtime.getRuntime().halt(1);
     }
     // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
-    long micros = (System.nanoTime() - started) / 1000;
-    Native.queue(LOADED, 0, ("{\"load_us\":" + micros + "}").getBytes(StandardCharsets.UTF_8));
+    Native.queueLoaded(started);
     while (serveOne(header)) {}
     awaitEnd();
   }
@@ -74,13 +71,13 @@ final class FunctionServer {
   private void load(byte[] body) throws Failure {
     try {
       load = Json.readObject(body, 0, body.length);
-      String root = (String) load.getOrDefault("task_root", TASK_ROOT); // elsewhere for warming up only
+      String root = (String) load.getOrDefault("task_root", Host.TASK_ROOT); // elsewhere for warming up only
       enter(root);
-      ClassLoader loader = new TaskLoader(root, shared);
+      loader.enter(root);
       Native.setSystemClassLoader(loader);
       Thread.currentThread().setContextClassLoader(loader);
       handler = Handler.find((String) load.get("handler"), loader);
-    } catch (Json.Malformed | java.net.MalformedURLException e) {
+    } catch (Json.Malformed e) {
       throw new Failure("Runtime.InternalError", Failure.messageOf(e));
     } catch (Failure e) {
       throw e;

@@ -11,6 +11,7 @@ import java.lang.reflect.InvocationTargetException;
  */
 public final class Host {
   private static final String DIRECTORY = "/run/spore/host/java";
+  static final String TASK_ROOT = "/var/task";
   private static final int MODE_FUNCTION = 1;
 
   private Host() {}
@@ -21,10 +22,12 @@ public final class Host {
     System.clearProperty("spore.host.directory");
     System.load(directory + "/libspore_java.so");
     Loaders loaders = new Loaders(System.getenv("CLASSPATH"));
+    FunctionServer server = new FunctionServer(loaders);
     preload(args.length > 0 ? args[0] : "", loaders.shared);
     try {
       Native.prepare();
-      WarmUp.run(loaders.shared, directory);
+      WarmUp.run(loaders, directory);
+      System.gc(); // else what nobody holds any more would be renewed too
       Native.noteThreads(Thread.getAllStackTraces().keySet().toArray(new Thread[0]));
       System.gc();
       Quiet.await();
@@ -37,7 +40,7 @@ public final class Host {
     int mode = Native.awaitTenant();
     Native.renew();
     if (mode == MODE_FUNCTION) {
-      new FunctionServer(loaders.shared).serve();
+      server.serve();
     } else {
       Script.run(loaders.shared);
     }

@@ -57,6 +57,9 @@ final class Loaders {
   /** What tenants share: the image's class path, or only what is below it. */
   final ClassLoader shared;
 
+  private final Set<String> packages = new HashSet<>(); // of all modules, and the package spore
+  private final boolean hasClassPath;
+
   /** @param classPath as the variable CLASSPATH has it; may be null */
   Loaders(String classPath) throws MalformedURLException {
     ClassLoader api = new ApiLoader(Host.class.getClassLoader());
@@ -64,7 +67,18 @@ final class Loaders {
     for (String entry : classPath == null ? new String[0] : classPath.split(File.pathSeparator)) {
       addEntry(path, entry);
     }
-    shared = path.isEmpty() ? api : new URLClassLoader(path.toArray(new URL[0]), api);
+    hasClassPath = !path.isEmpty();
+    shared = hasClassPath ? new URLClassLoader(path.toArray(new URL[0]), api) : api;
+    packages.add("spore");
+    for (Module module : ModuleLayer.boot().modules()) {
+      packages.addAll(module.getPackages());
+    }
+  }
+
+  /** False when no class of that name can be found through {@link #shared}. */
+  boolean mayHave(String name) {
+    int dot = name.lastIndexOf('.');
+    return hasClassPath || dot > 0 && packages.contains(name.substring(0, dot));
   }
 
   private static void addEntry(List<URL> path, String entry) throws MalformedURLException {

@@ -19,7 +19,7 @@ final class Native {
   /** Empties what holds randomness, and notes whose is to be renewed: last thing in the zygote. */
   static native void noteThreads(Thread[] threads);
 
-  /** Gives this process randomness and identity of its own. */
+  /** Completes what made this process's randomness and identity its own; throws if it is not. */
   static native void renew();
 
   /**
@@ -33,8 +33,11 @@ final class Native {
 
   static native boolean send(int type, long id, byte[] body);
 
-  /** Goes out with the next {@link #send}. */
-  static native void queue(int type, long id, byte[] body);
+  /** Says that loading is done, and when it began; goes out with the next {@link #send}. */
+  static native void queueLoaded(long beganNanos);
+
+  /** A file's content; null when it cannot be read. */
+  static native byte[] readFile(String path);
 
   static native void closeChannel();
 

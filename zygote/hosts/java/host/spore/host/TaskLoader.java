@@ -9,9 +9,8 @@ import java.net.URLClassLoader;
 import java.security.CodeSource;
 import java.security.ProtectionDomain;
 import java.security.cert.Certificate;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
+import java.util.Enumeration;
 
 /**
  * The tenant's classes: those in the folder, then its jars, then lib/*.jar, in the order of their
@@ -23,49 +22,68 @@ final class TaskLoader extends URLClassLoader {
     ClassLoader.registerAsParallelCapable();
   }
 
-  private final String root;
-  private final boolean folderFirst;
+  private static final String VERSIONS = "META-INF/versions";
+  // Where functions lie; made once, in the zygote.
+  private static final CodeSource TASK_SOURCE = source(Host.TASK_ROOT);
+
+  private final Loaders loaders;
   private final ProtectionDomain domain;
+  private String root; // ends in "/"; null: not entered
+  private boolean folderFirst;
+  private boolean complete; // the class path has been made
 
-  TaskLoader(String root, ClassLoader parent) throws MalformedURLException {
-    this(root, classPath(root), parent);
-  }
-
-  private TaskLoader(String root, URL[] path, ClassLoader parent) {
-    super(path, parent);
-    this.root = root + "/";
-    this.folderFirst = path[0].getPath().equals(this.root);
+  /** Can load nothing before {@link #enter}, so a zygote can have one ready. */
+  TaskLoader(Loaders loaders) {
+    super(new URL[0], loaders.shared);
+    this.loaders = loaders;
     // One for all, and not by way of URLClassLoader, which opens a connection to ask for permissions.
-    CodeSource source = new CodeSource(path[path.length - 1], (Certificate[]) null);
-    this.domain = new ProtectionDomain(source, null, this, null);
+    this.domain = new ProtectionDomain(TASK_SOURCE, null, this, null);
   }
 
-  private static URL[] classPath(String root) throws MalformedURLException {
-    List<URL> path = new ArrayList<>();
-    URL folder = new URL("file", "", root + "/");
-    addVersions(path, root);
-    path.add(folder);
-    addJars(path, root);
-    addJars(path, root + "/lib");
-    path.add(folder); // again: the last is what the classes' protection domain names
-    return path.toArray(new URL[0]);
+  void enter(String folder) {
+    root = folder + "/";
+    folderFirst = !new File(folder, VERSIONS).isDirectory();
+  }
+
+  private static CodeSource source(String folder) {
+    try {
+      return new CodeSource(new URL("file", "", folder + "/"), (Certificate[]) null);
+    } catch (MalformedURLException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** Looking into folders and making URLs takes long, and a function without jars needs neither. */
+  private synchronized void complete() {
+    if (complete || root == null) {
+      return;
+    }
+    complete = true;
+    try {
+      addVersions();
+      addURL(new URL("file", "", root));
+      addJars(root);
+      addJars(root + "lib/");
+    } catch (MalformedURLException e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   /** A jar with classes for newer releases (JEP 238) has been unpacked: its folders go first. */
-  private static void addVersions(List<URL> path, String root) throws MalformedURLException {
-    if (!new File(root, "META-INF/versions").isDirectory() || !isMultiRelease(root)) {
+  private void addVersions() throws MalformedURLException {
+    if (folderFirst || !isMultiRelease(root)) {
       return;
     }
     for (int release = Runtime.version().feature(); release >= 9; release--) {
-      String folder = root + "/META-INF/versions/" + release;
+      String folder = root + VERSIONS + "/" + release;
       if (new File(folder).isDirectory()) {
-        path.add(new URL("file", "", folder + "/"));
+        addURL(new URL("file", "", folder + "/"));
       }
     }
   }
 
   private static boolean isMultiRelease(String root) {
-    try (FileInputStream in = new FileInputStream(root + "/META-INF/MANIFEST.MF")) {
+    try (FileInputStream in = new FileInputStream(root + "META-INF/MANIFEST.MF")) {
       String value = new java.util.jar.Manifest(in).getMainAttributes().getValue("Multi-Release");
       return "true".equalsIgnoreCase(value);
     } catch (IOException e) {
@@ -73,7 +91,7 @@ final class TaskLoader extends URLClassLoader {
     }
   }
 
-  private static void addJars(List<URL> path, String folder) throws MalformedURLException {
+  private void addJars(String folder) throws MalformedURLException {
     String[] names = new File(folder).list();
     if (names == null) {
       return;
@@ -81,8 +99,23 @@ final class TaskLoader extends URLClassLoader {
     Arrays.sort(names);
     for (String name : names) {
       if (name.endsWith(".jar")) {
-        path.add(new File(folder, name).toURI().toURL());
+        addURL(new File(folder, name).toURI().toURL());
       }
+    }
+  }
+
+  /**
+   * Parents first, as ever, except for packages that none of them has: each parent would throw an
+   * exception to say so.
+   */
+  @Override
+  protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
+    if (loaders.mayHave(name)) {
+      return super.loadClass(name, resolve);
+    }
+    synchronized (getClassLoadingLock(name)) {
+      Class<?> loaded = findLoadedClass(name);
+      return loaded != null ? loaded : findClass(name);
     }
   }
 
@@ -90,19 +123,30 @@ final class TaskLoader extends URLClassLoader {
   @Override
   protected Class<?> findClass(String name) throws ClassNotFoundException {
     if (folderFirst) {
-      byte[] bytes = readClass(root + name.replace('.', '/') + ".class");
+      byte[] bytes = Native.readFile(root + name.replace('.', '/') + ".class");
       if (bytes != null) {
         return defineClass(name, bytes, 0, bytes.length, domain);
       }
     }
+    complete();
     return super.findClass(name);
   }
 
-  private static byte[] readClass(String path) {
-    try (FileInputStream in = new FileInputStream(path)) {
-      return in.readAllBytes();
-    } catch (IOException e) {
-      return null;
-    }
+  @Override
+  public URL findResource(String name) {
+    complete();
+    return super.findResource(name);
+  }
+
+  @Override
+  public Enumeration<URL> findResources(String name) throws IOException {
+    complete();
+    return super.findResources(name);
+  }
+
+  @Override
+  public URL[] getURLs() {
+    complete();
+    return super.getURLs();
   }
 }

@@ -27,11 +27,20 @@ final class WarmUp {
   };
   private static final String LIBRARY = "SporeWarmHandler";
   private static final int LIBRARY_LOADS = 120;
+  // Gson keeps what it has found out about a class, and so the class: not many of these.
+  private static final String[] TYPED = {"SporeWarmTyped", "SporeWarmTyped::handle"};
+  private static final int TYPED_LOADS = 20;
+  // The first is the one that a child rehearses; the way to it is the longest.
   private static final String[] HANDLERS = {
-    "SporeWarmPlain", "SporeWarmPlain::handleRequest", "SporeWarmPlain::handle"
+    "SporeWarmReflected",
+    "SporeWarmPlain",
+    "SporeWarmReflected::answer",
+    "SporeWarmPlain::handleRequest",
+    "SporeWarmReflected::answerStatically",
+    "SporeWarmStream",
   };
 
-  static void run(ClassLoader shared, String hostDirectory) throws Failure {
+  static void run(Loaders loaders, String hostDirectory) throws Failure {
     ClassLoader before = Thread.currentThread().getContextClassLoader();
     List<byte[]> bodies = new ArrayList<>();
     for (String event : EVENTS) {
@@ -40,10 +49,15 @@ final class WarmUp {
     List<FunctionServer> servers = new ArrayList<>();
     long end = System.nanoTime() + MOST_NANOS;
     for (int i = 0; i < LIBRARY_LOADS && System.nanoTime() < end; i++) {
-      new FunctionServer(shared).rehearse(load(LIBRARY, hostDirectory), bodies);
+      new FunctionServer(loaders).rehearse(load(LIBRARY, hostDirectory), bodies);
+    }
+    for (int i = 0; i < TYPED.length || i < TYPED_LOADS && System.nanoTime() < end; i++) {
+      FunctionServer server = new FunctionServer(loaders);
+      server.rehearse(load(TYPED[i % TYPED.length], hostDirectory), bodies);
+      servers.add(server);
     }
     for (int i = 0; i < HANDLERS.length || i < LOADS && System.nanoTime() < end; i++) {
-      FunctionServer server = new FunctionServer(shared);
+      FunctionServer server = new FunctionServer(loaders);
       server.rehearse(load(HANDLERS[i % HANDLERS.length], hostDirectory), bodies);
       if (i % 60 < HANDLERS.length) {
         servers.add(server);
