@@ -22,6 +22,7 @@ final class TaskLoader extends URLClassLoader {
     ClassLoader.registerAsParallelCapable();
   }
 
+  private static final ClassLoader PLATFORM = ClassLoader.getPlatformClassLoader();
   private static final String VERSIONS = "META-INF/versions";
   // Where functions lie; made once, in the zygote.
   private static final CodeSource TASK_SOURCE = source(Host.TASK_ROOT);
@@ -105,11 +106,14 @@ final class TaskLoader extends URLClassLoader {
   }
 
   /**
-   * Parents first, as ever, except for packages that none of them has: each parent would throw an
-   * exception to say so.
+   * Parents first, as ever, by shorter ways: only the platform has classes of java.*, and for packages
+   * that no parent has, each of them would throw an exception to say so.
    */
   @Override
   protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
+    if (name.startsWith("java.")) {
+      return PLATFORM.loadClass(name);
+    }
     if (loaders.mayHave(name)) {
       return super.loadClass(name, resolve);
     }
