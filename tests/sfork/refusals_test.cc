@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "tests/sfork/victim.h"
+#include "zygote/sfork/freeze_signal.h"
 
 namespace spore::victim {
 namespace {
@@ -233,15 +234,79 @@ TEST(SforkRefusals, MemoryThatWouldBeSharedOrMissing) {
                    {"MADV_DONTFORK"}));
 }
 
-TEST(SforkRefusals, Timers) {
-  EXPECT_TRUE(Says(Refusal([] {
+// The error of a freeze in a process with this timer.
+std::string TimerRefusal(int clock, sigevent event) {
+  return Refusal([=] {
+    // Raw: glibc handles SIGEV_THREAD itself.
+    sigevent raw = event;
+    int id = 0;
+    REQUIRE(syscall(SYS_timer_create, clock, &raw, &id) == 0);
+  });
+}
+
+TEST(SforkRefusals, TimersThatAChildCouldNotHave) {
+  sigevent event{};
+  event.sigev_notify = SIGEV_SIGNAL;
+  event.sigev_signo = SIGUSR1;
+  EXPECT_EQ(TimerRefusal(CLOCK_MONOTONIC, event), "");
+  EXPECT_TRUE(Says(TimerRefusal(CLOCK_THREAD_CPUTIME_ID, event), {"POSIX timer 0", "by clock -2"}));
+  EXPECT_TRUE(Says(Refusal([&] {
+                     clockid_t clock = 0;
+                     REQUIRE(pthread_getcpuclockid(pthread_self(), &clock) == 0);
                      timer_t timer;
-                     sigevent event{};
-                     event.sigev_notify = SIGEV_NONE;
-                     REQUIRE(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+                     REQUIRE(timer_create(clock, &event, &timer) == 0);
                    }),
-                   {"POSIX timer"}));
-  EXPECT_TRUE(Says(Refusal([] { alarm(3600); }), {"ITIMER_REAL"}));
+                   {"POSIX timer 0", "by clock -"}));
+  event.sigev_notify = SIGEV_THREAD;
+  EXPECT_TRUE(Says(TimerRefusal(CLOCK_MONOTONIC, event), {"POSIX timer 0", "not known"}));
+  event.sigev_notify = SIGEV_SIGNAL;
+  event.sigev_signo = kFreezeSignal;
+  EXPECT_TRUE(Says(TimerRefusal(CLOCK_MONOTONIC, event), {"POSIX timer 0", "sends signal 60"}));
+}
+
+TEST(SforkRefusals, ATimerForAThreadThatHasEnded) {
+  EXPECT_TRUE(Says(Refusal([] {
+                     std::thread([] {
+                       sigevent event{};
+                       event.sigev_notify = SIGEV_THREAD_ID;
+                       event.sigev_signo = SIGUSR1;
+                       event._sigev_un._tid = gettid();
+                       timer_t timer;
+                       REQUIRE(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+                     }).join();
+                   }),
+                   {"POSIX timer 0", "has ended"}));
+}
+
+TEST(SforkRefusals, TooManyTimersOrTooHighIds) {
+  const auto make = [](size_t count, size_t keep) {
+    sigevent event{};
+    event.sigev_notify = SIGEV_NONE;
+    for (size_t i = 0; i < count; ++i) {
+      timer_t timer;
+      REQUIRE(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+      if (i + keep < count) REQUIRE(timer_delete(timer) == 0);
+    }
+  };
+  EXPECT_EQ(Refusal([&] { make(1024, 32); }), "");
+  EXPECT_TRUE(Says(Refusal([&] { make(33, 33); }), {"more POSIX timers than 32"}));
+  EXPECT_TRUE(Says(Refusal([&] { make(1025, 1); }), {"POSIX timer 1024", "higher id than 1023"}));
+}
+
+TEST(SforkRefusals, ATimersSignalThatNobodyTakes) {
+  EXPECT_TRUE(Says(Refusal([] {
+                     sigset_t set;
+                     sigemptyset(&set);
+                     sigaddset(&set, SIGALRM);
+                     REQUIRE(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0);
+                     WithThread("second", [] {});
+                     timer_t timer;
+                     REQUIRE(timer_create(CLOCK_MONOTONIC, nullptr, &timer) == 0);
+                     const itimerspec soon{.it_interval = {}, .it_value = {0, 1}};
+                     REQUIRE(timer_settime(timer, 0, &soon, nullptr) == 0);
+                     WaitUntil([&] { return sigpending(&set), sigismember(&set, SIGALRM) == 1; });
+                   }),
+                   {"signal 14 is pending"}));
 }
 
 TEST(SforkRefusals, Children) {

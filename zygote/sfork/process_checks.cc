@@ -1,11 +1,8 @@
 #include "zygote/sfork/process_checks.h"
 
-#include <sys/time.h>
 #include <sys/wait.h>
 
-#include <array>
 #include <cerrno>
-#include <cstdint>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -49,29 +46,6 @@ Result<> CheckMappings() {
                        "the mapping " + mapping + " would be missing in children (MADV_DONTFORK)",
                        "preload libsfork's interposers, which ignore that advice");
     }
-  }
-  return {};
-}
-
-Result<> CheckTimers() {
-  // One record a timer; empty or, in kernels without CONFIG_POSIX_TIMERS, absent.
-  std::ifstream timers("/proc/self/timers");
-  std::string line;
-  if (timers && std::getline(timers, line) && !line.empty()) {
-    return MakeError(ErrorKind::kPrecondition,
-                     "the process has a POSIX timer (" + line + "), which children would not have",
-                     "delete it before the freeze and make it again in the child");
-  }
-  constexpr std::array kNames = {"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"};
-  for (int which = 0; which < static_cast<int>(kNames.size()); ++which) {
-    itimerval value{};
-    // The set of timers is an enum of glibc's in C++.
-    if (getitimer(static_cast<__itimer_which>(which), &value) < 0) return SysError("getitimer");
-    if (value.it_value.tv_sec == 0 && value.it_value.tv_usec == 0) continue;
-    return MakeError(ErrorKind::kPrecondition,
-                     std::string(kNames[static_cast<size_t>(which)]) +
-                         " is armed (alarm, setitimer), which it would not be in children",
-                     "disarm it before the freeze");
   }
   return {};
 }

@@ -8,8 +8,6 @@ namespace spore {
 // Memory that its children would share with it and one another, or lack (MADV_DONTFORK). Memory
 // that they find empty (MADV_WIPEONFORK) is as its owner wants it.
 Result<> CheckMappings();
-// Timers that fork(2) does not copy: POSIX timers and setitimer(2)'s.
-Result<> CheckTimers();
 // Children of its own, which its copies would wait for in vain.
 Result<> CheckChildren();
 

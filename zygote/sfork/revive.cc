@@ -8,6 +8,7 @@
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 
+#include <atomic>
 #include <cerrno>
 
 #include "zygote/sfork/arch.h"
@@ -23,6 +24,8 @@ namespace {
 constexpr int32_t kUnborn = FUTEX_TID_MASK - 1;
 
 uint32_t revived_rseq_length = 0;
+// A futex: new threads wait while it is 1.
+std::atomic<uint32_t> gate = 0;
 
 template <typename T>
 long Word(T pointer) {
@@ -46,6 +49,7 @@ void Must(long result) {
 void SetUp(const void* argument) {
   const auto& note = *static_cast<const ThreadNote*>(argument);
   using arch::RawSyscall;
+  while (gate.load() == 1) FutexWait(gate, 1, nullptr);
   TakeOverRobustMutexes(note.robust_list, note.tid, *note.tid_address);
   note.held.TakeOver(*note.tid_address);
   Must(RawSyscall(SYS_set_robust_list, Word(note.robust_list),
@@ -97,31 +101,44 @@ void OwnPages(const ThreadNote& note) {
     Own(reinterpret_cast<uintptr_t>(note.tid_address));
 }
 
-}  // namespace
-
-StepResult StoppedThreads::Revive(uint32_t rseq_length) const {
-  if (table_ == nullptr || table_->size() == 0) return StepOk();
-  revived_rseq_length = rseq_length;
+// All signals are blocked.
+StepResult CloneThreads(const NoteTable& table) {
   // The same as pthread_create's, but the id is written before clone returns, not when it runs.
   constexpr uint64_t kFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                               CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
                               CLONE_CHILD_CLEARTID;
-  const uint64_t all = ~uint64_t{0};
-  uint64_t mask = 0;
-  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&all), Word(&mask), sizeof mask);
-  for (const ThreadNote& note : *table_) {
+  for (const ThreadNote& note : table) {
     OwnPages(note);
     *note.tid_address = kUnborn;
   }
-  long result = 0;
-  for (const ThreadNote& note : *table_) {
-    result = arch::SporeSforkCloneThread(kFlags, StackBelow(note.context), note.tid_address,
-                                         note.tid_address, note.thread_pointer, SetUp, &note);
-    if (result < 0) break;
+  for (const ThreadNote& note : table) {
+    const long rc =
+        arch::SporeSforkCloneThread(kFlags, StackBelow(note.context), note.tid_address,
+                                    note.tid_address, note.thread_pointer, SetUp, &note);
+    if (rc == -EAGAIN)
+      return {EAGAIN, "make the runtime's threads: the limit on pids is too low for them"};
+    if (rc < 0) return {static_cast<int>(-rc), "clone a thread of the runtime again"};
   }
-  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&mask), 0, sizeof mask);
-  if (result < 0) return {static_cast<int>(-result), "clone a thread of the runtime again"};
   return StepOk();
+}
+
+}  // namespace
+
+StepResult StoppedThreads::Revive(uint32_t rseq_length, const ProcessTimers& timers) const {
+  const bool has_threads = table_ != nullptr && table_->size() != 0;
+  if (!has_threads && timers.empty()) return StepOk();
+  revived_rseq_length = rseq_length;
+  const uint64_t all = ~uint64_t{0};
+  uint64_t mask = 0;
+  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&all), Word(&mask), sizeof mask);
+  // A timer may be for one thread, which must be there before it; and no thread may look for a
+  // timer that is not there yet.
+  gate.store(timers.empty() ? 0 : 1);
+  StepResult result = has_threads ? CloneThreads(*table_) : StepOk();
+  if (result.ok()) result = timers.MakeAgain();
+  if (result.ok() && gate.exchange(0) != 0) FutexWake(gate);
+  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&mask), 0, sizeof mask);
+  return result;
 }
 
 }  // namespace spore

@@ -42,9 +42,9 @@ Result<FrozenProcess> FrozenProcess::Freeze(const FreezeOptions& options) {
     SPORE_TRY(frozen.StopThreads(options));
   } else {
     SPORE_TRY(CheckAlone());
+    SPORE_TRY(frozen.HoldTimers(options.patience));
   }
   SPORE_TRY(CheckChildren());
-  SPORE_TRY(CheckTimers());
   SPORE_TRY(CheckMappings());
   SPORE_ASSIGN(frozen.descriptors_, ListDescriptors());
   SPORE_ASSIGN(frozen.table_,
@@ -54,12 +54,13 @@ Result<FrozenProcess> FrozenProcess::Freeze(const FreezeOptions& options) {
 }
 
 Result<> FrozenProcess::StopThreads(const FreezeOptions& options) {
-  SPORE_ASSIGN(threads_, StoppedThreads::Stop(options.patience));
+  SPORE_ASSIGN(threads_, StoppedThreads::Stop(options.patience, tid_address_, &timers_));
   if (threads_.size() == 0) return {};
   TrialFindings findings;
   const char* hung_at = nullptr;
   if (!RunTrial(tid_address_, &findings, &hung_at)) {
     const int error = errno;
+    timers_ = ProcessTimers();
     threads_ = StoppedThreads();  // whoever holds malloc's lock goes on first
     if (hung_at == nullptr) return SysErrorOf(error, "clone a trial child");
     return MakeError(ErrorKind::kPrecondition,
@@ -69,7 +70,21 @@ Result<> FrozenProcess::StopThreads(const FreezeOptions& options) {
   }
   rseq_length_ = findings.rseq_length;
   SPORE_TRY(held_.Find(caller_, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)), {}));
-  return threads_.NoteAttributes();
+  return threads_.NoteAttributes(timers_.Signals());
+}
+
+// Of a process without other threads: a signal that is on its way is for the caller.
+Result<> FrozenProcess::HoldTimers(std::chrono::milliseconds patience) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point deadline = Clock::now() + patience;
+  for (;;) {
+    const TimerObstacle obstacle = timers_.Hold(nullptr, tid_address_);
+    if (obstacle.kind == TimerObstacle::kNone) return {};
+    if (obstacle.kind != TimerObstacle::kPending || Clock::now() > deadline)
+      return RefuseTimer(obstacle);
+    const timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
 }
 
 Result<> FrozenProcess::CheckThreads() const {
@@ -104,7 +119,10 @@ Result<pid_t> FrozenProcess::Clone(const CloneRequest& request, UniqueFd* pidfd)
   const pid_t pid = CloneProcess(
       {.flags = request.flags, .cgroup_fd = request.cgroup_fd, .child_tid = tid_address_}, pidfd);
   if (pid < 0) return SysError("clone the zygote");
-  if (pid == 0) StoppedThreads::Disown();
+  if (pid == 0) {
+    StoppedThreads::Disown();
+    ProcessTimers::Disown();
+  }
   return pid;
 }
 
@@ -123,7 +141,7 @@ StepResult FrozenProcess::RenewDescriptors() const {
 }
 
 StepResult FrozenProcess::ReviveThreads() const {
-  return threads_.Revive(rseq_length_);
+  return threads_.Revive(rseq_length_, timers_);
 }
 
 }  // namespace spore

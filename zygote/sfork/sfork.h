@@ -12,8 +12,7 @@
 //   (namespaces, cgroups, identity, capabilities, Landlock, seccomp: there is one thread yet, and
 //    attributes that the kernel keeps for each thread are set in one place)
 //   ReviveThreads            makes every noted thread again, with the caller's privileges; each
-//   goes
-//                            on with the call that it slept in
+//                            goes on with the call that it slept in. Timers go on, too
 //
 // The raw clone3(2) makes what fork(3) cannot: a sibling (CLONE_PARENT), in another cgroup
 // (CLONE_INTO_CGROUP), with a pidfd. The price is that glibc does not know of it: handlers of
@@ -37,6 +36,7 @@
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/sfork/descriptor_table.h"
 #include "zygote/sfork/held_mutexes.h"
+#include "zygote/sfork/process_timers.h"
 #include "zygote/sfork/sfork_types.h"
 #include "zygote/sfork/stopped_threads.h"
 
@@ -89,8 +89,10 @@ class FrozenProcess {
   // The new threads are born with the caller's identity, capabilities, no_new_privs, Landlock
   // domain and seccomp filters, so it comes after those. Needs clone(2) with the flags of a thread,
   // set_robust_list, rseq, prctl(PR_SET_NAME), rt_sigprocmask, rt_sigreturn, and where a thread
-  // differs from the caller sched_setaffinity, sched_setscheduler and setpriority: the final
-  // seccomp program allows them. Fails with EAGAIN when a limit on processes is too low for all.
+  // differs from the caller sched_setaffinity, sched_setscheduler and setpriority; where the
+  // process has timers timer_create, timer_delete, timer_settime and setitimer: the final seccomp
+  // program allows them. Fails with EAGAIN when a limit is too low for all: on processes, or on
+  // pending signals, which timers count as.
   StepResult ReviveThreads() const;
 
   // All three in a row, for who confines nothing in between.
@@ -105,12 +107,16 @@ class FrozenProcess {
 
   // Threads that ReviveThreads will make.
   size_t NotedThreads() const { return threads_.size(); }
+  // Whether it has anything to do.
+  bool NeedsRevival() const { return threads_.size() > 0 || !timers_.empty(); }
 
  private:
   Result<> StopThreads(const FreezeOptions& options);
+  Result<> HoldTimers(std::chrono::milliseconds patience);
   Result<> CheckThreads() const;
 
   StoppedThreads threads_;
+  ProcessTimers timers_;
   uint32_t rseq_length_ = 0;  // with which glibc registered its threads' areas
   pid_t caller_ = 0;          // the thread that froze
   HeldMutexes held_;          // its own

@@ -30,12 +30,19 @@ struct Obstacle {
     kUnresponsive,   // does not take the signal
     kSignalBlocked,  // cannot take it
     kTooMany,
+    kTimer,
     kSystem,  // errno
   };
   Kind kind = kNone;
   pid_t tid = 0;
   SleepingCall call;
   int errno_value = 0;
+  TimerObstacle timer{};
+
+  bool IsHopeless() const {
+    return kind == kTooMany || kind == kSystem ||
+           (kind == kTimer && timer.kind != TimerObstacle::kPending);
+  }
 };
 
 // One attempt. Only raw calls and the table, see the header.
@@ -171,6 +178,8 @@ tl::unexpected<Error> Refusal(const Obstacle& obstacle) {
                    "preload libsfork's interposers, so that no mask contains it");
     case Obstacle::kTooMany:
       return error("the process has more threads than " + std::to_string(NoteTable::kCapacity), {});
+    case Obstacle::kTimer:
+      return RefuseTimer(obstacle.timer);
     default:
       return SysErrorOf(obstacle.errno_value, "list the threads");
   }
@@ -190,7 +199,8 @@ StoppedThreads& StoppedThreads::operator=(StoppedThreads&& other) noexcept {
   return *this;
 }
 
-Result<StoppedThreads> StoppedThreads::Stop(std::chrono::milliseconds patience) {
+Result<StoppedThreads> StoppedThreads::Stop(std::chrono::milliseconds patience,
+                                            const int32_t* caller_id, ProcessTimers* timers) {
   if (UsedNoteTable() != nullptr)
     return MakeError(ErrorKind::kPrecondition, "this process is frozen already");
   StoppedThreads stopped;
@@ -203,16 +213,23 @@ Result<StoppedThreads> StoppedThreads::Stop(std::chrono::milliseconds patience) 
   if (stopped.table_ == nullptr) return SysError("mmap the thread notes");
   SPORE_TRY(InstallFreezeHandler(stopped.table_));
   const Clock::time_point deadline = Clock::now() + patience;
+  Obstacle last;
   for (timespec pause{.tv_sec = 0, .tv_nsec = 500'000};;) {
     Round round(*stopped.table_, deadline);
-    const Obstacle obstacle = round.Run();
+    Obstacle obstacle = round.Run();
+    if (obstacle.kind == Obstacle::kNone) {
+      obstacle.timer = timers->Hold(stopped.table_, caller_id);
+      if (obstacle.timer.kind != TimerObstacle::kNone) obstacle.kind = Obstacle::kTimer;
+    }
     if (obstacle.kind == Obstacle::kNone) {
       stopped.ended_ = round.ended();
       return stopped;
     }
     ReleaseAll(*stopped.table_);
-    const bool hopeless = obstacle.kind == Obstacle::kTooMany || obstacle.kind == Obstacle::kSystem;
-    if (hopeless || Clock::now() > deadline) return Refusal(obstacle);
+    // The round in which patience ends is cut short: what the one before met says more.
+    if (obstacle.kind == Obstacle::kUnresponsive && last.kind == Obstacle::kTimer) obstacle = last;
+    if (obstacle.IsHopeless() || Clock::now() > deadline) return Refusal(obstacle);
+    last = obstacle;
     nanosleep(&pause, nullptr);
     pause.tv_nsec = std::min(pause.tv_nsec * 2, 20'000'000L);
   }
@@ -232,7 +249,7 @@ void StoppedThreads::Disown() {
   disowned = true;
 }
 
-Result<> StoppedThreads::NoteAttributes() {
+Result<> StoppedThreads::NoteAttributes(uint64_t timer_signals) {
   const auto refuse = [](const ThreadNote& note, const std::string& why) {
     return MakeError(ErrorKind::kPrecondition, NameOf(note.tid) + " " + why);
   };
@@ -263,8 +280,10 @@ Result<> StoppedThreads::NoteAttributes() {
                              arch::Registers(*note.context)));
     ProcText status;
     status.ReadTask(note.tid, "status");
-    // One of our own, sent in an earlier round, is nothing to it.
-    if ((status.Mask("SigPnd:") & ~(uint64_t{1} << (kFreezeSignal - 1))) != 0)
+    // One of our own, sent in an earlier round, is nothing to it. A timer's was sent while that was
+    // being disarmed: it will expire again.
+    const uint64_t freeze_signal = uint64_t{1} << (kFreezeSignal - 1);
+    if ((status.Mask("SigPnd:") & ~(freeze_signal | timer_signals)) != 0)
       return refuse(note, "has signals pending");
   }
   return {};

@@ -132,11 +132,9 @@ wire::Mode Unspecialised::AwaitTenant() const {
   const StepResult result =
       Confine(frame.order, kept_, received->fds, programs_.last_program, confined.steps);
   if (!result.ok()) EndChild(kInstanceFd, result);
-  if (process_.NotedThreads() > 0) {
+  if (process_.NeedsRevival()) {
     const uint64_t revive = StepLog::Now();
-    StepResult revived = process_.ReviveThreads();
-    if (revived.errno_value == EAGAIN)
-      revived.operation = "make the runtime's threads: the limit on pids is too low for them";
+    const StepResult revived = process_.ReviveThreads();
     if (!revived.ok()) EndChild(kInstanceFd, revived);
     confined.steps.Add("threads", revive);
   }
