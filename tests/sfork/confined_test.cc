@@ -1,10 +1,12 @@
 // Threads made again in a child that has confined itself first: another uid, no capability, the
 // long and the final seccomp program, low limits. Needs root.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -35,6 +37,15 @@ void ConfineSelf(const SeccompProgram& final_program) {
   Must(SetCapabilities(0));
   Must(SetNoNewPrivs());
   REQUIRE(LoadSeccompProgram(final_program) == 0);
+}
+
+// As in a zygote: the long program is there before the freeze, in every thread.
+void LoadBaseProgram() {
+  const SeccompProgram base = REQUIRE_VALUE(CompileBaseProgram());
+  sock_fprog loaded{.len = static_cast<unsigned short>(base.instructions.size()),
+                    .filter = const_cast<sock_filter*>(base.instructions.data())};
+  REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  REQUIRE(syscall(SYS_seccomp, 1 /* SET_MODE_FILTER */, 1 /* TSYNC */, &loaded) == 0);
 }
 
 // "Seccomp_filters:\t2" and the like, of the calling thread.
@@ -78,14 +89,8 @@ VICTIM(SforkConfined, EveryThreadIsBornWithTheCallersConfinement) {
         sched_setaffinity(0, sizeof one, &one);
       })
       .get();
-  // As in a zygote: the long program is there before the freeze, in every thread.
-  const SeccompProgram base = REQUIRE_VALUE(CompileBaseProgram());
+  LoadBaseProgram();
   const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy::kNone));
-  sock_fprog loaded{.len = static_cast<unsigned short>(base.instructions.size()),
-                    .filter = const_cast<sock_filter*>(base.instructions.data())};
-  REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-  REQUIRE(syscall(SYS_seccomp, 1 /* SET_MODE_FILTER */, 1 /* TSYNC */, &loaded) == 0);
-
   const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
   for (int i = 0; i < Times(); ++i) {
     const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
@@ -107,6 +112,74 @@ VICTIM(SforkConfined, EveryThreadIsBornWithTheCallersConfinement) {
       for (auto& one : all) one.get();
       std::thread([] { CheckConfined(2); }).join();
       pool.Join();
+      _exit(0);
+    }
+    int status = 0;
+    REQUIRE(waitpid(pid, &status, __WALL) == pid);
+    REQUIRE(status == 0);
+  }
+}
+
+// One for the process, one for a thread, one that calls a function; and the oldest kind.
+VICTIM(SforkConfined, TimersGoOn) {
+  static Pool pool(1);
+  static std::atomic<int> signals = 0, calls = 0, alarms = 0;
+  static std::atomic<pid_t> taker = 0;
+  struct sigaction action {};
+  action.sa_handler = [](int) {
+    taker = gettid();
+    ++signals;
+  };
+  action.sa_flags = SA_RESTART;
+  REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
+  action.sa_handler = [](int) { ++alarms; };
+  REQUIRE(sigaction(SIGALRM, &action, nullptr) == 0);
+  static timer_t timers[3];
+  sigevent event{};
+  event.sigev_notify = SIGEV_SIGNAL;
+  event.sigev_signo = SIGUSR1;
+  REQUIRE(timer_create(CLOCK_MONOTONIC, &event, &timers[0]) == 0);
+  REQUIRE(timer_delete(timers[0]) == 0);  // a gap
+  REQUIRE(timer_create(CLOCK_REALTIME, &event, &timers[0]) == 0);
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event._sigev_un._tid = pool.Run([] { return gettid(); }).get();
+  REQUIRE(timer_create(CLOCK_MONOTONIC, &event, &timers[1]) == 0);
+  event = {};
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_notify_function = [](sigval) {
+    CheckConfined(2);
+    ++calls;
+  };
+  REQUIRE(timer_create(CLOCK_BOOTTIME, &event, &timers[2]) == 0);
+  static const itimerspec hour{.it_interval = {}, .it_value = {.tv_sec = 3600, .tv_nsec = 0}};
+  for (timer_t timer : timers) REQUIRE(timer_settime(timer, 0, &hour, nullptr) == 0);
+  alarm(3600);
+  LoadBaseProgram();
+  const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy::kNone));
+  const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
+  for (int i = 0; i < Times(); ++i) {
+    const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
+    if (pid == 0) {
+      Must(frozen.Adopt());
+      Must(frozen.RenewDescriptors());
+      ConfineSelf(final_program);
+      Must(LimitFixedResources());
+      Must(frozen.ReviveThreads());
+      const itimerspec soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 1'000'000}};
+      for (timer_t timer : timers) {
+        itimerspec left{};
+        REQUIRE(timer_gettime(timer, &left) == 0);
+        REQUIRE(left.it_value.tv_sec > 3000 && left.it_value.tv_sec < 3600);
+      }
+      REQUIRE(timer_settime(timers[2], 0, &soon, nullptr) == 0);
+      WaitUntil([] { return calls == 1; });
+      REQUIRE(timer_settime(timers[0], 0, &soon, nullptr) == 0);
+      WaitUntil([] { return signals == 1; });
+      REQUIRE(timer_settime(timers[1], 0, &soon, nullptr) == 0);
+      WaitUntil([] { return signals == 2; });
+      REQUIRE(taker == pool.Run([] { return gettid(); }).get());
+      REQUIRE(ualarm(1000, 0) > 3'000'000);
+      WaitUntil([] { return alarms == 1; });
       _exit(0);
     }
     int status = 0;

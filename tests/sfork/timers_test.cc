@@ -224,6 +224,61 @@ VICTIM(SforkTimers, AThreadsTimerThatExpiresAllTheTime) {
   });
 }
 
+// glibc has a thread for these, which blocks every signal but one.
+VICTIM(SforkTimers, FunctionsAreCalled) {
+  static std::array<std::atomic<int>, 3> calls{};  // of each timer
+  static timer_t often, once, other;
+  static const auto make = [](timer_t* timer, int which) {
+    sigevent event{};
+    event.sigev_notify = SIGEV_THREAD;
+    event.sigev_value.sival_int = which;
+    event.sigev_notify_function = [](sigval value) {
+      ++calls[static_cast<size_t>(value.sival_int)];
+    };
+    REQUIRE(timer_create(CLOCK_MONOTONIC, &event, timer) == 0);
+  };
+  make(&often, 0);
+  make(&once, 1);
+  Set(often, kHour, kMoment);
+  static Pool pool(1);
+  const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
+  SforkAndCheck(frozen, Times(), [] {
+    REQUIRE(IsNearlyAnHour(Get(often).it_value));
+    Set(once, kMoment);
+    WaitUntil([] { return calls[1] == 1; });
+    REQUIRE(calls[0] == 0);
+    Set(often, kMoment, kMoment);
+    WaitUntil([] { return calls[0] >= 3; });
+    REQUIRE(timer_delete(often) == 0);
+    // For the same thread, whose id glibc must have right.
+    make(&other, 2);
+    Set(other, kMoment);
+    WaitUntil([] { return calls[2] == 1; });
+    // Its signal still does what glibc has it for.
+    REQUIRE(setgid(getgid()) == 0);
+  });
+  for (const auto& count : calls) REQUIRE(count == 0);
+}
+
+VICTIM(SforkTimers, FunctionsAreCalledAllTheTime) {
+  static std::atomic<int> calls = 0;
+  static timer_t timer;
+  sigevent event{};
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_notify_function = [](sigval) { ++calls; };
+  REQUIRE(timer_create(CLOCK_REALTIME, &event, &timer) == 0);
+  Set(timer, kMoment, kMoment);
+  for (int i = 0; i < 3; ++i) {
+    SforkAndCheck(Times() / 3, [] {
+      const int before = calls;
+      WaitUntil([&] { return calls >= before + 3; });
+    });
+    const int before = calls;  // and in the zygote, thawed
+    WaitUntil([&] { return calls >= before + 3; });
+    REQUIRE(setgid(getgid()) == 0);
+  }
+}
+
 // It counts what the child itself computes.
 VICTIM(SforkTimers, CpuTimeOfTheProcess) {
   Handle(SIGUSR1);

@@ -43,6 +43,17 @@ void WriteNote(ThreadNote& note, ucontext_t* context) {
   note.has_rseq = HasRseq(note.thread_pointer);
 }
 
+// The kernel's own struct sigaction: glibc's function would be the interposed one, which refuses.
+struct KernelAction {
+  void (*handler)(int, siginfo_t*, void*) = nullptr;
+  unsigned long flags = 0;
+  uintptr_t restorer = 0;
+  uint64_t mask = 0;
+};
+
+// What glibc has the other signal for.
+KernelAction glibcs_action;
+
 // Runs in a thread that must not notice: raw system calls only, nothing of libc, no errno. In the
 // zygote it returns when the freeze is given up. In a child nobody waits here: the thread that is
 // made again leaves the frame of the signal directly (revive.cc).
@@ -60,6 +71,26 @@ void OnFreezeSignal(int, siginfo_t*, void* context) {
   while (note->state.load() == ThreadNote::kStopped)
     FutexWait(note->state, ThreadNote::kStopped, nullptr);
   note->state.store(ThreadNote::kGone);
+}
+
+// glibc sends its signal by tgkill(2), and looks whether others do; ours is queued.
+void OnHelperFreezeSignal(int number, siginfo_t* info, void* context) {
+  if (info->si_code == SI_QUEUE) return OnFreezeSignal(number, info, context);
+  const auto is_function = reinterpret_cast<uintptr_t>(glibcs_action.handler) > 1;  // SIG_IGN
+  if (is_function) glibcs_action.handler(number, info, context);
+}
+
+long Install(int number, void (*handler)(int, siginfo_t*, void*), KernelAction* old) {
+  constexpr unsigned long kRestorer = 0x04000000;
+  // Restarted where the kernel can. On the alternate stack where a thread has one: runtimes with
+  // small stacks (Go's goroutines) need it. All else waits meanwhile.
+  const uintptr_t restorer = arch::SignalRestorer();
+  const unsigned long flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+  const KernelAction action{.handler = handler,
+                            .flags = restorer != 0 ? flags | kRestorer : flags,
+                            .restorer = restorer,
+                            .mask = ~uint64_t{0}};
+  return arch::RawSyscall(SYS_rt_sigaction, number, Word(&action), Word(old), sizeof action.mask);
 }
 
 }  // namespace
@@ -100,25 +131,25 @@ NoteTable* UsedNoteTable() {
 
 Result<> InstallFreezeHandler(NoteTable* table) {
   UseNoteTable(table);
-  // The kernel's own struct sigaction: glibc's function would be the interposed one, which refuses.
-  struct {
-    void (*handler)(int, siginfo_t*, void*);
-    unsigned long flags;
-    uintptr_t restorer;
-    uint64_t mask;
-  } action{};
-  constexpr unsigned long kRestorer = 0x04000000;
-  action.handler = OnFreezeSignal;
-  // Restarted where the kernel can. On the alternate stack where a thread has one: runtimes with
-  // small stacks (Go's goroutines) need it. All else waits meanwhile.
-  action.flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-  action.restorer = arch::SignalRestorer();
-  if (action.restorer != 0) action.flags |= kRestorer;
-  action.mask = ~uint64_t{0};
-  const long rc =
-      arch::RawSyscall(SYS_rt_sigaction, kFreezeSignal, Word(&action), 0, sizeof action.mask);
+  const long rc = Install(kFreezeSignal, OnFreezeSignal, nullptr);
   if (rc < 0) return SysErrorOf(static_cast<int>(-rc), "rt_sigaction of the freeze signal");
   return {};
+}
+
+long SendFreezeSignal(const ThreadNote& note) {
+  const pid_t process = getpid();
+  if (!note.is_timer_helper) return arch::RawSyscall(SYS_tgkill, process, note.tid, kFreezeSignal);
+  static bool installed = false;
+  if (!installed) {
+    const long rc = Install(kHelperFreezeSignal, OnHelperFreezeSignal, &glibcs_action);
+    if (rc < 0) return rc;
+    installed = true;
+  }
+  siginfo_t info{};
+  info.si_code = SI_QUEUE;
+  info.si_pid = process;
+  return arch::RawSyscall(SYS_rt_tgsigqueueinfo, process, note.tid, kHelperFreezeSignal,
+                          Word(&info));
 }
 
 void FutexWait(const std::atomic<uint32_t>& word, uint32_t value, const timespec* timeout) {

@@ -17,6 +17,9 @@ namespace spore {
 
 // SIGRTMAX-4 of glibc. interpose.cc keeps it out of every mask and out of the program's hands.
 inline constexpr int kFreezeSignal = 60;
+// glibc's own, by which setuid(3) reaches every thread: the only one that glibc's thread for timers
+// does not block. It is stopped by this one, which goes on to serve setuid.
+inline constexpr int kHelperFreezeSignal = 33;
 
 struct ThreadNote {
   // The freezing thread asks, and may withdraw to kGone; the handler claims the note (kStopping),
@@ -24,6 +27,7 @@ struct ThreadNote {
   enum State : uint32_t { kAsked, kStopping, kStopped, kReleased, kGone };
 
   pid_t tid = 0;  // in the zygote
+  bool is_timer_helper = false;
   std::atomic<uint32_t> state = kAsked;
   SleepingCall call;  // as the freezing thread saw it before the signal
 
@@ -73,6 +77,8 @@ class NoteTable {
 
 // Takes the signal for `table`, the one in use. Null: leaves handlers nothing to look up.
 Result<> InstallFreezeHandler(NoteTable* table);
+// Sends it to the thread of `note`. 0, or -errno.
+long SendFreezeSignal(const ThreadNote& note);
 void UseNoteTable(NoteTable* table);
 NoteTable* UsedNoteTable();
 

@@ -10,6 +10,9 @@
 //   uses
 //                       it for its code, which an sforked child needs.
 //
+// One is only watched, timer_create(3): where glibc keeps the id of its thread for timers shows
+// when it makes that thread.
+//
 // glibc keeps two signals of its own (32 and 33) out of the same sets; so do these functions.
 // What a program does by raw system calls, and what glibc does inside itself, passes by here: the
 // freeze then names the thread that blocks the signal, or the mapping.
@@ -24,11 +27,13 @@
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include "zygote/sfork/freeze_signal.h"
+#include "zygote/sfork/timer_helper.h"
 
 #define SPORE_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -81,6 +86,7 @@ struct Originals {
   decltype(&signalfd) signalfd_ = Next<decltype(signalfd)>("signalfd");
   decltype(&pthread_attr_setsigmask_np) attr_setsigmask_ =
       Next<decltype(pthread_attr_setsigmask_np)>("pthread_attr_setsigmask_np");
+  decltype(&timer_create) timer_create_ = Next<decltype(timer_create)>("timer_create");
 };
 
 const Originals& Original() {
@@ -180,6 +186,18 @@ SPORE_EXPORT int InterposedSignalfd(int fd, const sigset_t* set, int flags) noex
     asm("signalfd");
 int InterposedSignalfd(int fd, const sigset_t* set, int flags) noexcept {
   return Original().signalfd_(fd, Stripped(set).get(), flags);
+}
+
+// ---- timers ----
+
+SPORE_EXPORT int timer_create(clockid_t clock, sigevent* event, timer_t* id) noexcept {
+  const auto original = Original().timer_create_;
+  const bool for_a_function = event != nullptr && event->sigev_notify == SIGEV_THREAD;
+  if (!for_a_function || spore::TimerHelperId() != nullptr) return original(clock, event, id);
+  const spore::TimerHelperSearch search(reinterpret_cast<const void*>(original));
+  const int rc = original(clock, event, id);
+  if (rc == 0) search.Finish();
+  return rc;
 }
 
 // ---- memory ----

@@ -102,7 +102,10 @@ TimerObstacle::Kind WhyNot(const PosixTimerNote& note) {
   if (note.notify < 0) return TimerObstacle::kNotify;
   if (note.id > ProcessTimers::kHighestId) return TimerObstacle::kHighId;
   if (!IsKnownClock(note.clock)) return TimerObstacle::kClock;
-  if (note.notify != SIGEV_NONE && note.signal == kFreezeSignal) return TimerObstacle::kOwnSignal;
+  if (note.notify != SIGEV_NONE &&
+      (note.signal == kFreezeSignal || note.signal == kHelperFreezeSignal)) {
+    return TimerObstacle::kOwnSignal;
+  }
   return TimerObstacle::kNone;
 }
 

@@ -37,7 +37,7 @@ struct TimerObstacle {
     kHighId,
     kClock,      // `value`
     kNotify,     // in no way known
-    kOwnSignal,  // sends libsfork's or one of glibc's that is not for timers
+    kOwnSignal,  // sends one that libsfork stops threads by
     kThread,     // for `value`, which has ended
     kUnreadable,
   };

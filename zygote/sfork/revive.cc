@@ -8,12 +8,14 @@
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 
 #include "zygote/sfork/arch.h"
 #include "zygote/sfork/robust_list.h"
 #include "zygote/sfork/stopped_threads.h"
+#include "zygote/sfork/timer_helper.h"
 
 namespace spore {
 namespace {
@@ -101,6 +103,10 @@ void OwnPages(const ThreadNote& note) {
     Own(reinterpret_cast<uintptr_t>(note.tid_address));
 }
 
+bool IsTimerHelper(const ThreadNote& note) {
+  return note.is_timer_helper;
+}
+
 // All signals are blocked.
 StepResult CloneThreads(const NoteTable& table) {
   // The same as pthread_create's, but the id is written before clone returns, not when it runs.
@@ -118,6 +124,7 @@ StepResult CloneThreads(const NoteTable& table) {
     if (rc == -EAGAIN)
       return {EAGAIN, "make the runtime's threads: the limit on pids is too low for them"};
     if (rc < 0) return {static_cast<int>(-rc), "clone a thread of the runtime again"};
+    if (note.is_timer_helper) *TimerHelperId() = *note.tid_address;
   }
   return StepOk();
 }
@@ -133,7 +140,9 @@ StepResult StoppedThreads::Revive(uint32_t rseq_length, const ProcessTimers& tim
   arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&all), Word(&mask), sizeof mask);
   // A timer may be for one thread, which must be there before it; and no thread may look for a
   // timer that is not there yet.
-  gate.store(timers.empty() ? 0 : 1);
+  const bool waits = !timers.empty() ||
+                     (has_threads && std::any_of(table_->begin(), table_->end(), IsTimerHelper));
+  gate.store(waits ? 1 : 0);
   StepResult result = has_threads ? CloneThreads(*table_) : StepOk();
   if (result.ok()) result = timers.MakeAgain();
   if (result.ok() && gate.exchange(0) != 0) FutexWake(gate);

@@ -13,6 +13,7 @@
 
 #include "zygote/sfork/arch.h"
 #include "zygote/sfork/proc_text.h"
+#include "zygote/sfork/timer_helper.h"
 
 namespace spore {
 namespace {
@@ -85,17 +86,21 @@ class Round {
       // The mask of a sleeper does not change, so the signal need not even be sent.
       ProcText status;
       if (!status.ReadTask(tids_[i], "status")) return {Obstacle::kRunning, tids_[i], call, 0};
-      if ((status.Mask("SigBlk:") >> (kFreezeSignal - 1) & 1) != 0)
+      const int32_t* helper = TimerHelperId();
+      const bool is_helper = helper != nullptr && *helper == tids_[i];
+      const int signal = is_helper ? kHelperFreezeSignal : kFreezeSignal;
+      if ((status.Mask("SigBlk:") >> (signal - 1) & 1) != 0)
         return {Obstacle::kSignalBlocked, tids_[i], call, 0};
-      if (table_.Add(tids_[i], call) == nullptr) return {.kind = Obstacle::kTooMany};
+      ThreadNote* note = table_.Add(tids_[i], call);
+      if (note == nullptr) return {.kind = Obstacle::kTooMany};
+      note->is_timer_helper = is_helper;
     }
     return {};
   }
 
   Obstacle Signal(size_t first) {
-    const pid_t process = getpid();
     for (ThreadNote* note = table_.begin() + first; note != table_.end(); ++note) {
-      const long rc = arch::RawSyscall(SYS_tgkill, process, note->tid, kFreezeSignal);
+      const long rc = SendFreezeSignal(*note);
       if (rc < 0) {
         note->state.store(ThreadNote::kGone);
         return {Obstacle::kRunning, note->tid, note->call, static_cast<int>(-rc)};
