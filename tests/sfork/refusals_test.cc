@@ -1,4 +1,5 @@
 // What cannot be copied is refused, and named.
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <link.h>
@@ -262,6 +263,19 @@ TEST(SforkRefusals, TimersThatAChildCouldNotHave) {
   event.sigev_notify = SIGEV_SIGNAL;
   event.sigev_signo = kFreezeSignal;
   EXPECT_TRUE(Says(TimerRefusal(CLOCK_MONOTONIC, event), {"POSIX timer 0", "sends signal 60"}));
+}
+
+TEST(SforkRefusals, ATimerThatCallsAFunctionMadeBehindOurBack) {
+  EXPECT_TRUE(Says(Refusal([] {
+                     const auto glibcs = reinterpret_cast<decltype(&timer_create)>(
+                         dlsym(RTLD_NEXT, "timer_create"));
+                     sigevent event{};
+                     event.sigev_notify = SIGEV_THREAD;
+                     event.sigev_notify_function = [](sigval) {};
+                     timer_t timer;
+                     REQUIRE(glibcs(CLOCK_MONOTONIC, &event, &timer) == 0);
+                   }),
+                   {"blocks the freeze signal"}));
 }
 
 TEST(SforkRefusals, ATimerForAThreadThatHasEnded) {

@@ -63,11 +63,12 @@ struct CloneRequest {
   uint32_t extra_descriptors = 0;  // open beyond those noted at the freeze, known to the caller
 };
 
-// Movable. Destroyed in the zygote, it lets the threads go on; in a child it does nothing.
+// Movable. Destroyed in the zygote, it lets threads and timers go on; in a child it does nothing.
 class FrozenProcess {
  public:
-  // Stops all other threads. Any thread may call it: Node's is the process's first, the JVM's is
-  // not. In each child the caller is the first thread, whatever it was here. One freeze at a time.
+  // Stops all other threads, and the process's timers. Any thread may call it: Node's is the
+  // process's first, the JVM's is not. In each child the caller is the first thread, whatever it
+  // was here. One freeze at a time.
   static Result<FrozenProcess> Freeze(const FreezeOptions& options);
 
   // Compares threads and descriptors with the notes. An Error names the first surprise.
