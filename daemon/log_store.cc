@@ -276,6 +276,7 @@ void LogStoreImpl::QueueWrites() {
       writer_->Append(function, std::move(log.unwritten));
     } else {
       std::string records;
+      records.reserve(log.bytes);
       for (const KeptLine& kept : log.lines) records += EncodeLogRecord(kept.number, kept.line);
       log.file_bytes = records.size();
       log.rewrite = false;

@@ -1,4 +1,5 @@
 // spored(8): the arguments, and what becomes of them.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -17,6 +18,9 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+// Blocks from here on are given back as soon as they are free. Left alone, glibc raises this to the
+// largest block there has been, and would keep what the rewriting of a log took (mallopt(3)).
+constexpr int kLargeBlock = 512 << 10;
 
 struct Arguments {
   std::string config = spore::DefaultConfigPath();
@@ -102,6 +106,7 @@ int Run(const Arguments& arguments) {
                    {}},
                   kFailed);
   }
+  mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   auto images = spore::LoadImages(config->image_dirs);
   if (!images) return Report(images.error(), kUsage);
   if (auto result = spore::RunDaemon(*config, *images); !result) {
