@@ -167,6 +167,10 @@ void SetSystemClassLoader(JNIEnv* env, jclass, jobject loader) {
   if (is_child) spore::java::SetSystemClassLoader(env, loader);
 }
 
+jobject SignatureOf(JNIEnv* env, jclass, jobject method) {
+  return spore::java::SignatureOf(env, method);
+}
+
 template <typename Function>
 JNINativeMethod Method(const char* name, const char* signature, Function function) {
   return {const_cast<char*>(name), const_cast<char*>(signature), reinterpret_cast<void*>(function)};
@@ -197,6 +201,7 @@ extern "C" JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void*) {
       Method("closeChannel", "()V", CloseChannel),
       Method("setEnvironment", "([[B)V", SetEnvironment),
       Method("changeDirectory", "(Ljava/lang/String;)V", ChangeDirectory),
+      Method("signatureOf", "(Ljava/lang/reflect/Method;)Ljava/lang/String;", SignatureOf),
       Method("setSystemClassLoader", "(Ljava/lang/ClassLoader;)V", SetSystemClassLoader),
   };
   const auto count = static_cast<jint>(std::size(methods));

@@ -21,6 +21,7 @@ struct Places {
   jfieldID io_directory = nullptr, nio_directory = nullptr, nio_resolves = nullptr;
   jclass class_loader = nullptr;
   jfieldID system_loader = nullptr;
+  jfieldID signature = nullptr;  // of java.lang.reflect.Method
 };
 Places places;
 
@@ -66,6 +67,8 @@ std::string PrepareSurroundings(JNIEnv* env) {
   FindDirectories(env, find);
   places.class_loader = find.Class("java/lang/ClassLoader");
   places.system_loader = find.StaticField(places.class_loader, "scl", "Ljava/lang/ClassLoader;");
+  places.signature =
+      find.Field(find.Class("java/lang/reflect/Method"), "signature", "Ljava/lang/String;");
   return find.missing();
 }
 
@@ -100,6 +103,10 @@ void ChangeDirectory(JNIEnv* env, jstring path) {
 
 void SetSystemClassLoader(JNIEnv* env, jobject loader) {
   env->SetStaticObjectField(places.class_loader, places.system_loader, loader);
+}
+
+jobject SignatureOf(JNIEnv* env, jobject method) {
+  return env->GetObjectField(method, places.signature);
 }
 
 }  // namespace spore::java

@@ -18,4 +18,7 @@ void SetEnvironment(JNIEnv* env, jobjectArray names_and_values);
 void ChangeDirectory(JNIEnv* env, jstring path);
 void SetSystemClassLoader(JNIEnv* env, jobject loader);
 
+// A method's generic signature; null when it has none.
+jobject SignatureOf(JNIEnv* env, jobject method);
+
 }  // namespace spore::java

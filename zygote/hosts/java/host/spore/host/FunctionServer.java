@@ -111,9 +111,9 @@ final class FunctionServer {
     Failure failure;
     try {
       int metaLength = ByteBuffer.wrap(body).order(ByteOrder.nativeOrder()).getInt();
-      Map<String, Object> meta = Json.readObject(body, 4, metaLength);
+      HostContext context = new HostContext(load, body, 4, metaLength);
       int from = 4 + metaLength;
-      answer = handler.call(body, from, body.length - from, new HostContext(load, meta));
+      answer = handler.call(body, from, body.length - from, context);
       return RESPONSE;
     } catch (Failure e) {
       failure = e;

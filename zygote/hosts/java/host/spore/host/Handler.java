@@ -10,6 +10,8 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.lang.reflect.Type;
 import java.lang.reflect.TypeVariable;
+import java.util.List;
+import java.util.Map;
 import spore.RequestHandler;
 import spore.RequestStreamHandler;
 
@@ -48,24 +50,28 @@ final class Handler {
     boolean direct = ours && method.getName().equals("handleRequest") && parameters.length == (streams ? 3 : 2);
     Type event = null;
     if (parameters.length > 0 && !streams && !isContext(parameters[0])) {
-      event = method.getGenericParameterTypes()[0];
-      if (event instanceof TypeVariable || isPlain(event)) {
-        event = parameters[0] == Object.class || isPlain(event) ? Object.class : parameters[0];
+      event = isPlain(method, parameters[0]) ? Object.class : method.getGenericParameterTypes()[0];
+      if (event instanceof TypeVariable) {
+        event = parameters[0];
       }
     }
     return new Handler(instance, direct ? null : method, event, streams);
   }
 
-  /** Map and List of anything: read as they come. */
-  private static boolean isPlain(Type type) {
-    String name = type.getTypeName();
-    return name.equals("java.lang.Object")
-        || name.equals("java.util.Map")
-        || name.equals("java.util.List")
-        || name.equals("java.util.Map<java.lang.String, java.lang.Object>")
-        || name.equals("java.util.Map<java.lang.String, ?>")
-        || name.equals("java.util.List<java.lang.Object>")
-        || name.equals("java.util.List<?>");
+  /**
+   * Map and List of anything: read as they come. Told from the signature's text (JVMS 4.7.9.1), since
+   * the library takes it apart into objects for each child again.
+   */
+  private static boolean isPlain(Method method, Class<?> event) {
+    if (event != Map.class && event != List.class) {
+      return event == Object.class;
+    }
+    String signature = Native.signatureOf(method);
+    return signature == null
+        || signature.startsWith("(Ljava/util/Map<Ljava/lang/String;Ljava/lang/Object;>;")
+        || signature.startsWith("(Ljava/util/Map<Ljava/lang/String;*>;")
+        || signature.startsWith("(Ljava/util/List<Ljava/lang/Object;>;")
+        || signature.startsWith("(Ljava/util/List<*>;");
   }
 
   private static Class<?> load(String name, ClassLoader loader) throws Failure {

@@ -6,16 +6,33 @@ import spore.Context;
 /** The context of one invocation. */
 final class HostContext implements Context {
   private final Map<String, Object> load;
-  private final Map<String, Object> meta;
+  private final byte[] body;
+  private final int metaFrom;
+  private final int metaLength;
+  private Map<String, Object> meta; // null: nobody has asked yet
 
-  HostContext(Map<String, Object> load, Map<String, Object> meta) {
+  /** What the invocation says of itself is JSON, so many bytes of {@code body}. */
+  HostContext(Map<String, Object> load, byte[] body, int metaFrom, int metaLength) {
     this.load = load;
-    this.meta = meta;
+    this.body = body;
+    this.metaFrom = metaFrom;
+    this.metaLength = metaLength;
+  }
+
+  private synchronized Map<String, Object> meta() {
+    if (meta == null) {
+      try {
+        meta = Json.readObject(body, metaFrom, metaLength);
+      } catch (Json.Malformed e) {
+        throw new IllegalStateException(e); // spored writes it
+      }
+    }
+    return meta;
   }
 
   @Override
   public String getAwsRequestId() {
-    return (String) meta.get("request_id");
+    return (String) meta().get("request_id");
   }
 
   @Override
@@ -30,7 +47,7 @@ final class HostContext implements Context {
 
   @Override
   public String getInvokedFunctionArn() {
-    return (String) meta.getOrDefault("arn", "");
+    return (String) meta().getOrDefault("arn", "");
   }
 
   @Override
@@ -50,14 +67,14 @@ final class HostContext implements Context {
 
   @Override
   public int getRemainingTimeInMillis() {
-    long left = ((Number) meta.get("deadline_ms")).longValue() - System.currentTimeMillis();
+    long left = ((Number) meta().get("deadline_ms")).longValue() - System.currentTimeMillis();
     return (int) Math.max(0, Math.min(left, Integer.MAX_VALUE));
   }
 
   @Override
   @SuppressWarnings("unchecked")
   public Map<String, Object> getClientContext() {
-    Object given = meta.get("client_context");
+    Object given = meta().get("client_context");
     return given instanceof Map ? (Map<String, Object>) given : Map.of();
   }
 

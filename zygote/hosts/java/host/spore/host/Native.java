@@ -50,5 +50,8 @@ final class Native {
   /** What ClassLoader.getSystemClassLoader() answers. In the zygote it does nothing. */
   static native void setSystemClassLoader(ClassLoader loader);
 
+  /** The types of a method with what they are types of, as class files have them; null: plain ones. */
+  static native String signatureOf(java.lang.reflect.Method method);
+
   private Native() {}
 }
