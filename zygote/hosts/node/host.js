@@ -11,9 +11,7 @@ function nanoseconds() {
 }
 
 const started = nanoseconds();
-const native = {};
-process.dlopen({ exports: native }, __dirname + '/spore_node.node');
-
+const native = require('./spore_native.js');
 const renew = require('./spore_renew.js');
 const functions = require('./spore_function.js');
 const script = require('./spore_script.js');

@@ -14,6 +14,7 @@
 #include "zygote/hosts/common/working_set.h"
 #include "zygote/hosts/common/zygote_loop.h"
 #include "zygote/hosts/node/napi.h"
+#include "zygote/hosts/node/task_files.h"
 #include "zygote/hosts/node/time_origin.h"
 #include "zygote/hosts/node/utf8.h"
 #include "zygote/hosts/node/v8_random.h"
@@ -197,6 +198,19 @@ napi_value Loaded(napi_env env, napi_callback_info) {
   return Undefined(env);
 }
 
+// lookForModule(base) -> bits, see task_files.h.
+napi_value LookForModule(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  return Number(env, spore::LookForModule(ToString(env, arguments.value[0])));
+}
+
+// readText(path) -> its content, or null.
+napi_value ReadText(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const std::optional<std::string> text = spore::ReadText(ToString(env, arguments.value[0]));
+  return Text(env, text ? std::string_view(*text) : std::string_view());
+}
+
 napi_value CloseChannel(napi_env env, napi_callback_info) {
   close(spore::kInstanceFd);
   return Undefined(env);
@@ -227,6 +241,8 @@ extern "C" __attribute__((visibility("default"))) napi_value napi_register_modul
       {"receive", Receive},
       {"send", Send},
       {"loaded", Loaded},
+      {"lookForModule", LookForModule},
+      {"readText", ReadText},
       {"closeChannel", CloseChannel},
       {"exitNow", ExitNow},
   };

@@ -6,14 +6,13 @@ const path = require('path');
 const Module = require('module');
 const { pathToFileURL } = require('url');
 const { LoadError, stackText } = require('./spore_errors.js');
+const native = require('./spore_native.js');
 
-const { lstatSync, readFileSync, statSync } = fs;
-const SUFFIXES = ['.js', '', '.mjs', '.cjs'];
+const { readFileSync, statSync } = fs;
 const QUIET = { throwIfNoEntry: false };
-
-function isFile(name) {
-  return statSync(name, QUIET)?.isFile() === true;
-}
+// Bits of native.lookForModule, and what lies above them (task_files.h).
+const HAS_SOURCE_MAP = 2, IS_LINK = 4, HAS_PACKAGE = 8, SUFFIX_SHIFT = 4;
+const SUFFIXES = ['.js', '', '.mjs', '.cjs'];
 
 // What the nearest package.json makes of a .js file: "module", "commonjs", or "broken". Of the last
 // Node itself complains best.
@@ -31,24 +30,30 @@ function packageType(file) {
   }
 }
 
-// A require that finds what is below `root`. Made in the zygote for the usual one.
-const requires = new Map();
-function requireOf(root) {
-  let made = requires.get(root);
-  if (made === undefined) requires.set(root, made = Module.createRequire(root + '/spore'));
+// A require that finds what is below `root`, and the folders of packages that a module right there
+// looks into. Made in the zygote for the usual one.
+const places = new Map();
+function placeOf(root) {
+  let made = places.get(root);
+  if (made === undefined) {
+    made = { require: Module.createRequire(root + '/spore'), paths: Module._nodeModulePaths(root) };
+    places.set(root, made);
+  }
   return made;
 }
 
 // require(file) for the usual case, a CommonJS file that is no link to one elsewhere: what the long way asks the file
 // system, to find the file and its kind, is known. It costs a fifth of a fresh start.
 function requirePlain(file, root) {
-  if (Module._cache[file] !== undefined) return requireOf(root)(file);
+  const place = placeOf(root);
+  if (Module._cache[file] !== undefined) return place.require(file);
   const module = new Module(file, null);
   module.filename = file;
-  module.paths = Module._nodeModulePaths(path.dirname(file));
+  const isInRoot = file.lastIndexOf('/') === root.length;
+  module.paths = isInRoot ? place.paths.slice() : Module._nodeModulePaths(path.dirname(file));
   Module._cache[file] = module;
   try {
-    module._compile(readFileSync(file, 'utf8'), file);
+    module._compile(native.readText(file) ?? readFileSync(file, 'utf8'), file);
   } catch (error) {
     delete Module._cache[file];
     throw error;
@@ -66,31 +71,26 @@ function split(handler) {
 
 // A map beside the file, as compilers write it, makes stacks tell of the sources. NODE_OPTIONS is
 // read when a process starts, which this one did long ago.
-function enableSourceMaps(file) {
+function enableSourceMaps(hasOne) {
   const options = process.env.NODE_OPTIONS;
   const wanted = options !== undefined && /(^|\s)--enable-source-maps(\s|$)/.test(options);
-  if (wanted || isFile(file + '.map')) process.setSourceMapsEnabled(true);
-}
-
-// Undefined when there is none.
-function findFile(base) {
-  for (const suffix of SUFFIXES) {
-    if (isFile(base + suffix)) return base + suffix;
-  }
-  return undefined;
+  if (wanted || hasOne) process.setSourceMapsEnabled(true);
 }
 
 // The module, or a promise of it.
 function loadModule(name, root) {
-  const base = path.resolve(root, name);
-  const file = findFile(base);
+  const base = name.indexOf('.') < 0 && name[0] !== '/' ? root + '/' + name : path.resolve(root, name);
+  const found = native.lookForModule(base);
   // A folder with an index.js, or a package in node_modules.
-  if (file === undefined) return requireOf(root)(fs.existsSync(base) ? base : name);
-  enableSourceMaps(file);
-  const type = file.endsWith('.js') ? packageType(file) : file.endsWith('.mjs') ? 'module' : undefined;
+  if (found === 0) return placeOf(root).require(fs.existsSync(base) ? base : name);
+  const file = base + SUFFIXES[found >> SUFFIX_SHIFT];
+  enableSourceMaps((found & HAS_SOURCE_MAP) !== 0);
+  let type;
+  if (file.endsWith('.mjs')) type = 'module';
+  else if (file.endsWith('.js')) type = (found & HAS_PACKAGE) !== 0 ? packageType(file) : 'commonjs';
   if (type === 'module') return import(pathToFileURL(file));
-  const plain = type === 'commonjs' && !lstatSync(file).isSymbolicLink();
-  return plain ? requirePlain(file, root) : requireOf(root)(file);
+  const plain = type === 'commonjs' && (found & IS_LINK) === 0;
+  return plain ? requirePlain(file, root) : placeOf(root).require(file);
 }
 
 function explain(error, name) {
@@ -144,4 +144,4 @@ exports.load = function load(handler, root, loaded, failed) {
 };
 
 // In the zygote.
-exports.prepare = (root) => { requireOf(root); };
+exports.prepare = (root) => { placeOf(root); };
