@@ -30,7 +30,7 @@ public final class Host {
       System.gc(); // else what nobody holds any more would be renewed too
       Native.noteThreads(Thread.getAllStackTraces().keySet().toArray(new Thread[0]));
       System.gc();
-      Quiet.await();
+      Quiet.awaitPeriodicWork();
       long micros = (System.nanoTime() - started) / 1000;
       Native.serveForks(
           Runtime.version().toString(), micros, WarmUp.rehearsalLoad(directory), WarmUp.rehearsalEvent());

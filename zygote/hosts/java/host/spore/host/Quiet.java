@@ -9,45 +9,61 @@ import java.nio.file.Path;
 final class Quiet {
   // HotSpot's periodic task gives the compilers' memory back, every 5 s (ChunkPoolCleaner).
   private static final String PERIODIC = "VM Periodic Tas";
+  private static final String COMPILERS = "C[12] CompilerThre";
   private static final long MOST_MILLIS = 7_000;
+  private static final int STEP_MILLIS = 20;
 
   /** Returns when the periodic thread has run once more, or would have long ago. */
-  static void await() {
+  static void awaitPeriodicWork() {
+    String before = switches(PERIODIC);
+    if (before.isEmpty()) {
+      return; // no such thread, no such work
+    }
+    long end = System.currentTimeMillis() + MOST_MILLIS;
+    while (switches(PERIODIC).equals(before) && System.currentTimeMillis() < end && pause()) {}
+  }
+
+  /** Returns when the compilers have nothing left to do; what they have done so far, for comparison. */
+  static String awaitCompilers() {
+    long end = System.currentTimeMillis() + MOST_MILLIS;
+    String before;
+    String now = switches(COMPILERS);
+    do {
+      before = now;
+      pause();
+      now = switches(COMPILERS);
+    } while (!now.equals(before) && System.currentTimeMillis() < end);
+    return now;
+  }
+
+  private static boolean pause() {
     try {
-      Path thread = periodicThread();
-      if (thread == null) {
-        return;
-      }
-      String before = switches(thread);
-      long end = System.currentTimeMillis() + MOST_MILLIS;
-      while (switches(thread).equals(before) && System.currentTimeMillis() < end) {
-        Thread.sleep(20);
-      }
-    } catch (IOException e) {
-      // no such thread, no such work
+      Thread.sleep(STEP_MILLIS);
+      return true;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      return false;
     }
   }
 
-  private static Path periodicThread() throws IOException {
+  /** How often each thread of such a name has gone to sleep, in the order of their ids. */
+  private static String switches(String name) {
+    StringBuilder found = new StringBuilder();
     try (DirectoryStream<Path> threads = Files.newDirectoryStream(Path.of("/proc/self/task"))) {
       for (Path thread : threads) {
-        if (Files.readString(thread.resolve("comm")).trim().equals(PERIODIC)) {
-          return thread;
+        if (!Files.readString(thread.resolve("comm")).trim().matches(name)) {
+          continue;
+        }
+        for (String line : Files.readAllLines(thread.resolve("status"))) {
+          if (line.startsWith("voluntary_ctxt_switches")) {
+            found.append(thread).append(line);
+          }
         }
       }
+    } catch (IOException e) {
+      // one that has just ended; the next look is without it
     }
-    return null;
-  }
-
-  private static String switches(Path thread) throws IOException {
-    for (String line : Files.readAllLines(thread.resolve("status"))) {
-      if (line.startsWith("voluntary_ctxt_switches")) {
-        return line;
-      }
-    }
-    return "";
+    return found.toString();
   }
 
   private Quiet() {}

@@ -15,16 +15,23 @@ import java.util.Map;
  */
 final class WarmUp {
   private static final int LOADS = 1_200;
-  private static final int CALLS = 2_500;
+  private static final int CALLS = 1_500;
   // On a busy host less has to do: an image that is not ready in time is no use.
   private static final long MOST_NANOS = 6_000_000_000L;
+  private static final int SETTLING_LOADS = 60;
+  private static final long MOST_SETTLING_NANOS = 3_000_000_000L;
   // What a branch of the compiled code has not seen makes a child interpret it again.
   private static final String[] EVENTS = {
     "{\"a\":[1,\"b\",null],\"c\":{\"d\":1.5,\"e\":true}}",
     "{}",
     " { \"list\" : [ -1, 0, -2.75, 1e3, 1E-2, 123456789012, 98765432109876543210 ], \"f\": false }\n",
     "{\"text\":\"\\u2603 \\n\\t\\\"\\\\ h\u00e4llo \u2603\",\"\":\"\",\"nested\":{\"deep\":[[[{}]],[]]}}",
+    "{\"v\":1}",
+    "{\"id\": 4711, \"name\": \"ada\", \"price\": 9.99, \"tags\": [\"x\", \"y\"], \"none\": null, \"n\": -5}",
+    "{\"list\":[1,22,-333],\"nested\":{\"zero\":0,\"half\":0.5,\"big\":12345678901234567},\"text\":\"\"}",
   };
+  // For handlers that take anything.
+  private static final String[] VALUES = {"1", "-2.5", "\"text\"", "true", "null", "[]", "[1,{\"a\":2}]", ""};
   private static final String LIBRARY = "SporeWarmHandler";
   private static final int LIBRARY_LOADS = 120;
   // Gson keeps what it has found out about a class, and so the class: not many of these.
@@ -39,13 +46,12 @@ final class WarmUp {
     "SporeWarmReflected::answerStatically",
     "SporeWarmStream",
   };
+  private static final String ANYTHING = "SporeWarmReflected::answer";
 
   static void run(Loaders loaders, String hostDirectory) throws Failure {
     ClassLoader before = Thread.currentThread().getContextClassLoader();
-    List<byte[]> bodies = new ArrayList<>();
-    for (String event : EVENTS) {
-      bodies.add(body(event));
-    }
+    List<byte[]> bodies = bodies(EVENTS);
+    List<byte[]> values = bodies(VALUES);
     List<FunctionServer> servers = new ArrayList<>();
     long end = System.nanoTime() + MOST_NANOS;
     for (int i = 0; i < LIBRARY_LOADS && System.nanoTime() < end; i++) {
@@ -58,7 +64,8 @@ final class WarmUp {
     }
     for (int i = 0; i < HANDLERS.length || i < LOADS && System.nanoTime() < end; i++) {
       FunctionServer server = new FunctionServer(loaders);
-      server.rehearse(load(HANDLERS[i % HANDLERS.length], hostDirectory), bodies);
+      String handler = HANDLERS[i % HANDLERS.length];
+      server.rehearse(load(handler, hostDirectory), handler.equals(ANYTHING) ? values : bodies);
       if (i % 60 < HANDLERS.length) {
         servers.add(server);
       }
@@ -68,8 +75,26 @@ final class WarmUp {
         servers.get(i % servers.size()).rehearse(body);
       }
     }
+    settle(loaders, hostDirectory, bodies);
     Surroundings.changeDirectory("/");
     Thread.currentThread().setContextClassLoader(before);
+  }
+
+  /**
+   * Until a while of requests has given the compilers nothing to do: a method at the edge of being
+   * compiled would be compiled in every child.
+   */
+  private static void settle(Loaders loaders, String hostDirectory, List<byte[]> bodies) throws Failure {
+    long end = System.nanoTime() + MOST_SETTLING_NANOS;
+    String before;
+    String now = Quiet.awaitCompilers();
+    do {
+      before = now;
+      for (int i = 0; i < SETTLING_LOADS; i++) {
+        new FunctionServer(loaders).rehearse(load(HANDLERS[i % 2], hostDirectory), bodies);
+      }
+      now = Quiet.awaitCompilers();
+    } while (!now.equals(before) && System.nanoTime() < end);
   }
 
   /** The same once more, as a child does it. */
@@ -91,6 +116,14 @@ final class WarmUp {
     load.put("memory_limit_in_mb", "128");
     load.put("environment", Map.of("LANG", "C.UTF-8"));
     return Json.write(load);
+  }
+
+  private static List<byte[]> bodies(String[] events) {
+    List<byte[]> bodies = new ArrayList<>();
+    for (String event : events) {
+      bodies.add(body(event));
+    }
+    return bodies;
   }
 
   private static byte[] body(String event) {
