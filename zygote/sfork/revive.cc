@@ -28,6 +28,11 @@ constexpr int32_t kUnborn = FUTEX_TID_MASK - 1;
 uint32_t revived_rseq_length = 0;
 // A futex: new threads wait while it is 1.
 std::atomic<uint32_t> gate = 0;
+// Of the caller, while it kept itself to one of them.
+struct {
+  bool kept = false;
+  unsigned long all[sizeof(ThreadNote::affinity) / sizeof(long)] = {};
+} processors;
 
 template <typename T>
 long Word(T pointer) {
@@ -67,6 +72,8 @@ void SetUp(const void* argument) {
   // The processors may be others in the child's cgroup: no reason to fail.
   if (note.other_affinity)
     RawSyscall(SYS_sched_setaffinity, 0, sizeof note.affinity, Word(note.affinity));
+  else if (processors.kept)
+    RawSyscall(SYS_sched_setaffinity, 0, sizeof processors.all, Word(processors.all));
   if (note.other_policy) {
     const int priority = 0;  // struct sched_param
     Must(RawSyscall(SYS_sched_setscheduler, 0, note.policy, Word(&priority)));
@@ -107,6 +114,32 @@ bool IsTimerHelper(const ThreadNote& note) {
   return note.is_timer_helper;
 }
 
+// New threads begin on the caller's processor, when that is next free; from then on they may be on
+// any. Elsewhere each would have to be woken up, and as long as another processor has run a thread
+// of this process, each page that the caller copies interrupts it: together several times what the
+// clones take, on the way of the child's first request.
+class OnThisProcessor {
+ public:
+  OnThisProcessor() {
+    using arch::RawSyscall;
+    unsigned processor = 0;
+    unsigned long only[sizeof processors.all / sizeof(long)] = {};
+    constexpr unsigned kBits = 8 * sizeof(long);
+    if (RawSyscall(SYS_sched_getaffinity, 0, sizeof processors.all, Word(processors.all)) < 0 ||
+        RawSyscall(SYS_getcpu, Word(&processor), 0, 0) < 0 || processor >= 8 * sizeof only) {
+      return;
+    }
+    only[processor / kBits] = 1ul << processor % kBits;
+    processors.kept = RawSyscall(SYS_sched_setaffinity, 0, sizeof only, Word(only)) == 0;
+  }
+  ~OnThisProcessor() {
+    if (!processors.kept) return;
+    arch::RawSyscall(SYS_sched_setaffinity, 0, sizeof processors.all, Word(processors.all));
+  }
+  OnThisProcessor(const OnThisProcessor&) = delete;
+  OnThisProcessor& operator=(const OnThisProcessor&) = delete;
+};
+
 // All signals are blocked.
 StepResult CloneThreads(const NoteTable& table) {
   // The same as pthread_create's, but the id is written before clone returns, not when it runs.
@@ -117,6 +150,7 @@ StepResult CloneThreads(const NoteTable& table) {
     OwnPages(note);
     *note.tid_address = kUnborn;
   }
+  const OnThisProcessor here;
   for (const ThreadNote& note : table) {
     const long rc =
         arch::SporeSforkCloneThread(kFlags, StackBelow(note.context), note.tid_address,
