@@ -1,9 +1,13 @@
 #include "tools/spore/context.h"
 
+#include <fmt/format.h>
 #include <grp.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+
+#include "tools/spore/output.h"
 
 namespace spore::cli {
 namespace {
@@ -47,6 +51,23 @@ Expected<client::Connection> Context::Connect() const {
   auto connection = client::Connection::Open(socket);
   if (!connection) return tl::unexpected(Explain(connection.error(), socket));
   return std::move(*connection);
+}
+
+Outcome CallForEach(
+    const Context& context, const std::vector<std::string>& names,
+    const std::function<client::Result<>(client::Connection&, const std::string& name)>& call) {
+  auto connection = context.Connect();
+  if (!connection) return tl::unexpected(connection.error());
+  int code = kDone;
+  for (const std::string& name : names) {
+    const auto done = call(*connection, name);
+    if (done) continue;
+    const Failure failure = Explain(done.error(), context.socket);
+    if (failure.exit_code == kUnreachable) return tl::unexpected(failure);
+    fmt::print(stderr, "spore: {}\n", ForTerminal(failure.message, STDERR_FILENO));
+    code = failure.exit_code;
+  }
+  return code;
 }
 
 Failure Explain(const client::Error& error, const std::string& socket) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <tl/expected.hpp>
 #include <utility>
+#include <vector>
 
 #include "tools/client/connection.h"
 
@@ -63,6 +64,12 @@ Expected<Response> CallDaemon(const Context& context, std::string_view service,
   if (!response) return tl::unexpected(Explain(response.error(), context.socket));
   return std::move(*response);
 }
+
+// One call for each name, over one connection. Goes on after one that is refused, saying why on
+// standard error; fails in the end if there was one.
+Outcome CallForEach(
+    const Context& context, const std::vector<std::string>& names,
+    const std::function<client::Result<>(client::Connection&, const std::string& name)>& call);
 
 constexpr const char* kDefaultSocket = "/run/spore/spored.sock";
 

@@ -33,6 +33,15 @@ std::string Bar(int64_t start, int64_t duration, int64_t first, int64_t span) {
 
 }  // namespace
 
+std::vector<std::pair<std::string, std::string>> LimitPairs(const v1::Limits& limits) {
+  return {{"Memory", HumanBytes(limits.memory_bytes())},
+          {"CPUs", fmt::format("{:g}", limits.cpu_millis() / 1000.0)},
+          {"Processes", fmt::format("{}", limits.pids())},
+          {"/tmp", HumanBytes(limits.tmp_bytes())},
+          {"Open files", fmt::format("{}", limits.open_files())},
+          {"Timeout", HumanMicroseconds(limits.timeout_ms() * 1000)}};
+}
+
 std::string StateName(v1::Instance::State state) {
   return Words(v1::Instance::State_Name(state));
 }

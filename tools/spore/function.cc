@@ -74,17 +74,12 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Updated", HumanTime(response->updated_unix_ms())},
       {"Code", HumanBytes(response->code_bytes())},
       {"Digest", response->code_digest()},
-      {"Memory", HumanBytes(limits.memory_bytes())},
-      {"CPUs", fmt::format("{:g}", limits.cpu_millis() / 1000.0)},
-      {"Processes", fmt::format("{}", limits.pids())},
-      {"/tmp", HumanBytes(limits.tmp_bytes())},
-      {"Open files", fmt::format("{}", limits.open_files())},
-      {"Timeout", HumanMicroseconds(limits.timeout_ms() * 1000)},
-      {"Idle timeout", HumanMicroseconds(limits.idle_ms() * 1000)},
-      {"Payload limit", HumanBytes(limits.payload_bytes())},
-      {"Response limit", HumanBytes(limits.response_bytes())},
-      {"Output limit", HumanBytes(limits.output_bytes())},
   };
+  for (auto& pair : LimitPairs(limits)) pairs.push_back(std::move(pair));
+  pairs.emplace_back("Idle timeout", HumanMicroseconds(limits.idle_ms() * 1000));
+  pairs.emplace_back("Payload limit", HumanBytes(limits.payload_bytes()));
+  pairs.emplace_back("Response limit", HumanBytes(limits.response_bytes()));
+  pairs.emplace_back("Output limit", HumanBytes(limits.output_bytes()));
   for (const auto& [key, value] : settings.environment()) {
     pairs.emplace_back("Environment", key + "=" + value);
   }
@@ -92,25 +87,16 @@ Outcome Show(const Context& context, const std::string& name) {
   return kDone;
 }
 
-// Goes on after a name that cannot be removed; fails in the end if there was one.
 Outcome Remove(const Context& context, const std::vector<std::string>& names) {
-  auto connection = context.Connect();
-  if (!connection) return tl::unexpected(connection.error());
-  int code = kDone;
-  for (const std::string& name : names) {
-    v1::RemoveFunctionRequest request;
-    request.set_name(name);
-    auto removed = connection->Call<v1::RemoveFunctionResponse>(kService, "Remove", request);
-    if (!removed) {
-      const Failure failure = Explain(removed.error(), context.socket);
-      if (failure.exit_code == kUnreachable) return tl::unexpected(failure);
-      fmt::print(stderr, "spore: {}\n", ForTerminal(failure.message, 2));
-      code = failure.exit_code;
-      continue;
-    }
-    fmt::print("{}\n", name);
-  }
-  return code;
+  return CallForEach(
+      context, names, [](client::Connection& connection, const auto& name) -> client::Result<> {
+        v1::RemoveFunctionRequest request;
+        request.set_name(name);
+        auto removed = connection.Call<v1::RemoveFunctionResponse>(kService, "Remove", request);
+        if (!removed) return tl::unexpected(removed.error());
+        fmt::print("{}\n", name);
+        return {};
+      });
 }
 
 }  // namespace

@@ -53,6 +53,8 @@ std::string Visible(std::string_view text);
 // The same; unchanged when `fd` is no terminal.
 std::string ForTerminal(std::string_view text, int fd);
 
+// What a sandbox may use, for PrintPairs.
+std::vector<std::pair<std::string, std::string>> LimitPairs(const v1::Limits& limits);
 std::string StateName(v1::Instance::State state);  // "busy"
 std::string StateName(v1::Image::State state);     // "ready"
 std::string StartName(v1::StartKind kind);         // "fork"

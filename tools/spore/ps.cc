@@ -109,25 +109,16 @@ Outcome Inspect(const Context& context, const std::string& id) {
   return kDone;
 }
 
-// Goes on after an id that cannot be killed; fails in the end if there was one.
 Outcome Kill(const Context& context, const std::vector<std::string>& ids) {
-  auto connection = context.Connect();
-  if (!connection) return tl::unexpected(connection.error());
-  int code = kDone;
-  for (const std::string& id : ids) {
-    v1::KillRequest request;
-    request.set_id(id);
-    auto killed = connection->Call<v1::KillResponse>(kService, "Kill", request);
-    if (!killed) {
-      const Failure failure = Explain(killed.error(), context.socket);
-      if (failure.exit_code == kUnreachable) return tl::unexpected(failure);
-      fmt::print(stderr, "spore: {}\n", ForTerminal(failure.message, 2));
-      code = failure.exit_code;
-      continue;
-    }
-    fmt::print("{}\n", killed->id());
-  }
-  return code;
+  return CallForEach(context, ids,
+                     [](client::Connection& connection, const auto& id) -> client::Result<> {
+                       v1::KillRequest request;
+                       request.set_id(id);
+                       auto killed = connection.Call<v1::KillResponse>(kService, "Kill", request);
+                       if (!killed) return tl::unexpected(killed.error());
+                       fmt::print("{}\n", killed->id());
+                       return {};
+                     });
 }
 
 }  // namespace
