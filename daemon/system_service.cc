@@ -1,9 +1,7 @@
 // spore.v1.System: the daemon about itself.
 #include <unistd.h>
 
-#include <cstdlib>
-#include <fstream>
-
+#include "daemon/process_memory.h"
 #include "daemon/service_context.h"
 #include "daemon/unix_time.h"
 
@@ -23,15 +21,6 @@ std::string LayoutName(CgroupLayout layout) {
       return "v1";
   }
   return "unknown";
-}
-
-// The proportional set size (proc(5), smaps_rollup).
-uint64_t OwnMemoryBytes() {
-  std::ifstream rollup("/proc/self/smaps_rollup");
-  for (std::string line; std::getline(rollup, line);) {
-    if (line.starts_with("Pss:")) return std::strtoull(line.c_str() + 4, nullptr, 10) * 1024;
-  }
-  return 0;
 }
 
 void Info(ServiceContext& context, const CallPtr& call) {
@@ -63,7 +52,7 @@ void Stats(ServiceContext& context, const CallPtr& call) {
   size_t ready = 0;
   for (const auto& [name, image] : context.images.all()) ready += image->ready_sandboxes();
   response.set_sandboxes_ready(static_cast<uint32_t>(ready));
-  response.set_daemon_memory_bytes(OwnMemoryBytes());
+  response.set_daemon_memory_bytes(ReadProcessMemory(OpenProcessMemory(0)));
   response.set_latency_p50_us(stats.latency.Percentile(0.5));
   response.set_latency_p99_us(stats.latency.Percentile(0.99));
   response.set_uptime_ms(static_cast<uint64_t>(NowUnixMs() - context.started_unix_ms));
