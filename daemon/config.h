@@ -15,6 +15,7 @@ namespace spore {
 // An image (its manifest: TOML, spore-image(5)).
 struct ImageManifest {
   std::string name;
+  std::string path;                                // of the manifest
   std::string runtime;                             // "python", "node": daemon/runtimes.h
   std::string interpreter;                         // path inside the image's root
   std::vector<std::string> preload;                // modules loaded by the zygote

@@ -125,6 +125,7 @@ void Daemon::RegisterServices() {
   RegisterFunctions(*server_, *context_);
   RegisterInvocations(*server_, *context_);
   RegisterInstances(*server_, *context_);
+  RegisterImages(*server_, *context_);
   RegisterLogs(*server_, *context_);
   RegisterSystem(*server_, *context_);
 }

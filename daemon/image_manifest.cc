@@ -46,6 +46,7 @@ Result<ImageManifest> LoadManifest(const std::string& path, const std::string& s
   TomlReader reader(table, path);
   ImageManifest image;
   image.name = stem;
+  image.path = path;
   reader.String("name", &image.name);
   reader.String("runtime", &image.runtime);
   reader.AbsolutePath("interpreter", &image.interpreter);

@@ -40,6 +40,7 @@ Result<std::unique_ptr<Images>> Images::Create(
     options.host_directory = HostsDirectory();
     options.uid_base = uid_base;
     options.ready_sandboxes = config.ready_sandboxes;
+    options.limits = limits;
     options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
     options.sandbox.tmp_bytes = limits.tmp_bytes();
     images->images_[name] =
@@ -74,6 +75,13 @@ Result<ZygoteImage*> Images::Find(const std::string& runtime, const std::string&
   }
   return MakeError(ErrorKind::kNotFound, "image: no image \"" + wanted + "\" of runtime " +
                                              runtime + "; there are " + Names(images_, runtime));
+}
+
+Result<ZygoteImage*> Images::FindNamed(const std::string& name) const {
+  const auto found = images_.find(name);
+  if (found != images_.end()) return found->second.get();
+  return MakeError(ErrorKind::kNotFound, "image: no image \"" + name.substr(0, 64) +
+                                             "\"; there are " + Names(images_, ""));
 }
 
 void Images::ShutDown(std::function<void()> done) {

@@ -26,6 +26,8 @@ class Images {
   // The image `name`, or, when that is empty, the one named like the runtime. The error tells which
   // there are.
   Result<ZygoteImage*> Find(const std::string& runtime, const std::string& name) const;
+  // The same, of whatever runtime.
+  Result<ZygoteImage*> FindNamed(const std::string& name) const;
   const std::map<std::string, std::unique_ptr<ZygoteImage>>& all() const { return images_; }
   // Ends every zygote and supervisor; `done` runs when the last has been reaped.
   void ShutDown(std::function<void()> done);

@@ -52,6 +52,7 @@ Result<VersionPtr> FindFunction(const ServiceContext& context, const std::string
 void RegisterFunctions(RpcServer& server, ServiceContext& context);
 void RegisterInvocations(RpcServer& server, ServiceContext& context);
 void RegisterInstances(RpcServer& server, ServiceContext& context);
+void RegisterImages(RpcServer& server, ServiceContext& context);
 void RegisterLogs(RpcServer& server, ServiceContext& context);
 void RegisterSystem(RpcServer& server, ServiceContext& context);
 

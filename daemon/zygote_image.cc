@@ -293,6 +293,15 @@ v1::Image ZygoteImage::Describe() const {
   if (current_ != nullptr) image.set_zygote_pid(current_->link->zygote_host_pid());
   image.set_forks(forks_);
   image.set_runtime_version(runtime_version_);
+  image.set_interpreter(manifest_.interpreter);
+  for (const std::string& option : manifest_.options) image.add_options(option);
+  for (const auto& [key, value] : manifest_.environment)
+    (*image.mutable_environment())[key] = value;
+  for (const std::string& package : manifest_.packages) image.add_packages(package);
+  image.set_eager(manifest_.eager);
+  image.set_threads(manifest_.threads);
+  image.set_manifest(manifest_.path);
+  *image.mutable_limits() = options_.limits;
   return image;
 }
 

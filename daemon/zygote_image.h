@@ -34,7 +34,8 @@ class ZygoteImage {
     std::string host_directory;
     uint32_t uid_base = 0;  // host uid of root in the image's user namespace
     uint32_t ready_sandboxes = 8;
-    SandboxDefaults sandbox;
+    v1::Limits limits;        // of whoever asks for no others
+    SandboxDefaults sandbox;  // what of them a sandbox is made with
   };
   // A sandbox, and the generation whose zygote is to be forked into it. Whoever holds it gives the
   // sandbox back by generation->pool->Dispose; the generation outlives its sandboxes.

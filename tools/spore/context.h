@@ -82,6 +82,7 @@ CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name
 void AddCheck(CLI::App& app, Context& context);
 void AddFunction(CLI::App& app, Context& context);
 void AddFunctionDeploy(CLI::App& function, Context& context);
+void AddImage(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 void AddInvoke(CLI::App& app, Context& context);
 void AddLogs(CLI::App& app, Context& context);

@@ -47,6 +47,8 @@ std::string StateName(v1::Instance::State state) {
 }
 
 std::string StateName(v1::Image::State state) {
+  if (state == v1::Image::STOPPED) return "not started";
+  if (state == v1::Image::FAILED) return "unusable";
   return Words(v1::Image::State_Name(state));
 }
 

@@ -1,6 +1,8 @@
 // spore info and version.
 #include <fmt/format.h>
 
+#include <map>
+
 #include "tools/spore/context.h"
 #include "tools/spore/output.h"
 #include "tools/spore/units.h"
@@ -10,6 +12,18 @@ namespace {
 
 Expected<v1::InfoResponse> Ask(const Context& context) {
   return CallDaemon<v1::InfoResponse>(context, "spore.v1.System", "Info", v1::InfoRequest());
+}
+
+// "11: 9 not started, 2 ready".
+std::string CountsOf(const google::protobuf::RepeatedPtrField<v1::Image>& images) {
+  std::map<v1::Image::State, int> counts;
+  for (const v1::Image& image : images) ++counts[image.state()];
+  std::string text = fmt::format("{}", images.size());
+  for (const auto& [state, count] : counts) {
+    text +=
+        fmt::format("{} {} {}", text.find(':') == text.npos ? ":" : ",", count, StateName(state));
+  }
+  return text;
 }
 
 Outcome Info(const Context& context) {
@@ -24,27 +38,8 @@ Outcome Info(const Context& context) {
               {"Started", HumanTime(info->started_unix_ms())},
               {"Socket", context.socket},
               {"State", info->state_dir()},
-              {"Cgroups", info->cgroup_layout()}});
-  Table table({{"IMAGE"},
-               {"RUNTIME"},
-               {"STATE"},
-               {"ZYGOTE", Align::kRight},
-               {"FORKS", Align::kRight},
-               {"PRELOADED", Align::kRight}});
-  for (const v1::Image& image : info->images()) {
-    table.Add({image.name(),
-               image.runtime_version().empty() ? image.runtime()
-                                               : image.runtime() + " " + image.runtime_version(),
-               StateName(image.state()),
-               image.zygote_pid() == 0 ? "-" : fmt::format("{}", image.zygote_pid()),
-               fmt::format("{}", image.forks()), fmt::format("{}", image.preload_size())});
-  }
-  fmt::print("\n");
-  table.Print();
-  for (const v1::Image& image : info->images()) {
-    if (image.reason().empty()) continue;
-    fmt::print("\n{}: {}\n", image.name(), ForTerminal(image.reason(), 1));
-  }
+              {"Cgroups", info->cgroup_layout()},
+              {"Images", CountsOf(info->images())}});
   return kDone;
 }
 

@@ -56,7 +56,7 @@ std::string ForTerminal(std::string_view text, int fd);
 // What a sandbox may use, for PrintPairs.
 std::vector<std::pair<std::string, std::string>> LimitPairs(const v1::Limits& limits);
 std::string StateName(v1::Instance::State state);  // "busy"
-std::string StateName(v1::Image::State state);     // "ready"
+std::string StateName(v1::Image::State state);     // "ready", "unusable"
 std::string StartName(v1::StartKind kind);         // "fork"
 std::string IsolationName(v1::Isolation isolation);
 std::string CauseName(v1::Death::Cause cause);  // "out of memory"
