@@ -2,7 +2,10 @@
 //
 //   use the socket at all   whoever its mode and group let connect (0660, the configured group)
 //   run, deploy, Info,      everybody who may use the socket
-//   Stats
+//   Stats, images, a list
+//   of zygotes
+//   warming, evicting and   root, the operator
+//   replacing zygotes
 //   a function or instance  its owner (the uid that deployed or ran it) and root: seeing, invoking,
 //                           updating, removing, killing, reading its logs
 //
@@ -19,6 +22,9 @@ namespace spore {
 
 inline bool OwnerOrRoot(const Peer& peer, uid_t owner) {
   return peer.uid == 0 || peer.uid == owner;
+}
+inline bool MayOperate(const Peer& peer) {
+  return peer.uid == 0;
 }
 inline bool MaySee(const Peer& peer, const v1::Function& function) {
   return OwnerOrRoot(peer, function.owner_uid());

@@ -84,6 +84,18 @@ void ReadClientLimits(TomlReader& parent, const std::string& file, ClientLimits*
   parent.Check(reader.Finish());
 }
 
+// Less than a second would have a zygote replaced as soon as it is ready.
+void ReadRotation(TomlReader& reader, Config* config) {
+  constexpr uint64_t kLeastMs = 1000;
+  constexpr uint64_t kYearMs = 366ull * 86'400'000;
+  reader.Number("zygote-max-age-ms", 0, kYearMs, &config->zygote_max_age_ms);
+  if (config->zygote_max_age_ms > 0 && config->zygote_max_age_ms < kLeastMs) {
+    reader.Fail("zygote-max-age-ms", std::to_string(config->zygote_max_age_ms) +
+                                         " is out of range; expected 0 (never) or at least 1000");
+  }
+  reader.Number("zygote-max-forks", 0, INT64_MAX, &config->zygote_max_forks);
+}
+
 void CheckGroupName(TomlReader& reader, const Config& config) {
   const std::string& name = config.cgroup_name;
   const bool fine = !name.empty() && name.size() <= 64 && name[0] != '.' &&
@@ -146,6 +158,7 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Number("uid-base", kBlock, kLastUid, &config.uid_base);
   reader.Number("uid-count", 2 * kBlock, UINT32_MAX, &config.uid_count);
   reader.Number("ready-sandboxes", 0, 1024, &config.ready_sandboxes);
+  ReadRotation(reader, &config);
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);

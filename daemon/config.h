@@ -42,18 +42,20 @@ struct Config {
   std::string cgroup_name = "spore";
   std::string cgroup_root;  // empty: detect
   bool favordynmods = false;
-  uint32_t uid_base = 0x70000000;        // host uids [base, base + count) belong to Spore
-  uint32_t uid_count = 64 * 65536;       // 65536 an image; the last block is for helpers
-  uint32_t ready_sandboxes = 8;          // made ahead, an image
-  uint32_t max_instances = 1000;         // live at once on the host
-  uint32_t max_queue = 1024;             // invocations waiting
-  uint64_t max_queue_ms = 10000;         // the longest wait in it
-  uint64_t payload_memory = 512u << 20;  // bytes of requests in progress
-  uint32_t dead_kept = 256;              // ended instances that inspect still finds
-  ClientLimits client;                   // [limits-per-client]
-  v1::Limits default_limits;             // [limits]
-  v1::Limits max_limits;                 // [max-limits]
-  std::vector<std::string> image_dirs;   // *.toml; later ones win by name
+  uint32_t uid_base = 0x70000000;           // host uids [base, base + count) belong to Spore
+  uint32_t uid_count = 64 * 65536;          // 65536 an image; the last block is for helpers
+  uint32_t ready_sandboxes = 8;             // made ahead, an image
+  uint64_t zygote_max_age_ms = 86'400'000;  // a zygote is replaced after; 0: never
+  uint64_t zygote_max_forks = 100'000;      // likewise
+  uint32_t max_instances = 1000;            // live at once on the host
+  uint32_t max_queue = 1024;                // invocations waiting
+  uint64_t max_queue_ms = 10000;            // the longest wait in it
+  uint64_t payload_memory = 512u << 20;     // bytes of requests in progress
+  uint32_t dead_kept = 256;                 // ended instances that inspect still finds
+  ClientLimits client;                      // [limits-per-client]
+  v1::Limits default_limits;                // [limits]
+  v1::Limits max_limits;                    // [max-limits]
+  std::vector<std::string> image_dirs;      // *.toml; later ones win by name
 };
 
 std::string DefaultConfigPath();  // /etc/spore/spore.toml

@@ -108,6 +108,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
   context_.emplace(ServiceContext{*loop_,
+                                  *lane_,
                                   config_,
                                   *store_,
                                   *logs_,
@@ -128,6 +129,7 @@ void Daemon::RegisterServices() {
   RegisterImages(*server_, *context_);
   RegisterLogs(*server_, *context_);
   RegisterSystem(*server_, *context_);
+  RegisterZygotes(*server_, *context_);
 }
 
 Result<> Daemon::SetUp(const std::map<std::string, ImageManifest>& manifests) {

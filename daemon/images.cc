@@ -40,6 +40,7 @@ Result<std::unique_ptr<Images>> Images::Create(
     options.host_directory = HostsDirectory();
     options.uid_base = uid_base;
     options.ready_sandboxes = config.ready_sandboxes;
+    options.rotation = {config.zygote_max_age_ms * 1'000'000, config.zygote_max_forks};
     options.limits = limits;
     options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
     options.sandbox.tmp_bytes = limits.tmp_bytes();

@@ -86,7 +86,7 @@ void Instance::Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_p
     start_error_ = std::move(launched).error().Wrap("start an instance");
     return BeginDying();
   }
-  image.CountFork();
+  image.CountFork(*generation_);
   BeginWork();
 }
 

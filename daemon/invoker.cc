@@ -310,6 +310,17 @@ Result<> Invoker::Kill(const std::string& id) {
   return {};
 }
 
+void Invoker::EvictAllOf(const ZygoteImage& image, const std::string& message) {
+  std::vector<SlotId> slots;
+  for (const auto& [slot, held] : held_) {
+    if (held.image == &image) slots.push_back(slot);
+  }
+  for (const SlotId slot : slots) {
+    const auto held = held_.find(slot);
+    if (held != held_.end()) KillHeld(held->second, v1::Death::EVICTION, message);
+  }
+}
+
 void Invoker::CountResult(const Work& work, const WorkResult& result) {
   if (result.refused) {
     if (result.refused->kind == ErrorKind::kOverloaded) ++stats_.overloaded;

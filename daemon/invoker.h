@@ -61,6 +61,8 @@ class Invoker : private Instance::Owner {
   std::vector<v1::Instance> List(bool include_dead, const Visible& visible) const;
   // Kills a live instance by its whole id.
   Result<> Kill(const std::string& id);
+  // Kills every live instance of an image.
+  void EvictAllOf(const ZygoteImage& image, const std::string& message);
   uint32_t LiveOf(const std::string& function) const { return scheduler_.live_of(function); }
 
   const InvokerStats& stats() const { return stats_; }

@@ -16,11 +16,15 @@ void Fill(void* buffer, size_t size) {
 
 }  // namespace
 
-std::string NewInstanceId() {
+uint64_t RandomNumber() {
   uint64_t bits;
   Fill(&bits, sizeof bits);
+  return bits;
+}
+
+std::string NewInstanceId() {
   char text[17];
-  snprintf(text, sizeof text, "%012llx", static_cast<unsigned long long>(bits >> 16));
+  snprintf(text, sizeof text, "%012llx", static_cast<unsigned long long>(RandomNumber() >> 16));
   return text;
 }
 

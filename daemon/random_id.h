@@ -1,10 +1,12 @@
-// Names drawn at random by the kernel.
+// Names and numbers drawn at random by the kernel.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace spore {
 
+uint64_t RandomNumber();
 std::string NewInstanceId();  // 12 hexadecimal digits
 std::string NewRequestId();   // a UUID, version 4 (RFC 4122)
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "daemon/log.h"
 
@@ -55,6 +56,27 @@ void SandboxPool::Fill() {
          making_.size() < kMaxMakingAtOnce && refill_timer_ == 0) {
     MakeOne();
   }
+}
+
+void SandboxPool::FillThen(std::function<void()> filled) {
+  filled_ = std::move(filled);
+  Fill();
+  TellIfFilled();
+}
+
+// Not at once: the caller is in the middle of something.
+void SandboxPool::TellIfFilled() {
+  if (!filled_ || ready_.size() < options_.target) return;
+  loop_.Post([filled = std::exchange(filled_, nullptr), alive = alive_] {
+    if (*alive) filled();
+  });
+}
+
+void SandboxPool::TellIfEmpty() {
+  if (!empty_ || live() > 0) return;
+  loop_.Post([empty = std::exchange(empty_, nullptr), alive = alive_] {
+    if (*alive) empty();
+  });
 }
 
 void SandboxPool::MakeOne() {
@@ -207,6 +229,7 @@ void SandboxPool::RuntimeEnded(uint64_t id) {
 void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
   if (waiting_.empty()) {
     ready_.push_back(std::move(sandbox));
+    TellIfFilled();
     return Fill();
   }
   const Taken taken = std::move(waiting_.begin()->second);
@@ -323,6 +346,7 @@ void SandboxPool::Release(std::unique_ptr<Sandbox> sandbox) {
   if (removal_timer_ == 0) {
     removal_timer_ = loop_.AddTimer(kRemovalDelay, [this] { RetryRemovals(); });
   }
+  TellIfEmpty();
 }
 
 void SandboxPool::RetryRemovals() {
@@ -331,9 +355,11 @@ void SandboxPool::RetryRemovals() {
   removal_timer_ = loop_.AddTimer(kRemovalDelay, [this] { RetryRemovals(); });
 }
 
-void SandboxPool::Retire() {
+void SandboxPool::Retire(std::function<void()> empty) {
   if (retired_) return;
   retired_ = true;
+  filled_ = nullptr;
+  empty_ = std::move(empty);
   auto ready = std::move(ready_);
   ready_.clear();
   for (auto& sandbox : ready) Dispose(std::move(sandbox), [](const Gone&) {});
@@ -342,6 +368,7 @@ void SandboxPool::Retire() {
   for (auto& [request, taken] : waiting) {
     taken(MakeError(ErrorKind::kUnavailable, "the zygote of image " + options_.group + " ended"));
   }
+  TellIfEmpty();
 }
 
 }  // namespace spore

@@ -67,6 +67,8 @@ class SandboxPool {
 
   // Starts filling up to the target.
   void Fill();
+  // The same, and tells (later, once) when the target is reached.
+  void FillThen(std::function<void()> filled);
   // Hands out a ready sandbox at once, or the next one to be made. Returns an id for Cancel.
   uint64_t Take(Taken taken);
   void Cancel(uint64_t request);
@@ -74,10 +76,12 @@ class SandboxPool {
   // Takes the end of a sandbox upon itself: kills it if needed, waits until its init has been
   // reaped, removes its cgroup, returns its uid, then tells.
   void Dispose(std::unique_ptr<Sandbox> sandbox, std::function<void(const Gone&)> gone);
-  // Kills the ready ones and makes no more: the zygote has gone.
-  void Retire();
+  // Kills the ready ones and makes no more: the zygote has gone. Tells (later, once) when the last
+  // sandbox has gone, too.
+  void Retire(std::function<void()> empty);
 
   size_t ready() const { return ready_.size(); }
+  size_t in_use() const { return in_use_.size(); }  // taken, and not yet disposed of
   // Sandboxes that exist, whatever their state.
   size_t live() const { return ready_.size() + making_.size() + in_use_.size() + ending_.size(); }
 
@@ -98,6 +102,8 @@ class SandboxPool {
   void InitEnded(uint64_t id, const ZygoteLink::Exit& exited);
   void Finish(uint64_t id, const ZygoteLink::Exit& exited);
   void RetryRemovals();
+  void TellIfFilled();
+  void TellIfEmpty();
   void HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken);
   void RefillSoon();
   void Release(std::unique_ptr<Sandbox> sandbox);
@@ -108,6 +114,8 @@ class SandboxPool {
   UidAllocator& uids_;
   Options options_;
   bool retired_ = false;
+  std::function<void()> filled_;
+  std::function<void()> empty_;
   uint32_t failures_ = 0;  // in a row
   uint64_t next_request_ = 1;
   EventLoop::TimerId refill_timer_ = 0;

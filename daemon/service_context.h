@@ -24,6 +24,7 @@ namespace spore {
 
 struct ServiceContext {
   EventLoop& loop;
+  BlockingLane& lane;
   const Config& config;
   FunctionStore& store;
   LogStore& logs;
@@ -55,5 +56,6 @@ void RegisterInstances(RpcServer& server, ServiceContext& context);
 void RegisterImages(RpcServer& server, ServiceContext& context);
 void RegisterLogs(RpcServer& server, ServiceContext& context);
 void RegisterSystem(RpcServer& server, ServiceContext& context);
+void RegisterZygotes(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

@@ -1,23 +1,18 @@
 #include "daemon/zygote_image.h"
 
 #include <algorithm>
+#include <utility>
 
-#include "daemon/log.h"
+#include "daemon/unix_time.h"
 
 namespace spore {
 namespace {
 
-constexpr auto kStartLimit = std::chrono::seconds(30);
-constexpr auto kFirstBackOff = std::chrono::milliseconds(100);
-constexpr auto kLongestBackOff = std::chrono::seconds(10);
-constexpr uint64_t kStableNs = 10'000'000'000;  // a zygote that lived so long was not broken
-constexpr auto kDrainCheck = std::chrono::milliseconds(200);
-constexpr uint32_t kUidBlock = 65536;
+// The longest that a request waits for a sandbox.
+constexpr auto kTakeLimit = std::chrono::seconds(30);
 // Uids of sandboxes: above those of Debian's system users, below 65534 (nobody).
 constexpr uint32_t kFirstUid = 1000;
 constexpr uint32_t kLastUid = 65000;
-// Room for any set of preloaded libraries; a bound all the same.
-constexpr CgroupLimits kZygoteLimits{.memory_bytes = 8ull << 30, .cpu_millis = 0, .pids = 16384};
 
 }  // namespace
 
@@ -28,153 +23,20 @@ ZygoteImage::ZygoteImage(EventLoop& loop, CgroupTree& cgroups, ImageManifest man
       manifest_(std::move(manifest)),
       options_(std::move(options)),
       uids_(kFirstUid, kLastUid),
+      schedule_(options_.rotation),
       alive_(std::make_shared<bool>(true)) {}
 
 ZygoteImage::~ZygoteImage() {
   *alive_ = false;
-  for (const EventLoop::TimerId timer : {retry_timer_, start_timer_, drain_timer_}) {
-    if (timer != 0) loop_.CancelTimer(timer);
-  }
+  CancelTimer(retry_timer_);
+  CancelTimer(rotation_timer_);
   for (auto& [id, waiter] : waiters_) loop_.CancelTimer(waiter.timer);
-  for (auto& generation : generations_list_) generation->link.reset();
+  for (auto& generation : generations_list_) {
+    CancelTimer(generation->start_timer);
+    generation->link.reset();
+  }
   generations_list_.clear();
   if (group_added_) (void)cgroups_.RemoveGroup(manifest_.name);
-}
-
-void ZygoteImage::StartIfNeeded() {
-  if (state_ == v1::Image::STOPPED && !stopping_) StartGeneration();
-}
-
-void ZygoteImage::StartGeneration() {
-  state_ = v1::Image::STARTING;
-  static uint64_t last_serial = 0;
-  auto generation = std::make_unique<ZygoteGeneration>();
-  generation->serial = ++last_serial;
-  auto link = StartLink(generation.get());
-  if (!link) return StartFailed(link.error().Message());
-  generation->link = std::move(*link);
-  generation->pool = std::make_unique<SandboxPool>(
-      loop_, *generation->link, cgroups_, uids_,
-      SandboxPool::Options{manifest_.name, options_.ready_sandboxes, options_.sandbox});
-  current_ = generation.get();
-  generations_list_.push_back(std::move(generation));
-  start_timer_ = loop_.AddTimer(kStartLimit, [this, started = current_] {
-    start_timer_ = 0;
-    StartTimedOut(started);
-  });
-}
-
-Result<std::unique_ptr<ZygoteLink>> ZygoteImage::StartLink(ZygoteGeneration* generation) {
-  if (!group_added_) {
-    SPORE_TRY(cgroups_.AddGroup(manifest_.name, options_.uid_base));
-    group_added_ = true;
-  }
-  ++generations_;
-  const std::string name = generations_ == 1 ? "zygote" : "zygote-" + std::to_string(generations_);
-  SPORE_ASSIGN(Cgroup cgroup, cgroups_.Create(manifest_.name, name, kZygoteLimits));
-  return ZygoteLink::Start(
-      loop_, manifest_, {options_.program, options_.host_directory, options_.uid_base, kUidBlock},
-      std::move(cgroup),
-      {[this, generation](const wire::ZygoteReady& ready) { Ready(generation, ready); },
-       [this, generation](const std::string& reason) { ZygoteGone(generation, reason); },
-       [this, generation] { SupervisorGone(generation); }});
-}
-
-void ZygoteImage::Ready(ZygoteGeneration* generation, const wire::ZygoteReady& ready) {
-  if (generation != current_ || stopping_) return;
-  if (start_timer_ != 0) loop_.CancelTimer(start_timer_);
-  start_timer_ = 0;
-  state_ = v1::Image::READY;
-  reason_.clear();
-  runtime_version_ = ready.runtime_version;
-  ready_since_ns_ = MonotonicNs();
-  Log(LogLevel::kInfo, "image " + manifest_.name + ": ready, " + runtime_version_ + ", preload " +
-                           std::to_string(ready.preload_us / 1000) + " ms");
-  generation->pool->Fill();
-  std::vector<uint64_t> requests;
-  for (const auto& [request, waiter] : waiters_) requests.push_back(request);
-  for (const uint64_t request : requests) TakeFromPool(request);
-}
-
-void ZygoteImage::ZygoteGone(ZygoteGeneration* generation, const std::string& reason) {
-  if (generation->pool) generation->pool->Retire();
-  if (generation != current_ || stopping_) return CloseDrained();
-  current_ = nullptr;
-  if (start_timer_ != 0) loop_.CancelTimer(start_timer_);
-  start_timer_ = 0;
-  if (state_ != v1::Image::READY) {
-    CloseDrained();
-    return StartFailed(reason);
-  }
-  Log(LogLevel::kError, "image " + manifest_.name + ": its zygote is gone: " + reason);
-  state_ = v1::Image::STARTING;  // it worked: those who wait go on waiting
-  if (MonotonicNs() - ready_since_ns_ > kStableNs) back_off_ = {};
-  RetryLater();
-  CloseDrained();
-}
-
-void ZygoteImage::StartFailed(const std::string& reason) {
-  // It is tried again for ever; said once.
-  if (reason != reason_)
-    Log(LogLevel::kError, "image " + manifest_.name + ": cannot start its zygote: " + reason);
-  state_ = v1::Image::FAILED;
-  reason_ = reason;
-  RetryLater();
-  auto waiters = std::move(waiters_);
-  waiters_.clear();
-  for (auto& [request, waiter] : waiters) {
-    loop_.CancelTimer(waiter.timer);
-    waiter.taken(tl::unexpected(FailedError()));
-  }
-}
-
-void ZygoteImage::StartTimedOut(ZygoteGeneration* generation) {
-  if (generation != current_) return;
-  current_ = nullptr;
-  generation->pool->Retire();
-  StartFailed("it was not ready after 30 s");
-  generation->link->Close();
-}
-
-void ZygoteImage::RetryLater() {
-  if (stopping_ || retry_timer_ != 0) return;
-  back_off_ = back_off_.count() == 0
-                  ? kFirstBackOff
-                  : std::min<std::chrono::milliseconds>(back_off_ * 2, kLongestBackOff);
-  retry_timer_ = loop_.AddTimer(back_off_, [this] {
-    retry_timer_ = 0;
-    StartGeneration();
-  });
-}
-
-// Ends supervisors that have neither a zygote nor a sandbox any more.
-void ZygoteImage::CloseDrained() {
-  if (drain_timer_ != 0) return;
-  drain_timer_ = loop_.AddTimer(kDrainCheck, [this] {
-    drain_timer_ = 0;
-    bool more = false;
-    for (auto& generation : generations_list_) {
-      if (generation.get() == current_ || !generation->link->supervisor_alive()) continue;
-      if (generation->pool->live() == 0) {
-        generation->link->Close();
-      } else {
-        more = true;
-      }
-    }
-    if (more) CloseDrained();
-  });
-}
-
-void ZygoteImage::SupervisorGone(ZygoteGeneration* generation) {
-  // The caller is the generation's own link: let it return first.
-  loop_.Post([this, generation, alive = alive_] {
-    if (!*alive) return;
-    generations_list_.remove_if([&](const auto& held) { return held.get() == generation; });
-    if (stopping_ && generations_list_.empty() && stopped_) {
-      auto stopped = std::move(stopped_);
-      stopped();
-    }
-  });
 }
 
 uint64_t ZygoteImage::Take(Taken taken) {
@@ -201,12 +63,24 @@ uint64_t ZygoteImage::Take(Taken taken) {
   }
   Waiter& waiter = waiters_[request];
   waiter.taken = std::move(taken);
-  waiter.timer = loop_.AddTimer(kStartLimit, [this, request] {
+  waiter.timer = loop_.AddTimer(kTakeLimit, [this, request] {
     Answer(request, MakeError(ErrorKind::kOverloaded,
                               "no sandbox of image " + manifest_.name + " was ready within 30 s"));
   });
   if (state_ == v1::Image::READY) TakeFromPool(request);
   return request;
+}
+
+// From the current generation's pool, those that wait at no other.
+void ZygoteImage::ServeWaiters() {
+  std::vector<uint64_t> requests;
+  for (const auto& [request, waiter] : waiters_) {
+    if (waiter.generation == nullptr) requests.push_back(request);
+  }
+  for (const uint64_t request : requests) {
+    // Each that is served may do anything to the others.
+    if (state_ == v1::Image::READY && waiters_.contains(request)) TakeFromPool(request);
+  }
 }
 
 void ZygoteImage::TakeFromPool(uint64_t request) {
@@ -231,39 +105,25 @@ void ZygoteImage::TakeFromPool(uint64_t request) {
 void ZygoteImage::Answer(uint64_t request, Result<Lease> lease) {
   auto waiter = waiters_.extract(request);
   if (waiter.empty()) return;
-  loop_.CancelTimer(waiter.mapped().timer);
-  if (!lease && waiter.mapped().generation != nullptr) {
-    waiter.mapped().generation->pool->Cancel(waiter.mapped().pool_request);
-  }
+  Withdraw(waiter.mapped());
   waiter.mapped().taken(std::move(lease));
 }
 
 void ZygoteImage::CancelTake(uint64_t request) {
   auto waiter = waiters_.extract(request);
-  if (waiter.empty()) return;
-  loop_.CancelTimer(waiter.mapped().timer);
-  if (waiter.mapped().generation != nullptr) {
-    waiter.mapped().generation->pool->Cancel(waiter.mapped().pool_request);
-  }
+  if (!waiter.empty()) Withdraw(waiter.mapped());
 }
 
-void ZygoteImage::ShutDown(std::function<void()> done) {
-  stopping_ = true;
-  state_ = v1::Image::STOPPED;
-  if (retry_timer_ != 0) loop_.CancelTimer(retry_timer_);
-  retry_timer_ = 0;
-  auto waiters = std::move(waiters_);
-  waiters_.clear();
-  for (auto& [request, waiter] : waiters) {
-    loop_.CancelTimer(waiter.timer);
-    waiter.taken(MakeError(ErrorKind::kUnavailable, "spored is stopping"));
-  }
-  if (generations_list_.empty()) return done();
-  stopped_ = std::move(done);
-  for (auto& generation : generations_list_) {
-    generation->pool->Retire();
-    generation->link->Close();
-  }
+// It waits no longer.
+void ZygoteImage::Withdraw(const Waiter& waiter) {
+  loop_.CancelTimer(waiter.timer);
+  if (waiter.generation != nullptr) waiter.generation->pool->Cancel(waiter.pool_request);
+}
+
+void ZygoteImage::RefuseWaiters(const Error& error) {
+  auto waiters = std::exchange(waiters_, {});
+  for (auto& [request, waiter] : waiters) Withdraw(waiter);
+  for (auto& [request, waiter] : waiters) waiter.taken(tl::unexpected(error));
 }
 
 size_t ZygoteImage::ready_sandboxes() const {
@@ -290,7 +150,8 @@ v1::Image ZygoteImage::Describe() const {
   image.set_state(state_);
   image.set_reason(reason_);
   for (const std::string& module : manifest_.preload) image.add_preload(module);
-  if (current_ != nullptr) image.set_zygote_pid(current_->link->zygote_host_pid());
+  if (current_ != nullptr && current_->link->usable())
+    image.set_zygote_pid(current_->link->zygote_host_pid());
   image.set_forks(forks_);
   image.set_runtime_version(runtime_version_);
   image.set_interpreter(manifest_.interpreter);
@@ -303,6 +164,37 @@ v1::Image ZygoteImage::Describe() const {
   image.set_manifest(manifest_.path);
   *image.mutable_limits() = options_.limits;
   return image;
+}
+
+v1::Zygote ZygoteImage::Describe(const ZygoteGeneration& generation) const {
+  v1::Zygote zygote;
+  zygote.set_image(manifest_.name);
+  zygote.set_generation(generation.number);
+  zygote.set_state(generation.state);
+  if (generation.link->usable()) zygote.set_pid(generation.link->zygote_host_pid());
+  zygote.set_started_unix_ms(generation.started_unix_ms);
+  zygote.set_preload_us(generation.preload_us);
+  zygote.set_forks(generation.forks);
+  zygote.set_sandboxes_ready(static_cast<uint32_t>(generation.pool->ready()));
+  zygote.set_instances(static_cast<uint32_t>(generation.pool->in_use()));
+  if (&generation != current_) return zygote;
+  zygote.set_rotation_error(rotation_error_);
+  zygote.set_rotation_failures(schedule_.failures());
+  if (const auto due_ns = schedule_.DueNs(generation.forks)) {
+    const auto ahead_ns = static_cast<int64_t>(*due_ns) - static_cast<int64_t>(MonotonicNs());
+    zygote.set_next_rotation_unix_ms(NowUnixMs() + std::max<int64_t>(0, ahead_ns / 1'000'000));
+  }
+  return zygote;
+}
+
+std::vector<v1::Zygote> ZygoteImage::DescribeZygotes() const {
+  std::vector<v1::Zygote> zygotes;
+  for (const auto& generation : generations_list_) zygotes.push_back(Describe(*generation));
+  return zygotes;
+}
+
+v1::Zygote ZygoteImage::DescribeZygote() const {
+  return current_ != nullptr ? Describe(*current_) : v1::Zygote();
 }
 
 }  // namespace spore

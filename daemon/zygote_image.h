@@ -1,4 +1,8 @@
-// One image's zygote over time: started on first use, replaced when it dies, with back-off.
+// One image's zygote over time: started on first use, replaced when it dies, with back-off, or when
+// it has served for long enough; and who waits for a sandbox of it.
+//
+// A zygote that is replaced while it serves (rotation) goes on serving until the fresh one and its
+// sandboxes are ready, so that no request waits or fails for it.
 #pragma once
 
 #include <cstdint>
@@ -7,25 +11,20 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
+#include "daemon/rotation_schedule.h"
 #include "daemon/sandbox_pool.h"
 #include "daemon/uid_allocator.h"
+#include "daemon/zygote_generation.h"
 #include "daemon/zygote_link.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
 #include "spore.pb.h"
 
 namespace spore {
-
-// A supervisor, its zygote and its sandboxes. An old generation lives on until its last sandbox
-// has ended.
-struct ZygoteGeneration {
-  uint64_t serial = 0;  // of all generations of all images; never used again
-  std::unique_ptr<ZygoteLink> link;
-  std::unique_ptr<SandboxPool> pool;
-};
 
 class ZygoteImage {
  public:
@@ -36,6 +35,7 @@ class ZygoteImage {
     uint32_t ready_sandboxes = 8;
     v1::Limits limits;        // of whoever asks for no others
     SandboxDefaults sandbox;  // what of them a sandbox is made with
+    RotationSchedule::Limits rotation;
   };
   // A sandbox, and the generation whose zygote is to be forked into it. Whoever holds it gives the
   // sandbox back by generation->pool->Dispose; the generation outlives its sandboxes.
@@ -44,6 +44,7 @@ class ZygoteImage {
     std::unique_ptr<Sandbox> sandbox;
   };
   using Taken = std::function<void(Result<Lease>)>;
+  using Done = std::function<void(Result<>)>;
 
   ZygoteImage(EventLoop& loop, CgroupTree& cgroups, ImageManifest manifest, Options options);
   ~ZygoteImage();
@@ -55,14 +56,29 @@ class ZygoteImage {
   // start limit. Returns an id for CancelTake.
   uint64_t Take(Taken taken);
   void CancelTake(uint64_t request);
+
+  // Starts the zygote, now, unless there is one; done when it is ready, or why it is not.
+  void Warm(Done done);
+  // Ends the zygote and its waiting sandboxes; done when they are gone. kPrecondition when there is
+  // none, or instances or requests need it.
+  void Evict(Done done);
+  // Replaces the zygote by a fresh one; done when that serves, or why it does not. One that is just
+  // starting is fresh. kPrecondition when there is none.
+  void Rotate(Done done);
+
   // Closes every supervisor; `done` runs when the last has been reaped.
   void ShutDown(std::function<void()> done);
 
   const ImageManifest& manifest() const { return manifest_; }
   uint32_t uid_base() const { return options_.uid_base; }
   size_t ready_sandboxes() const;
-  void CountFork() { ++forks_; }
+  // A copy of the generation's zygote has been given to a function or run.
+  void CountFork(ZygoteGeneration& generation);
   v1::Image Describe() const;
+  // Of each generation, the oldest first; without memory.
+  std::vector<v1::Zygote> DescribeZygotes() const;
+  // Of the one that serves or is to.
+  v1::Zygote DescribeZygote() const;
 
  private:
   struct Waiter {
@@ -71,18 +87,37 @@ class ZygoteImage {
     uint64_t pool_request = 0;  // when it waits at the pool
     ZygoteGeneration* generation = nullptr;
   };
-  void StartGeneration();
+  // zygote_image_life.cc
+  void Start();
+  Result<ZygoteGeneration*> NewGeneration();
   Result<std::unique_ptr<ZygoteLink>> StartLink(ZygoteGeneration* generation);
-  void Ready(ZygoteGeneration* generation, const wire::ZygoteReady& ready);
-  void ZygoteGone(ZygoteGeneration* generation, const std::string& reason);
-  void SupervisorGone(ZygoteGeneration* generation);
-  void StartFailed(const std::string& reason);
   void StartTimedOut(ZygoteGeneration* generation);
+  void StartFailed(const std::string& reason);
   void RetryLater();
-  void CloseDrained();
+  void Ready(ZygoteGeneration* generation, const wire::ZygoteReady& ready);
+  void Serve();
+  void ZygoteGone(ZygoteGeneration* generation, const std::string& reason);
+  void CurrentGone(const std::string& reason);
+  void Unset();
+  void Retire(ZygoteGeneration& generation);
+  void SupervisorGone(ZygoteGeneration* generation);
+  void CancelTimer(EventLoop::TimerId& timer);
+  static void Settle(std::vector<Done>& list, const Result<>& result);
+
+  // zygote_image_rotation.cc
+  void StartRotation();
+  void RotationFailed(const std::string& reason);
+  void TakeOver();
+  void ArmRotation();
+
+  // zygote_image.cc
+  void ServeWaiters();
   void TakeFromPool(uint64_t request);
   void Answer(uint64_t request, Result<Lease> lease);
+  void Withdraw(const Waiter& waiter);
+  void RefuseWaiters(const Error& error);
   Error FailedError() const;
+  v1::Zygote Describe(const ZygoteGeneration& generation) const;
 
   EventLoop& loop_;
   CgroupTree& cgroups_;
@@ -94,17 +129,20 @@ class ZygoteImage {
   std::string runtime_version_;
   uint64_t forks_ = 0;
   bool group_added_ = false;
-  uint32_t generations_ = 0;
-  uint64_t ready_since_ns_ = 0;
+  uint64_t generations_ = 0;
   std::chrono::milliseconds back_off_{};
   bool stopping_ = false;
   std::function<void()> stopped_;
   EventLoop::TimerId retry_timer_ = 0;
-  EventLoop::TimerId start_timer_ = 0;
-  EventLoop::TimerId drain_timer_ = 0;
   uint64_t next_request_ = 1;
   std::map<uint64_t, Waiter> waiters_;
-  ZygoteGeneration* current_ = nullptr;
+  std::vector<Done> awaiting_start_;
+  std::vector<Done> awaiting_rotation_;
+  RotationSchedule schedule_;
+  EventLoop::TimerId rotation_timer_ = 0;
+  std::string rotation_error_;
+  ZygoteGeneration* current_ = nullptr;  // serves, or is to as soon as it is ready
+  ZygoteGeneration* next_ = nullptr;     // is to replace it; only while it serves
   std::list<std::unique_ptr<ZygoteGeneration>> generations_list_;
   std::shared_ptr<bool> alive_;
 };

@@ -286,6 +286,10 @@ void ZygoteLink::ZygoteGone(const std::string& reason) {
   handlers_.on_zygote_gone(explained ? reason : reason + ": " + last_message_);
 }
 
+void ZygoteLink::EndZygote() {
+  ZygoteGone("it is not needed any more");
+}
+
 void ZygoteLink::Close() {
   if (supervisor_ != nullptr) SupervisorGone();
 }

@@ -68,6 +68,8 @@ class ZygoteLink {
   void OnExit(int32_t pid, std::function<void(const Exit&)> handler);
   void ForgetExit(int32_t pid);
 
+  // Closes the zygote's socket: it ends. Sandboxes stay.
+  void EndZygote();
   // Closes the supervisor's socket: it kills everything it has and ends.
   void Close();
 

@@ -66,6 +66,8 @@ max-instances = 2
 max-queue = 3
 max-queue-ms = 4
 dead-kept = 5
+zygote-max-age-ms = 6000
+zygote-max-forks = 7
 payload-memory = 10485760
 image-dirs = ["/a", "/b"]
 [limits-per-client]
@@ -100,6 +102,8 @@ timeout-ms = 1000
   EXPECT_EQ(3u, config->max_queue);
   EXPECT_EQ(4u, config->max_queue_ms);
   EXPECT_EQ(5u, config->dead_kept);
+  EXPECT_EQ(6000u, config->zygote_max_age_ms);
+  EXPECT_EQ(7u, config->zygote_max_forks);
   EXPECT_EQ((std::vector<std::string>{"/a", "/b"}), config->image_dirs);
   EXPECT_EQ(64u << 20, config->default_limits.memory_bytes());
   EXPECT_EQ(7u, config->default_limits.pids());
@@ -116,6 +120,10 @@ TEST_F(ConfigTest, ErrorsNameFileLineKeyAndExpectation) {
             ErrorOf("state-dir = \"x/y\""));
   EXPECT_EQ("spore.toml:1: max-instances: 0 is out of range; expected 1 to 60000",
             ErrorOf("max-instances = 0"));
+  EXPECT_EQ(
+      "spore.toml:1: zygote-max-age-ms: 999 is out of range; expected 0 (never) or at least 1000",
+      ErrorOf("zygote-max-age-ms = 999"));
+  EXPECT_EQ("no error", ErrorOf("zygote-max-age-ms = 0\nzygote-max-forks = 0"));
   EXPECT_EQ("spore.toml:1: max-queue: -1 is out of range; expected 0 to 1000000",
             ErrorOf("max-queue = -1"));
   EXPECT_EQ("spore.toml:1: favordynmods: a string where true or false is expected",

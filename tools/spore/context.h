@@ -89,5 +89,6 @@ void AddLogs(CLI::App& app, Context& context);
 void AddPs(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 void AddStats(CLI::App& app, Context& context);
+void AddZygote(CLI::App& app, Context& context);
 
 }  // namespace spore::cli

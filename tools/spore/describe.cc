@@ -52,6 +52,10 @@ std::string StateName(v1::Image::State state) {
   return Words(v1::Image::State_Name(state));
 }
 
+std::string StateName(v1::Zygote::State state) {
+  return Words(v1::Zygote::State_Name(state));
+}
+
 std::string StartName(v1::StartKind kind) {
   if (kind == v1::START_KIND_UNSPECIFIED) return "-";
   return Words(v1::StartKind_Name(kind).substr(std::strlen("START_KIND_")));

@@ -37,6 +37,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddPs(app, context);
   AddLogs(app, context);
   AddImage(app, context);
+  AddZygote(app, context);
   AddStats(app, context);
   AddInfo(app, context);
   AddCheck(app, context);

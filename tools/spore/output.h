@@ -57,6 +57,7 @@ std::string ForTerminal(std::string_view text, int fd);
 std::vector<std::pair<std::string, std::string>> LimitPairs(const v1::Limits& limits);
 std::string StateName(v1::Instance::State state);  // "busy"
 std::string StateName(v1::Image::State state);     // "ready", "unusable"
+std::string StateName(v1::Zygote::State state);    // "draining"
 std::string StartName(v1::StartKind kind);         // "fork"
 std::string IsolationName(v1::Isolation isolation);
 std::string CauseName(v1::Death::Cause cause);  // "out of memory"

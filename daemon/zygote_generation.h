@@ -1,0 +1,32 @@
+// A supervisor, its zygote and its sandboxes, from the zygote's start until the last sandbox has
+// ended. An image has one that serves, perhaps one more that is to replace it, and older ones whose
+// instances are still there.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "daemon/event_loop.h"
+#include "daemon/sandbox_pool.h"
+#include "daemon/zygote_link.h"
+#include "spore.pb.h"
+
+namespace spore {
+
+struct ZygoteGeneration {
+  uint64_t serial = 0;  // of all generations of all images; never used again
+  uint64_t number = 0;  // of the image, from 1
+  v1::Zygote::State state = v1::Zygote::STARTING;
+  int64_t started_unix_ms = 0;
+  uint64_t ready_ns = 0;
+  uint64_t preload_us = 0;
+  uint64_t forks = 0;  // that were given to a function or run
+  EventLoop::TimerId start_timer = 0;
+  std::vector<std::function<void()>> when_gone;
+  std::unique_ptr<ZygoteLink> link;
+  std::unique_ptr<SandboxPool> pool;
+};
+
+}  // namespace spore

@@ -1,0 +1,159 @@
+// spore zygote ls, warm, evict and rotate.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "tools/spore/context.h"
+#include "tools/spore/output.h"
+#include "tools/spore/units.h"
+
+namespace spore::cli {
+namespace {
+
+constexpr const char* kService = "spore.v1.Zygotes";
+
+Expected<v1::ListZygotesResponse> Ask(const Context& context) {
+  return CallDaemon<v1::ListZygotesResponse>(context, kService, "List", v1::ListZygotesRequest());
+}
+
+void PrintZygotes(const v1::ListZygotesResponse& response) {
+  Table table({{"IMAGE"},
+               {"STATE"},
+               {"PID", Align::kRight},
+               {"AGE", Align::kRight},
+               {"FORKS", Align::kRight},
+               {"READY", Align::kRight},
+               {"INSTANCES", Align::kRight},
+               {"PRELOAD", Align::kRight},
+               {"MEMORY", Align::kRight}});
+  for (const v1::Zygote& zygote : response.zygotes()) {
+    table.Add({zygote.image(), StateName(zygote.state()),
+               zygote.pid() == 0 ? "-" : fmt::format("{}", zygote.pid()),
+               HumanAge(zygote.started_unix_ms()), fmt::format("{}", zygote.forks()),
+               fmt::format("{}", zygote.sandboxes_ready()), fmt::format("{}", zygote.instances()),
+               zygote.preload_us() == 0 ? "-" : HumanMicroseconds(zygote.preload_us()),
+               zygote.memory_bytes() == 0 ? "-" : HumanBytes(zygote.memory_bytes())});
+  }
+  table.Print();
+  for (const v1::Zygote& zygote : response.zygotes()) {
+    if (zygote.rotation_error().empty()) continue;
+    const int64_t next = zygote.next_rotation_unix_ms();
+    fmt::print("\n{}: could not be replaced, {} times in a row: {}\n{}", zygote.image(),
+               zygote.rotation_failures(), ForTerminal(zygote.rotation_error(), 1),
+               next == 0 ? "" : fmt::format("The next try is at {}.\n", HumanTime(next)));
+  }
+}
+
+Outcome List(const Context& context) {
+  auto response = Ask(context);
+  if (!response) return tl::unexpected(response.error());
+  if (context.json) {
+    auto array = nlohmann::ordered_json::array();
+    for (const v1::Zygote& zygote : response->zygotes()) array.push_back(ToJson(zygote));
+    PrintJson(array);
+  } else {
+    PrintZygotes(*response);
+  }
+  return kDone;
+}
+
+// Warm or Rotate: what comes back is the zygote that serves then.
+template <typename Request>
+Outcome Renew(const Context& context, const std::vector<std::string>& images, const char* method) {
+  auto array = nlohmann::ordered_json::array();
+  const auto call = [&](client::Connection& connection,
+                        const std::string& image) -> client::Result<> {
+    Request request;
+    request.set_image(image);
+    auto zygote = connection.Call<v1::Zygote>(kService, method, request);
+    if (!zygote) return tl::unexpected(zygote.error());
+    if (context.json) {
+      array.push_back(ToJson(*zygote));
+    } else {
+      fmt::print("{}\n", image);
+    }
+    return {};
+  };
+  const Outcome outcome = CallForEach(context, images, call);
+  if (context.json) PrintJson(array);
+  return outcome;
+}
+
+Outcome Warm(const Context& context, const std::vector<std::string>& images) {
+  return Renew<v1::WarmZygoteRequest>(context, images, "Warm");
+}
+
+// One after the other, so that a host is never busy with all of them at once.
+Outcome Rotate(const Context& context, std::vector<std::string> images, bool all) {
+  if (all == !images.empty()) {
+    return Fail(kUsage,
+                "rotate: expected either images or --all\nTry 'spore zygote rotate --help'.");
+  }
+  if (all) {
+    auto response = Ask(context);
+    if (!response) return tl::unexpected(response.error());
+    for (const v1::Zygote& zygote : response->zygotes()) {
+      if (zygote.state() == v1::Zygote::READY) images.push_back(zygote.image());
+    }
+  }
+  return Renew<v1::RotateZygoteRequest>(context, images, "Rotate");
+}
+
+Outcome Evict(const Context& context, const std::vector<std::string>& images, bool force) {
+  return CallForEach(
+      context, images, [&](client::Connection& connection, const auto& image) -> client::Result<> {
+        v1::EvictZygoteRequest request;
+        request.set_image(image);
+        request.set_force(force);
+        auto evicted = connection.Call<v1::EvictZygoteResponse>(kService, "Evict", request);
+        if (!evicted) return tl::unexpected(evicted.error());
+        fmt::print("{}\n", image);
+        return {};
+      });
+}
+
+struct Arguments {
+  std::vector<std::string> images;
+  bool flag = false;
+};
+
+}  // namespace
+
+void AddZygote(CLI::App& app, Context& context) {
+  CLI::App* zygote = app.add_subcommand("zygote", "List, start, end and replace zygotes");
+  zygote->require_subcommand(1);
+
+  CLI::App* list = AddCommand(*zygote, context, "ls", "List zygotes");
+  list->callback([&context] { context.command = [&context] { return List(context); }; });
+
+  CLI::App* warm =
+      AddCommand(*zygote, context, "warm", "Start zygotes and wait until they are ready");
+  auto warmed = std::make_shared<Arguments>();
+  warm->add_option("IMAGE", warmed->images, "Images")->required();
+  warm->callback([&context, warmed] {
+    context.command = [&context, warmed] { return Warm(context, warmed->images); };
+  });
+
+  CLI::App* evict = AddCommand(*zygote, context, "evict", "End zygotes that nobody needs");
+  auto evicted = std::make_shared<Arguments>();
+  evict->add_option("IMAGE", evicted->images, "Images")->required();
+  evict->add_flag("--force", evicted->flag, "Kill all instances of the images first");
+  evict->callback([&context, evicted] {
+    context.command = [&context, evicted] {
+      return Evict(context, evicted->images, evicted->flag);
+    };
+  });
+
+  CLI::App* rotate = AddCommand(*zygote, context, "rotate",
+                                "Replace zygotes by fresh ones while they go on serving");
+  auto rotated = std::make_shared<Arguments>();
+  rotate->add_option("IMAGE", rotated->images, "Images");
+  rotate->add_flag("--all", rotated->flag, "All images that have a zygote");
+  rotate->callback([&context, rotated] {
+    context.command = [&context, rotated] {
+      return Rotate(context, rotated->images, rotated->flag);
+    };
+  });
+}
+
+}  // namespace spore::cli
