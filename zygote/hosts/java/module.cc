@@ -1,19 +1,19 @@
 // libspore_java.so: what the Java host needs from below. It is loaded twice: preloaded into java,
 // so that it sees every thread that is made (zygote/sfork/interpose.cc), and by System.load for the
 // native methods of spore.host.Native.
-#include <fcntl.h>
 #include <jni.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/read_file.h"
 #include "zygote/hosts/common/working_set.h"
 #include "zygote/hosts/common/zygote_loop.h"
 #include "zygote/hosts/java/heap_limit.h"
@@ -28,10 +28,6 @@ using spore::java::Text;
 using spore::java::Throw;
 using spore::wire::FrameHeader;
 using spore::wire::FrameType;
-
-// Larger than any class can be: a constant pool of 65,535 texts of as many bytes is not seen in
-// life.
-constexpr off_t kMostClassBytes = 64 << 20;
 
 // Of this process, between its sfork and its specialisation.
 std::unique_ptr<spore::Unspecialised> this_child;
@@ -138,16 +134,12 @@ void QueueLoaded(JNIEnv*, jclass, jlong began_ns) {
 }
 
 jbyteArray ReadFile(JNIEnv* env, jclass, jstring path) {
-  const spore::UniqueFd file(open(Text(env, path).c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (!file || fstat(file.get(), &status) < 0 || !S_ISREG(status.st_mode)) return nullptr;
-  if (status.st_size > kMostClassBytes) return nullptr;
-  std::string content(static_cast<size_t>(status.st_size), '\0');
-  if (!spore::ReadExactly(file.get(), content.data(), content.size())) return nullptr;
-  const jbyteArray array = env->NewByteArray(static_cast<jsize>(content.size()));
+  const std::optional<std::string> content = spore::ReadWholeFile(Text(env, path));
+  if (!content) return nullptr;
+  const jbyteArray array = env->NewByteArray(static_cast<jsize>(content->size()));
   if (array == nullptr) return nullptr;
-  env->SetByteArrayRegion(array, 0, static_cast<jsize>(content.size()),
-                          reinterpret_cast<const jbyte*>(content.data()));
+  env->SetByteArrayRegion(array, 0, static_cast<jsize>(content->size()),
+                          reinterpret_cast<const jbyte*>(content->data()));
   return array;
 }
 

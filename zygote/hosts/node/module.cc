@@ -11,6 +11,7 @@
 
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/read_file.h"
 #include "zygote/hosts/common/working_set.h"
 #include "zygote/hosts/common/zygote_loop.h"
 #include "zygote/hosts/node/napi.h"
@@ -207,7 +208,7 @@ napi_value LookForModule(napi_env env, napi_callback_info info) {
 // readText(path) -> its content, or null.
 napi_value ReadText(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  const std::optional<std::string> text = spore::ReadText(ToString(env, arguments.value[0]));
+  const std::optional<std::string> text = spore::ReadWholeFile(ToString(env, arguments.value[0]));
   return Text(env, text ? std::string_view(*text) : std::string_view());
 }
 

@@ -1,13 +1,9 @@
 #include "zygote/hosts/node/task_files.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <iterator>
-
-#include "sandbox/sys/unique_fd.h"
-#include "zygote/hosts/common/channel.h"
 
 namespace spore {
 namespace {
@@ -41,15 +37,6 @@ uint32_t LookForModule(const std::string& base) {
     return found;
   }
   return 0;
-}
-
-std::optional<std::string> ReadText(const std::string& path) {
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (!file || fstat(file.get(), &status) < 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-  std::string text(static_cast<size_t>(status.st_size), '\0');
-  if (!ReadExactly(file.get(), text.data(), text.size())) return std::nullopt;
-  return text;
 }
 
 }  // namespace spore

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 namespace spore {
@@ -17,8 +16,5 @@ constexpr uint32_t kSuffixShift = 4;   // above: which suffix was found, counted
 
 // The first of BASE.js, BASE, BASE.mjs and BASE.cjs that is a file. 0: none.
 uint32_t LookForModule(const std::string& base);
-
-// A file's content; nothing when it cannot be read.
-std::optional<std::string> ReadText(const std::string& path);
 
 }  // namespace spore
