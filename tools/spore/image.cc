@@ -19,7 +19,9 @@ std::string RuntimeOf(const v1::Image& image) {
 }
 
 std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& words) {
-  return fmt::format("{}", fmt::join(words, " "));
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
 }
 
 Outcome List(const Context& context, bool quiet) {
