@@ -52,9 +52,15 @@ const probes = {
                     'Seccomp', 'Seccomp_filters', 'SigBlk', 'Cpus_allowed'];
     await fs.promises.readFile('/etc/hosts');  // the pool's are made now
     await worker('require("worker_threads").parentPort.postMessage(1)');
-    return fs.readdirSync('/proc/self/task').map((id) => {
+    return fs.readdirSync('/proc/self/task').flatMap((id) => {
       const status = {};
-      for (const line of read(`/proc/self/task/${id}/status`).split('\n')) {
+      let text;
+      try {
+        text = read(`/proc/self/task/${id}/status`);
+      } catch {
+        return [];  // the worker's, which has just ended
+      }
+      for (const line of text.split('\n')) {
         const [name, value] = line.split(/:\s*/);
         if (wanted.includes(name)) status[name] = value.trim();
       }
