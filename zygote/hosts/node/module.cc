@@ -209,7 +209,10 @@ napi_value LookForModule(napi_env env, napi_callback_info info) {
 napi_value ReadText(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const std::optional<std::string> text = spore::ReadWholeFile(ToString(env, arguments.value[0]));
-  return Text(env, text ? std::string_view(*text) : std::string_view());
+  if (text) return Text(env, *text);
+  napi_value none = nullptr;
+  napi_get_null(env, &none);
+  return none;
 }
 
 napi_value CloseChannel(napi_env env, napi_callback_info) {

@@ -79,7 +79,8 @@ function enableSourceMaps(hasOne) {
 
 // The module, or a promise of it.
 function loadModule(name, root) {
-  const base = name.indexOf('.') < 0 && name[0] !== '/' ? root + '/' + name : path.resolve(root, name);
+  const isPlain = name.indexOf('.') < 0 && name[0] !== '/' && name.indexOf('//') < 0;
+  const base = isPlain ? root + '/' + name : path.resolve(root, name);
   const found = native.lookForModule(base);
   // A folder with an index.js, or a package in node_modules.
   if (found === 0) return placeOf(root).require(fs.existsSync(base) ? base : name);
