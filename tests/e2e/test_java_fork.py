@@ -1,6 +1,7 @@
 """Java: what a fork can get wrong, in fresh children of one zygote (docs/fork-correctness.md)."""
 import ctypes
 import os
+import pathlib
 
 import daemon
 import java
@@ -63,6 +64,27 @@ def test_a_request_loads_no_class_of_the_hosts(spored, probe_classes):
         loaded = [line for line in lines if " source: " in line]
         assert any(line.startswith("probe.") for line in loaded), lines
         assert not [line for line in loaded if "/run/spore/host/" in line], handler
+
+
+def test_what_an_image_puts_on_the_platforms_class_path_is_found(spored, tmp_path):
+    """Of a package that no module has; a class of the function's own, which is not there, is told."""
+    (tmp_path / "classes").mkdir()
+    java.compile_into(tmp_path / "classes", {"given/Given.java": "package given;\npublic class Given {\n"
+                      "  public Object handle(Object event) { return event; }\n}\n"})
+    place = "/usr/share/java/spore-test-given.jar"
+    try:
+        java.jar(tmp_path / "classes", place)
+        (spored.directory / "images/java-given.toml").write_text(
+            f'runtime = "java"\noptions = ["-Xbootclasspath/a:{place}"]\n')
+        spored.stop()
+        spored.start()
+        for name in ("Given", "Missing"):
+            spored.deploy(name, {"nothing": ""}, f"given.{name}", runtime="java", image="java-given")
+        assert spored.result("Given", {"a": 1}) == {"a": 1}
+        error = spored.failure("Missing")
+        assert error["type"] == "Runtime.ImportModuleError" and "neither in /var/task" in error["message"], error
+    finally:
+        pathlib.Path(place).unlink(missing_ok=True)
 
 
 def test_a_child_knows_who_it_is(probes):

@@ -75,7 +75,7 @@ final class Loaders {
     }
   }
 
-  /** False when no class of that name can be found through {@link #shared}. */
+  /** False when no module and no class path of the image has a package for a class of that name. */
   boolean mayHave(String name) {
     int dot = name.lastIndexOf('.');
     return hasClassPath || dot > 0 && packages.contains(name.substring(0, dot));

@@ -107,7 +107,8 @@ final class TaskLoader extends URLClassLoader {
 
   /**
    * Parents first, as ever, by shorter ways: only the platform has classes of java.*, and for packages
-   * that no parent has, each of them would throw an exception to say so.
+   * of no module each parent would throw an exception to say so. They are asked all the same for what is
+   * not here: an image's options may have put more on the platform's class path.
    */
   @Override
   protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
@@ -119,7 +120,14 @@ final class TaskLoader extends URLClassLoader {
     }
     synchronized (getClassLoadingLock(name)) {
       Class<?> loaded = findLoadedClass(name);
-      return loaded != null ? loaded : findClass(name);
+      if (loaded != null) {
+        return loaded;
+      }
+      try {
+        return findClass(name);
+      } catch (ClassNotFoundException e) {
+        return getParent().loadClass(name);
+      }
     }
   }
 
