@@ -12,6 +12,7 @@
 
 #include "zygote/sfork/arch.h"
 #include "zygote/sfork/proc_text.h"
+#include "zygote/sfork/signals_blocked.h"
 
 namespace spore {
 namespace {
@@ -29,20 +30,6 @@ template <typename T>
 long Word(T pointer) {
   return reinterpret_cast<long>(pointer);
 }
-
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    const uint64_t all = ~uint64_t{0};
-    RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&all), Word(&mask_), sizeof mask_);
-  }
-  ~SignalsBlocked() { RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&mask_), 0, sizeof mask_); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  uint64_t mask_ = 0;
-};
 
 bool CountsCpuTime(int clock) {
   return clock == CLOCK_PROCESS_CPUTIME_ID || clock == kOwnCpuClock;

@@ -14,6 +14,7 @@
 
 #include "zygote/sfork/arch.h"
 #include "zygote/sfork/robust_list.h"
+#include "zygote/sfork/signals_blocked.h"
 #include "zygote/sfork/stopped_threads.h"
 #include "zygote/sfork/timer_helper.h"
 
@@ -70,9 +71,10 @@ void SetUp(const void* argument) {
     Must(RawSyscall(SYS_prctl, PR_SET_TIMERSLACK, static_cast<long>(note.timer_slack)));
   }
   // The processors may be others in the child's cgroup: no reason to fail.
-  if (note.other_affinity)
-    RawSyscall(SYS_sched_setaffinity, 0, sizeof note.affinity, Word(note.affinity));
-  else if (processors.kept)
+  const bool has_own =
+      note.other_affinity &&
+      RawSyscall(SYS_sched_setaffinity, 0, sizeof note.affinity, Word(note.affinity)) == 0;
+  if (!has_own && processors.kept)
     RawSyscall(SYS_sched_setaffinity, 0, sizeof processors.all, Word(processors.all));
   if (note.other_policy) {
     const int priority = 0;  // struct sched_param
@@ -169,9 +171,7 @@ StepResult StoppedThreads::Revive(uint32_t rseq_length, const ProcessTimers& tim
   const bool has_threads = table_ != nullptr && table_->size() != 0;
   if (!has_threads && timers.empty()) return StepOk();
   revived_rseq_length = rseq_length;
-  const uint64_t all = ~uint64_t{0};
-  uint64_t mask = 0;
-  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&all), Word(&mask), sizeof mask);
+  const SignalsBlocked blocked;
   // A timer may be for one thread, which must be there before it; and no thread may look for a
   // timer that is not there yet.
   const bool waits = !timers.empty() ||
@@ -180,7 +180,6 @@ StepResult StoppedThreads::Revive(uint32_t rseq_length, const ProcessTimers& tim
   StepResult result = has_threads ? CloneThreads(*table_) : StepOk();
   if (result.ok()) result = timers.MakeAgain();
   if (result.ok() && gate.exchange(0) != 0) FutexWake(gate);
-  arch::RawSyscall(SYS_rt_sigprocmask, SIG_SETMASK, Word(&mask), 0, sizeof mask);
   return result;
 }
 
