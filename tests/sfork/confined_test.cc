@@ -92,32 +92,25 @@ VICTIM(SforkConfined, EveryThreadIsBornWithTheCallersConfinement) {
   LoadBaseProgram();
   const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy::kNone));
   const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
-  for (int i = 0; i < Times(); ++i) {
-    const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
-    if (pid == 0) {
-      Must(frozen.Adopt());
-      Must(frozen.RenewDescriptors());
-      ConfineSelf(final_program);
-      Must(frozen.ReviveThreads());
-      CheckConfined(2);
-      static std::atomic<int> met = 0;
-      std::vector<std::future<void>> all;
-      for (int worker = 0; worker < 3; ++worker) {
-        all.push_back(pool.Run([] {
-          CheckConfined(2);
-          if (++met == 3) met.notify_all();
-          for (int seen = met; seen < 3; seen = met) met.wait(seen);
-        }));
-      }
-      for (auto& one : all) one.get();
-      std::thread([] { CheckConfined(2); }).join();
-      pool.Join();
-      _exit(0);
+  CloneAndCheck(frozen, Times(), [&] {
+    Must(frozen.Adopt());
+    Must(frozen.RenewDescriptors());
+    ConfineSelf(final_program);
+    Must(frozen.ReviveThreads());
+    CheckConfined(2);
+    static std::atomic<int> met = 0;
+    std::vector<std::future<void>> all;
+    for (int worker = 0; worker < 3; ++worker) {
+      all.push_back(pool.Run([] {
+        CheckConfined(2);
+        if (++met == 3) met.notify_all();
+        for (int seen = met; seen < 3; seen = met) met.wait(seen);
+      }));
     }
-    int status = 0;
-    REQUIRE(waitpid(pid, &status, __WALL) == pid);
-    REQUIRE(status == 0);
-  }
+    for (auto& one : all) one.get();
+    std::thread([] { CheckConfined(2); }).join();
+    pool.Join();
+  });
 }
 
 // One for the process, one for a thread, one that calls a function; and the oldest kind.
@@ -157,53 +150,41 @@ VICTIM(SforkConfined, TimersGoOn) {
   LoadBaseProgram();
   const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy::kNone));
   const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
-  for (int i = 0; i < Times(); ++i) {
-    const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
-    if (pid == 0) {
-      Must(frozen.Adopt());
-      Must(frozen.RenewDescriptors());
-      ConfineSelf(final_program);
-      Must(LimitFixedResources());
-      Must(frozen.ReviveThreads());
-      const itimerspec soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 1'000'000}};
-      for (timer_t timer : timers) {
-        itimerspec left{};
-        REQUIRE(timer_gettime(timer, &left) == 0);
-        REQUIRE(left.it_value.tv_sec > 3000 && left.it_value.tv_sec < 3600);
-      }
-      REQUIRE(timer_settime(timers[2], 0, &soon, nullptr) == 0);
-      WaitUntil([] { return calls == 1; });
-      REQUIRE(timer_settime(timers[0], 0, &soon, nullptr) == 0);
-      WaitUntil([] { return signals == 1; });
-      REQUIRE(timer_settime(timers[1], 0, &soon, nullptr) == 0);
-      WaitUntil([] { return signals == 2; });
-      REQUIRE(taker == pool.Run([] { return gettid(); }).get());
-      REQUIRE(ualarm(1000, 0) > 3'000'000);
-      WaitUntil([] { return alarms == 1; });
-      _exit(0);
+  CloneAndCheck(frozen, Times(), [&] {
+    Must(frozen.Adopt());
+    Must(frozen.RenewDescriptors());
+    ConfineSelf(final_program);
+    Must(LimitFixedResources());
+    Must(frozen.ReviveThreads());
+    const itimerspec soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 1'000'000}};
+    for (timer_t timer : timers) {
+      itimerspec left{};
+      REQUIRE(timer_gettime(timer, &left) == 0);
+      REQUIRE(left.it_value.tv_sec > 3000 && left.it_value.tv_sec < 3600);
     }
-    int status = 0;
-    REQUIRE(waitpid(pid, &status, __WALL) == pid);
-    REQUIRE(status == 0);
-  }
+    REQUIRE(timer_settime(timers[2], 0, &soon, nullptr) == 0);
+    WaitUntil([] { return calls == 1; });
+    REQUIRE(timer_settime(timers[0], 0, &soon, nullptr) == 0);
+    WaitUntil([] { return signals == 1; });
+    REQUIRE(timer_settime(timers[1], 0, &soon, nullptr) == 0);
+    WaitUntil([] { return signals == 2; });
+    REQUIRE(taker == pool.Run([] { return gettid(); }).get());
+    REQUIRE(ualarm(1000, 0) > 3'000'000);
+    WaitUntil([] { return alarms == 1; });
+  });
 }
 
 VICTIM(SforkConfined, TooLowALimitOnProcessesIsAnError) {
   static Pool pool(8);
   const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
-  const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
-  if (pid == 0) {
+  CloneAndCheck(frozen, 1, [&] {
     Must(frozen.Adopt());
     const rlimit few{3, 3};
     REQUIRE(setrlimit(RLIMIT_NPROC, &few) == 0);
     Must(TakeIdentity(kSomebody, true));
     const StepResult revived = frozen.ReviveThreads();
     REQUIRE(!revived.ok() && revived.errno_value == EAGAIN);
-    _exit(0);
-  }
-  int status = 0;
-  REQUIRE(waitpid(pid, &status, __WALL) == pid);
-  REQUIRE(status == 0);
+  });
 }
 
 }  // namespace

@@ -77,12 +77,10 @@ int Times() {
   return times;
 }
 
-void SforkAndCheck(const FrozenProcess& frozen, int times, const std::function<void()>& in_child) {
+void CloneAndCheck(const FrozenProcess& frozen, int times, const std::function<void()>& in_child) {
   for (int i = 0; i < times; ++i) {
     const pid_t pid = REQUIRE_VALUE(frozen.Clone({}, nullptr));
     if (pid == 0) {
-      const StepResult thawed = frozen.Thaw();
-      if (!thawed.ok()) Fail(__FILE__, __LINE__, thawed.operation, strerror(thawed.errno_value));
       in_child();
       _exit(0);
     }
@@ -90,6 +88,14 @@ void SforkAndCheck(const FrozenProcess& frozen, int times, const std::function<v
     if (status != 0)
       Fail(__FILE__, __LINE__, "a child", Describe(status) + ", number " + std::to_string(i));
   }
+}
+
+void SforkAndCheck(const FrozenProcess& frozen, int times, const std::function<void()>& in_child) {
+  CloneAndCheck(frozen, times, [&] {
+    const StepResult thawed = frozen.Thaw();
+    if (!thawed.ok()) Fail(__FILE__, __LINE__, thawed.operation, strerror(thawed.errno_value));
+    in_child();
+  });
 }
 
 std::string Refusal(const std::function<void()>& prepare) {

@@ -45,6 +45,9 @@ FreezeOptions Options();
 // How often a victim is copied: 50, or SPORE_SFORK_TIMES.
 int Times();
 
+// In a victim: clones it `times` times, one after the other, and runs `in_child` in each, which has
+// to thaw it. The child ends when `in_child` returns, and has to end well.
+void CloneAndCheck(const FrozenProcess& frozen, int times, const std::function<void()>& in_child);
 // In a victim: copies it `times` times, one after the other, and runs `in_child` in each copy when
 // its threads are back. The child ends when `in_child` returns.
 void SforkAndCheck(const FrozenProcess& frozen, int times, const std::function<void()>& in_child);

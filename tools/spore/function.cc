@@ -21,9 +21,7 @@ Outcome List(const Context& context, bool quiet) {
     return kDone;
   }
   if (context.json) {
-    auto array = nlohmann::ordered_json::array();
-    for (const v1::Function& function : response->functions()) array.push_back(ToJson(function));
-    PrintJson(array);
+    PrintJsonList(response->functions());
     return kDone;
   }
   Table table({{"NAME"},

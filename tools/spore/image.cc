@@ -33,9 +33,7 @@ Outcome List(const Context& context, bool quiet) {
     return kDone;
   }
   if (context.json) {
-    auto array = nlohmann::ordered_json::array();
-    for (const v1::Image& image : response->images()) array.push_back(ToJson(image));
-    PrintJson(array);
+    PrintJsonList(response->images());
     return kDone;
   }
   Table table({{"NAME"},

@@ -41,6 +41,14 @@ nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
 std::string JsonText(const nlohmann::ordered_json& json, int indent);
 void PrintJson(const nlohmann::ordered_json& json);
 
+// A listing: the messages as an array.
+template <typename Messages>
+void PrintJsonList(const Messages& messages) {
+  auto array = nlohmann::ordered_json::array();
+  for (const auto& message : messages) array.push_back(ToJson(message));
+  PrintJson(array);
+}
+
 // JSON's text with DEL and C1 escaped in its strings too.
 std::string EscapedJson(std::string_view dumped);
 

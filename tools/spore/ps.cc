@@ -40,9 +40,7 @@ Outcome List(const Context& context, const ListArguments& arguments) {
     return kDone;
   }
   if (context.json) {
-    auto array = nlohmann::ordered_json::array();
-    for (const v1::Instance& instance : response->instances()) array.push_back(ToJson(instance));
-    PrintJson(array);
+    PrintJsonList(response->instances());
     return kDone;
   }
   Table table({{"ID"},

@@ -48,9 +48,7 @@ Outcome List(const Context& context) {
   auto response = Ask(context);
   if (!response) return tl::unexpected(response.error());
   if (context.json) {
-    auto array = nlohmann::ordered_json::array();
-    for (const v1::Zygote& zygote : response->zygotes()) array.push_back(ToJson(zygote));
-    PrintJson(array);
+    PrintJsonList(response->zygotes());
   } else {
     PrintZygotes(*response);
   }
