@@ -22,6 +22,7 @@
 #include "daemon/event_loop.h"
 #include "daemon/instance_channel.h"
 #include "daemon/log_store.h"
+#include "daemon/memory_keeper.h"
 #include "daemon/output_capture.h"
 #include "daemon/scheduler.h"
 #include "daemon/work.h"
@@ -40,6 +41,8 @@ class Instance {
    public:
     virtual ~Owner() = default;
     virtual void InstanceIdle(Instance& instance) = 0;
+    // Whether an instance that has been idle for as long as its function says may be ended.
+    virtual bool MayEndIdle(const Instance& instance) = 0;
     virtual void InstanceDying(Instance& instance) = 0;
     virtual void InstanceGone(Instance& instance) = 0;
     // The instance had ended before it read this work: it is for another one.
@@ -59,7 +62,9 @@ class Instance {
 
   // Puts the runtime into the sandbox and gives it its first work.
   void Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_ptr<Work> work);
-  // There is no sandbox for it: answers the work and is gone.
+  // The same without any work: it loads its function and is idle then.
+  void Prepare(ZygoteImage& image, ZygoteImage::Lease lease);
+  // There is no sandbox for it: answers the work, if there is any, and is gone.
   void StartFailed(std::unique_ptr<Work> work, const Error& error);
   // The next invocation of an idle instance. One that turns out to have ended gives it back.
   void Invoke(std::unique_ptr<Work> work);
@@ -76,16 +81,20 @@ class Instance {
   // The work in progress, or 0.
   uint64_t current_work() const { return work_ ? work_->id : 0; }
   v1::Instance Describe() const;
+  // Of an idle one: what its end would give back, and cost; without an id.
+  MemoryHolder DescribeMemory() const;
 
  private:
   enum class State { kStarting, kIdle, kBusy, kDying, kDead };
 
   // instance_start.cc
+  void Enter(ZygoteImage& image, ZygoteImage::Lease lease);
   Result<> Launch();
   Result<> Specialise(const TenantDescriptors& descriptors, const std::string& frames);
   Result<> TakeProgramOf(Work& work, TenantDescriptors& descriptors);
   Result<std::string> FirstFrames();
   Result<std::string> NextInvokeFrame();
+  void StartDeadline();
   void BeginWork();
 
   // instance.cc
@@ -101,6 +110,8 @@ class Instance {
   void OnInitEnded();
   bool HasEnded() const;
   void GiveBack();
+  void BeIdle();
+  void ArmIdle();
   void OnTimeout();
   void AwaitEnd();
   void Answer(WorkResult result);
@@ -108,6 +119,7 @@ class Instance {
   void AfterAnswer();
   void EndInvocationLog(const std::string& error_line, uint64_t memory_peak_bytes);
   v1::StartKind StartedAs() const;
+  v1::StartKind WorkStartedAs() const;
   WorkResult NewResult() const;
   void LogLine(v1::LogLine::Stream stream, std::string_view line);
   void Rubbish(const std::string& what);
@@ -133,11 +145,14 @@ class Instance {
   std::unique_ptr<Work> work_;
   bool runs_program_;  // what runs replaces the copy of the zygote
   uint64_t invocations_ = 0;
-  bool reused_ = false;  // the current work met an idle instance
-  bool heard_ = false;   // anything at all since then
+  bool preparing_ = false;  // it loads its function, and there is no work
+  bool reused_ = false;     // the current work met an idle instance
+  bool heard_ = false;      // anything at all since then
   uint64_t work_start_ns_ = 0;
   uint64_t work_sent_ns_ = 0;
   uint64_t loaded_ns_ = 0;
+  uint64_t load_us_ = 0;  // what its function's start took
+  uint64_t idle_since_ns_ = 0;
   uint64_t created_ns_;
   std::string tail_;
   std::optional<Error> start_error_;  // Spore's own failure while it started

@@ -286,6 +286,11 @@ void ZygoteLink::ZygoteGone(const std::string& reason) {
   handlers_.on_zygote_gone(explained ? reason : reason + ": " + last_message_);
 }
 
+uint64_t ZygoteLink::memory_bytes() const {
+  const auto usage = cgroup_.Usage();
+  return usage ? usage->memory_bytes : 0;
+}
+
 void ZygoteLink::EndZygote() {
   ZygoteGone("it is not needed any more");
 }

@@ -73,6 +73,8 @@ class ZygoteLink {
   // Closes the supervisor's socket: it kills everything it has and ends.
   void Close();
 
+  // What the kernel charges to the supervisor and the zygote.
+  uint64_t memory_bytes() const;
   bool usable() const { return ready_ && !zygote_gone_; }
   bool supervisor_alive() const { return supervisor_ != nullptr; }
   pid_t zygote_host_pid() const { return zygote_host_pid_; }

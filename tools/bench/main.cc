@@ -145,6 +145,10 @@ client::Result<> Benchmark::AddSpore() {
             4, 20, [this] {
               return TimeInvoke(*connection_, functions_->fresh(), "1", v1::START_KIND_FORK);
             });
+  AddSource({.name = "Spore: fresh sandbox, function loaded ahead",
+             .base = relay_row_,
+             .starts_processes = true},
+            4, 20, [this] { return TimeLoadedAhead(*connection_, functions_->ahead(), "1"); });
   AddSource({.name = "Spore: run of 'pass', request to its end",
              .base = fresh_row_,
              .starts_processes = true},
@@ -187,6 +191,12 @@ client::Result<> Benchmark::AddLanguages() {
                                        .base = fresh_row_,
                                        .starts_processes = true},
                                       2, 5, sample);
+    auto ahead = functions_->Add(language.runtime, language.handler, language.folder, kLoadedAhead);
+    if (!ahead) return tl::unexpected(ahead.error());
+    AddSource({.name = "Spore: fresh " + language.runtime + " sandbox, loaded ahead",
+               .base = relay_row_,
+               .starts_processes = true},
+              2, 5, [this, name = *ahead] { return TimeLoadedAhead(*connection_, name, "1"); });
     if (options_.peers) {
       AddSource({.name = language.alone.name, .base = row, .starts_processes = true}, 1, 1,
                 [peer = language.alone] { return TimePeer(peer); });
