@@ -167,6 +167,7 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Number("uid-count", 2 * kBlock, UINT32_MAX, &config.uid_count);
   reader.Number("ready-sandboxes", 0, 1024, &config.ready_sandboxes);
   reader.Number("max-ready-sandboxes", 0, 4096, &config.max_ready_sandboxes);
+  reader.Number("spare-sandboxes", 0, 30'000, &config.spare_sandboxes);
   if (const auto bytes = reader.Size("memory-reserve")) config.memory_reserve = *bytes;
   ReadRotation(reader, &config);
   reader.Number("max-instances", 1, 60000, &config.max_instances);

@@ -47,6 +47,7 @@ struct Config {
   uint32_t uid_count = 64 * 65536;          // 65536 an image; the last block is for helpers
   uint32_t ready_sandboxes = 8;             // made ahead, an image
   uint32_t max_ready_sandboxes = 32;        // as many, where so many were wanted at once lately
+  uint32_t spare_sandboxes = 0;             // made ahead beyond these, not warmed up
   uint64_t memory_reserve = 0;              // of the host, to be kept free; DefaultConfig: a 20th
   uint64_t zygote_max_age_ms = 86'400'000;  // a zygote is replaced after; 0: never
   uint64_t zygote_max_forks = 100'000;      // likewise

@@ -42,6 +42,7 @@ Result<std::unique_ptr<Images>> Images::Create(
     options.uid_base = uid_base;
     options.ready_sandboxes = config.ready_sandboxes;
     options.max_ready_sandboxes = config.max_ready_sandboxes;
+    options.spare_sandboxes = config.spare_sandboxes;
     options.rotation = {config.zygote_max_age_ms * 1'000'000, config.zygote_max_forks};
     options.limits = limits;
     options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};

@@ -5,12 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 
 #include "daemon/log.h"
+#include "daemon/pidfd.h"
 #include "daemon/unix_time.h"
 
 namespace spore {
@@ -22,20 +21,6 @@ constexpr size_t kTailBytes = 4096;
 constexpr auto kEndGrace = std::chrono::milliseconds(200);
 // The kernel may be long in ending a process; nobody waits for it for ever.
 constexpr auto kDyingLimit = std::chrono::seconds(5);
-
-// The pid behind a pidfd in our own pid namespace (proc(5), fdinfo); 0 when it has ended.
-int32_t PidOf(const UniqueFd& pidfd) {
-  if (!pidfd) return 0;
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd.get()));
-  for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with("Pid:")) continue;
-    int32_t pid = 0;  // -1 of a process that was waited for becomes 0
-    const size_t digits = std::min(line.find_first_of("-0123456789"), line.size());
-    std::from_chars(line.data() + digits, line.data() + line.size(), pid);
-    return std::max(0, pid);
-  }
-  return 0;
-}
 
 std::string Milliseconds(uint64_t us) {
   char text[32];

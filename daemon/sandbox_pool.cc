@@ -47,7 +47,9 @@ SandboxPool::~SandboxPool() {
   if (refill_timer_ != 0) loop_.CancelTimer(refill_timer_);
   if (removal_timer_ != 0) loop_.CancelTimer(removal_timer_);
   if (shrink_timer_ != 0) loop_.CancelTimer(shrink_timer_);
+  if (spare_timer_ != 0) loop_.CancelTimer(spare_timer_);
   for (auto& sandbox : ready_) uids_.Return(sandbox->uid);
+  for (auto& sandbox : spare_) uids_.Return(sandbox->uid);
   for (auto& [id, sandbox] : making_) uids_.Return(sandbox->uid);
   for (auto& [id, ending] : ending_) uids_.Return(ending.sandbox->uid);
 }
@@ -55,10 +57,11 @@ SandboxPool::~SandboxPool() {
 void SandboxPool::Fill() {
   if (retired_) return;
   const size_t wanted = Target() + waiting_.size();
-  while (!retired_ && ready_.size() + making_.size() < wanted &&
+  while (!retired_ && ready_.size() + making_.size() - making_spare_ < wanted &&
          making_.size() < kMaxMakingAtOnce && refill_timer_ == 0) {
-    MakeOne();
+    if (!WarmSpare()) MakeOne(/*spare=*/false);
   }
+  FillSpareSoon();
 }
 
 void SandboxPool::FillThen(std::function<void()> filled) {
@@ -82,7 +85,7 @@ void SandboxPool::TellIfEmpty() {
   });
 }
 
-void SandboxPool::MakeOne() {
+void SandboxPool::MakeOne(bool spare) {
   const std::optional<uint32_t> uid = uids_.Take();
   if (!uid) {
     return MakeFailed(
@@ -97,7 +100,8 @@ void SandboxPool::MakeOne() {
   std::unique_ptr<Sandbox> sandbox(new Sandbox{.id = id,
                                                .uid = *uid,
                                                .tmp_bytes = options_.defaults.tmp_bytes,
-                                               .cgroup = std::move(*cgroup)});
+                                               .cgroup = std::move(*cgroup),
+                                               .spare = spare});
   wire::MakeSandbox request;
   request.sandbox_id = id;
   request.uid = *uid;
@@ -114,13 +118,11 @@ void SandboxPool::MakeOne() {
     ++request.cgroup_procs;
   }
   making_[id] = std::move(sandbox);
+  if (spare) ++making_spare_;
   link_.MakeSandbox(request, fds, [this, id, alive = alive_](Result<ZygoteLink::Made> made) {
     if (!*alive) return;
     if (!made) {
-      const auto found = making_.find(id);
-      std::unique_ptr<Sandbox> failed = std::move(found->second);
-      making_.erase(found);
-      Release(std::move(failed));
+      Release(ExtractMaking(id));
       return MakeFailed(made.error());
     }
     Made(std::move(*made));
@@ -166,6 +168,7 @@ void SandboxPool::ForkInto(Sandbox& sandbox, bool has_landlock, const std::vecto
   request.sandbox_id = sandbox.id;
   request.uid = sandbox.uid;
   request.has_landlock = has_landlock ? 1 : 0;
+  request.spare = sandbox.spare ? 1 : 0;
   std::vector<int> sent;
   for (const UniqueFd& fd : fds) sent.push_back(fd.get());
   sent.push_back(theirs.get());
@@ -184,15 +187,13 @@ void SandboxPool::ForkInto(Sandbox& sandbox, bool has_landlock, const std::vecto
 }
 
 void SandboxPool::Forked(uint64_t id, Result<ZygoteLink::Forked> forked) {
-  const auto found = making_.find(id);
-  if (found == making_.end()) return;  // its init has ended meanwhile
+  if (!making_.contains(id)) return;  // its init has ended meanwhile
   if (!forked || retired_) {
     Drop(id);
     if (!forked) MakeFailed(forked.error());
     return;
   }
-  std::unique_ptr<Sandbox> sandbox = std::move(found->second);
-  making_.erase(found);
+  std::unique_ptr<Sandbox> sandbox = ExtractMaking(id);
   failures_ = 0;
   sandbox->runtime_pid = forked->message.pid;
   sandbox->forked_steps = forked->message.steps;
@@ -204,15 +205,26 @@ void SandboxPool::Forked(uint64_t id, Result<ZygoteLink::Forked> forked) {
   Deliver(std::move(sandbox));
 }
 
+// Null when it is not there.
+std::unique_ptr<Sandbox> SandboxPool::ExtractMaking(uint64_t id) {
+  auto making = making_.extract(id);
+  if (!making) return nullptr;
+  if (making.mapped()->spare) --making_spare_;
+  return std::move(making.mapped());
+}
+
 // Takes a sandbox that nobody has taken out of the pool; null when it is not there.
 std::unique_ptr<Sandbox> SandboxPool::ExtractUnused(uint64_t id) {
-  if (auto making = making_.extract(id)) return std::move(making.mapped());
+  if (auto making = ExtractMaking(id)) return making;
   const auto is_it = [id](const auto& held) { return held->id == id; };
-  const auto ready = std::find_if(ready_.begin(), ready_.end(), is_it);
-  if (ready == ready_.end()) return nullptr;
-  std::unique_ptr<Sandbox> sandbox = std::move(*ready);
-  ready_.erase(ready);
-  return sandbox;
+  for (auto* const unused : {&ready_, &spare_}) {
+    const auto found = std::find_if(unused->begin(), unused->end(), is_it);
+    if (found == unused->end()) continue;
+    std::unique_ptr<Sandbox> sandbox = std::move(*found);
+    unused->erase(found);
+    return sandbox;
+  }
+  return nullptr;
 }
 
 // Kills a sandbox that nobody has taken; false when it is not there.
@@ -230,6 +242,11 @@ void SandboxPool::RuntimeEnded(uint64_t id) {
 }
 
 void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
+  if (sandbox->spare && waiting_.empty()) {
+    Rest(*sandbox);
+    spare_.push_back(std::move(sandbox));
+    return Fill();
+  }
   if (waiting_.empty()) {
     ready_.push_back(std::move(sandbox));
     if (ready_.size() > options_.least) ShrinkLater();
@@ -300,14 +317,16 @@ uint64_t SandboxPool::Take(Taken taken) {
     taken(MakeError(ErrorKind::kUnavailable, "the zygote of image " + options_.group + " ended"));
     return request;
   }
-  if (ready_.empty()) {
+  std::unique_ptr<Sandbox> sandbox;
+  if (!ready_.empty()) {
+    // The youngest: its memory is the likeliest to be in a cache still.
+    sandbox = std::move(ready_.back());
+    ready_.pop_back();
+  } else if (sandbox = TakeSpare(); !sandbox) {
     waiting_[request] = std::move(taken);
     Fill();
     return request;
   }
-  // The youngest: its memory is the likeliest to be in a cache still.
-  std::unique_ptr<Sandbox> sandbox = std::move(ready_.back());
-  ready_.pop_back();
   const std::shared_ptr<bool> alive = alive_;
   HandOut(std::move(sandbox), taken);
   if (*alive) RefillSoon();
@@ -330,7 +349,11 @@ void SandboxPool::RefillSoon() {
 void SandboxPool::Dispose(std::unique_ptr<Sandbox> sandbox, std::function<void(const Gone&)> gone) {
   // Kills every process of its pid namespace with it (pid_namespaces(7)). Failing means that it has
   // ended already.
-  syscall(SYS_pidfd_send_signal, sandbox->init_pidfd.get(), SIGKILL, nullptr, 0);
+  if (sandbox->init_pidfd) {
+    syscall(SYS_pidfd_send_signal, sandbox->init_pidfd.get(), SIGKILL, nullptr, 0);
+  } else if (auto killed = sandbox->cgroup.Kill(); !killed) {
+    Log(LogLevel::kError, "image " + options_.group + ": " + killed.error().Message());
+  }
   const uint64_t id = sandbox->id;
   const bool ended = sandbox->ended;
   in_use_.erase(id);
@@ -395,6 +418,7 @@ void SandboxPool::Retire(std::function<void()> empty) {
   empty_ = std::move(empty);
   auto ready = std::move(ready_);
   ready_.clear();
+  for (auto& sandbox : std::exchange(spare_, {})) ready.push_back(std::move(sandbox));
   for (auto& sandbox : ready) Dispose(std::move(sandbox), [](const Gone&) {});
   auto waiting = std::move(waiting_);
   waiting_.clear();

@@ -1,5 +1,9 @@
 // The sandboxes of one supervisor, each with a runtime sforked into it: made ahead of use, handed
 // out, and put away when they end.
+//
+// Ready ones have warmed up and hold megabytes. Spare ones have their namespaces, cgroup and
+// process, which waits before it has copied any memory: they become ready ones when those are
+// taken, so that a burst waits for no namespace or cgroup to be made.
 #pragma once
 
 #include <array>
@@ -34,6 +38,8 @@ struct Sandbox {
   int32_t runtime_pid = 0;   // as the supervisor sees it
   UniqueFd runtime_pidfd;
   UniqueFd channel;  // spored's end of the instance socket
+  bool spare = false;
+  pid_t runtime_host_pid = 0;  // of a spare one, which keeps no descriptor but the channel
   // Set by whoever has taken the sandbox: its init has ended by itself; Dispose comes next.
   std::function<void()> on_init_ended;
   bool ended = false;
@@ -51,6 +57,7 @@ class SandboxPool {
     std::string group;         // of the cgroup tree
     uint32_t least = 8;        // so many are kept ready,
     uint32_t most = 8;         // or as many as were taken at once lately, up to this
+    uint32_t spare = 0;        // how many spare ones to keep
     SandboxDefaults defaults;  // what they are made with
   };
   // What a sandbox had used when it ended, and how its init ended.
@@ -83,21 +90,25 @@ class SandboxPool {
   void Retire(std::function<void()> empty);
 
   size_t ready() const { return ready_.size(); }
+  size_t spare() const { return spare_.size(); }
   uint64_t ready_bytes() const;                     // memory of those; reads a file for each
   size_t in_use() const { return in_use_.size(); }  // taken, and not yet disposed of
   // Sandboxes that exist, whatever their state.
-  size_t live() const { return ready_.size() + making_.size() + in_use_.size() + ending_.size(); }
+  size_t live() const {
+    return ready_.size() + spare_.size() + making_.size() + in_use_.size() + ending_.size();
+  }
 
  private:
   struct Ending {
     std::unique_ptr<Sandbox> sandbox;
     std::function<void(const Gone&)> gone;
   };
-  void MakeOne();
+  void MakeOne(bool spare);
   void Made(ZygoteLink::Made made);
   void ForkInto(Sandbox& sandbox, bool has_landlock, const std::vector<UniqueFd>& fds);
   void Forked(uint64_t id, Result<ZygoteLink::Forked> forked);
   void RuntimeEnded(uint64_t id);
+  std::unique_ptr<Sandbox> ExtractMaking(uint64_t id);
   std::unique_ptr<Sandbox> ExtractUnused(uint64_t id);
   bool Drop(uint64_t id);
   void Deliver(std::unique_ptr<Sandbox> sandbox);
@@ -110,6 +121,14 @@ class SandboxPool {
   void HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken);
   void RefillSoon();
   uint32_t Target() const;
+
+  // sandbox_pool_spare.cc
+  void FillSpareSoon();
+  void FillSpare();
+  static void Rest(Sandbox& sandbox);
+  static bool Rouse(Sandbox& sandbox);
+  std::unique_ptr<Sandbox> TakeSpare();  // null: there is none
+  bool WarmSpare();
   void ShrinkLater();
   void Shrink();
   void Release(std::unique_ptr<Sandbox> sandbox);
@@ -128,7 +147,10 @@ class SandboxPool {
   EventLoop::TimerId removal_timer_ = 0;
   EventLoop::TimerId shrink_timer_ = 0;
   Demand demand_;
+  EventLoop::TimerId spare_timer_ = 0;
+  size_t making_spare_ = 0;
   std::deque<std::unique_ptr<Sandbox>> ready_;
+  std::deque<std::unique_ptr<Sandbox>> spare_;
   std::map<uint64_t, std::unique_ptr<Sandbox>> making_;
   std::map<uint64_t, Sandbox*> in_use_;
   std::map<uint64_t, Ending> ending_;

@@ -50,9 +50,13 @@ void Stats(ServiceContext& context, const CallPtr& call) {
   response.set_instances_live(static_cast<uint32_t>(scheduler.live()));
   response.set_instances_idle(static_cast<uint32_t>(scheduler.idle()));
   response.set_queued(static_cast<uint32_t>(scheduler.queued()));
-  size_t ready = 0;
-  for (const auto& [name, image] : context.images.all()) ready += image->ready_sandboxes();
+  size_t ready = 0, spare = 0;
+  for (const auto& [name, image] : context.images.all()) {
+    ready += image->ready_sandboxes();
+    spare += image->spare_sandboxes();
+  }
   response.set_sandboxes_ready(static_cast<uint32_t>(ready));
+  response.set_sandboxes_spare(static_cast<uint32_t>(spare));
   response.set_daemon_memory_bytes(ReadProcessMemory(OpenProcessMemory(0)));
   response.set_latency_p50_us(stats.latency.Percentile(0.5));
   response.set_latency_p99_us(stats.latency.Percentile(0.99));

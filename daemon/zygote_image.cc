@@ -51,7 +51,7 @@ uint64_t ZygoteImage::Take(Taken taken) {
     taken(tl::unexpected(FailedError()));
     return request;
   }
-  if (state_ == v1::Image::READY && current_->pool->ready() > 0) {
+  if (state_ == v1::Image::READY && current_->pool->ready() + current_->pool->spare() > 0) {
     ZygoteGeneration* generation = current_;
     generation->pool->Take([&](Result<std::unique_ptr<Sandbox>> sandbox) {
       taken(Lease{generation, std::move(*sandbox)});
@@ -128,6 +128,10 @@ void ZygoteImage::RefuseWaiters(const Error& error) {
   for (auto& [request, waiter] : waiters) waiter.taken(tl::unexpected(error));
 }
 
+size_t ZygoteImage::spare_sandboxes() const {
+  return current_ != nullptr ? current_->pool->spare() : 0;
+}
+
 size_t ZygoteImage::ready_sandboxes() const {
   return current_ != nullptr ? current_->pool->ready() : 0;
 }
@@ -178,6 +182,7 @@ v1::Zygote ZygoteImage::Describe(const ZygoteGeneration& generation) const {
   zygote.set_preload_us(generation.preload_us);
   zygote.set_forks(generation.forks);
   zygote.set_sandboxes_ready(static_cast<uint32_t>(generation.pool->ready()));
+  zygote.set_sandboxes_spare(static_cast<uint32_t>(generation.pool->spare()));
   zygote.set_instances(static_cast<uint32_t>(generation.pool->in_use()));
   if (&generation != current_) return zygote;
   zygote.set_rotation_error(rotation_error_);

@@ -36,6 +36,7 @@ class ZygoteImage {
     uint32_t uid_base = 0;  // host uid of root in the image's user namespace
     uint32_t ready_sandboxes = 8;
     uint32_t max_ready_sandboxes = 32;
+    uint32_t spare_sandboxes = 0;
     v1::Limits limits;        // of whoever asks for no others
     SandboxDefaults sandbox;  // what of them a sandbox is made with
     RotationSchedule::Limits rotation;
@@ -77,6 +78,7 @@ class ZygoteImage {
   const ImageManifest& manifest() const { return manifest_; }
   uint32_t uid_base() const { return options_.uid_base; }
   size_t ready_sandboxes() const;
+  size_t spare_sandboxes() const;
   // A copy of the generation's zygote has been given to a function or run.
   void CountFork(ZygoteGeneration& generation);
   v1::Image Describe() const;

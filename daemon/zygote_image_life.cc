@@ -56,7 +56,7 @@ Result<ZygoteGeneration*> ZygoteImage::NewGeneration() {
       loop_, *generation->link, cgroups_, uids_,
       SandboxPool::Options{manifest_.name, options_.ready_sandboxes,
                            std::max(options_.ready_sandboxes, options_.max_ready_sandboxes),
-                           options_.sandbox});
+                           options_.spare_sandboxes, options_.sandbox});
   generation->start_timer =
       loop_.AddTimer(kStartLimit, [this, generation] { StartTimedOut(generation); });
   generations_list_.push_back(std::move(made));

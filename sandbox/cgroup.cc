@@ -17,6 +17,17 @@ void PendingRemovals::RemoveOrKeep(const std::string& path) {
   if (rmdir(path.c_str()) < 0 && errno != ENOENT) paths.push_back(path);
 }
 
+OpenPlace::OpenPlace(const CgroupPlace& place) : place_(place) {
+  if (place.directory) return;
+  own_.Reset(open(place.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!own_) error_ = errno;
+}
+
+Result<> OpenPlace::Check() const {
+  if (error_ == 0) return {};
+  return SysErrorOf(error_, "open", place_.path);
+}
+
 Cgroup::Impl::~Impl() {
   const size_t before = pending->paths.size();
   for (const CgroupPlace& place : places) pending->RemoveOrKeep(place.path);
@@ -25,12 +36,12 @@ Cgroup::Impl::~Impl() {
   // Whoever is in a v1 hierarchy only.
   std::set<pid_t> killed;
   for (const CgroupPlace& place : places)
-    static_cast<void>(KillMembers(place.directory.get(), killed));
+    static_cast<void>(KillMembers(OpenPlace(place).fd(), killed));
 }
 
 bool Cgroup::Impl::KillAll() {
   const CgroupPlace* place = v2();
-  return use_cgroup_kill && place && KillByFile(place->directory.get());
+  return use_cgroup_kill && place && KillByFile(OpenPlace(*place).fd());
 }
 
 const CgroupPlace* Cgroup::Impl::v2() const {
@@ -40,7 +51,7 @@ const CgroupPlace* Cgroup::Impl::v2() const {
 Result<> Cgroup::Impl::StopForks() {
   for (const CgroupPlace& place : places) {
     if (!place.roles.pids) continue;
-    SPORE_TRY(WriteFileAt(place.directory.get(), "pids.max", "0"));
+    SPORE_TRY(WriteFileAt(OpenPlace(place).fd(), "pids.max", "0"));
     forks_stopped = true;
   }
   return {};
@@ -54,9 +65,12 @@ Cgroup& Cgroup::operator=(Cgroup&&) noexcept = default;
 Result<> Cgroup::SetLimits(const CgroupLimits& limits) {
   CgroupLimits now = impl_->limits;
   if (impl_->forks_stopped) now.pids = ~limits.pids;  // anything else, so that it is written
+  if (now == limits) return {};
   for (const CgroupPlace& place : impl_->places) {
+    const OpenPlace open(place);
+    SPORE_TRY(open.Check());
     auto apply = place.v2 ? ApplyLimitsV2 : ApplyLimitsV1;
-    auto applied = apply(place.directory.get(), place.roles, now, limits);
+    auto applied = apply(open.fd(), place.roles, now, limits);
     if (!applied)
       return tl::unexpected(std::move(applied).error().Wrap("limit cgroup " + place.path));
   }
@@ -74,9 +88,10 @@ Result<CgroupUsage> Cgroup::Usage() const {
   bool v1_cpu_time = false;
   for (const CgroupPlace& place : impl_->places) v1_cpu_time |= !place.v2 && place.roles.cpuacct;
   for (const CgroupPlace& place : impl_->places) {
-    const int directory = place.directory.get();
-    auto read = place.v2 ? ReadUsageV2(directory, place.roles, !v1_cpu_time, usage)
-                         : ReadUsageV1(directory, place.roles, usage);
+    const OpenPlace open(place);
+    SPORE_TRY(open.Check());
+    auto read = place.v2 ? ReadUsageV2(open.fd(), place.roles, !v1_cpu_time, usage)
+                         : ReadUsageV1(open.fd(), place.roles, usage);
     if (!read) return tl::unexpected(std::move(read).error().Wrap("usage of " + place.path));
   }
   return usage;
@@ -86,7 +101,7 @@ uint64_t Cgroup::MemoryPeak() const {
   for (const CgroupPlace& place : impl_->places) {
     if (!place.roles.memory) continue;
     const char* file = place.v2 ? "memory.peak" : "memory.max_usage_in_bytes";
-    return ReadNumberAt(place.directory.get(), file, 0);
+    return ReadNumberAt(OpenPlace(place).fd(), file, 0);
   }
   return 0;
 }
@@ -100,10 +115,17 @@ const std::vector<UniqueFd>& Cgroup::v1_procs() const {
   return impl_->v1_procs;
 }
 
+void Cgroup::Settle() {
+  impl_->v1_procs.clear();
+  for (CgroupPlace& place : impl_->places) place.directory.Reset();
+}
+
 Result<> Cgroup::Attach(pid_t pid) {
   const std::string text = std::to_string(pid);
   for (const CgroupPlace& place : impl_->places) {
-    auto moved = WriteFileAt(place.directory.get(), "cgroup.procs", text);
+    const OpenPlace open(place);
+    SPORE_TRY(open.Check());
+    auto moved = WriteFileAt(open.fd(), "cgroup.procs", text);
     if (!moved) return tl::unexpected(std::move(moved).error().Wrap("move into " + place.path));
   }
   return {};
@@ -114,8 +136,13 @@ Result<> Cgroup::Kill() {
   SPORE_TRY(impl_->StopForks());
   std::set<pid_t> killed;
   for (const CgroupPlace& place : impl_->places)
-    SPORE_TRY(KillMembers(place.directory.get(), killed));
+    SPORE_TRY(KillMembers(OpenPlace(place).fd(), killed));
   return {};
+}
+
+bool Cgroup::kills_at_once() const {
+  const CgroupPlace* place = impl_->v2();
+  return impl_->use_cgroup_kill && place && ExistsAt(OpenPlace(*place).fd(), "cgroup.kill");
 }
 
 std::vector<std::string> Cgroup::Paths() const {

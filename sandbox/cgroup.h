@@ -68,13 +68,19 @@ class Cgroup {
   // writable `tasks` file a v1 hierarchy. A process writes "0" to each while it has one thread
   // only: that moves the writer and, unlike a write to cgroup.procs, takes no lock of the whole
   // kernel (docs/decisions/0003-favordynmods.md). Borrowed.
-  int v2_directory() const;
+  int v2_directory() const;  // none of both after Settle
   const std::vector<UniqueFd>& v1_procs() const;
+
+  // Nobody will enter any more: closes what was kept open for that. What else is done with the
+  // cgroup opens its directories each time.
+  void Settle();
 
   Result<> Attach(pid_t pid);  // from outside; 0 means the caller
   // cgroup.kill, else pids.max 0 (until the next SetLimits) and SIGKILL to every member. Does not
   // wait for their end.
   Result<> Kill();
+  // Whether Kill is one write, which nobody in it can outrun.
+  bool kills_at_once() const;
   std::vector<std::string> Paths() const;
 
  private:

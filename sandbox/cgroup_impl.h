@@ -25,6 +25,20 @@ struct CgroupPlace {
   UniqueFd directory;
 };
 
+// Its directory for one use: the one that is open, or one opened for it.
+class OpenPlace {
+ public:
+  explicit OpenPlace(const CgroupPlace& place);
+  // kSystem when it cannot be opened.
+  Result<> Check() const;
+  int fd() const { return own_ ? own_.get() : place_.directory.get(); }
+
+ private:
+  const CgroupPlace& place_;
+  UniqueFd own_;
+  int error_ = 0;
+};
+
 struct Cgroup::Impl {
   ~Impl();
   const CgroupPlace* v2() const;

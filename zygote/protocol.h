@@ -21,7 +21,7 @@
 
 namespace spore::wire {
 
-constexpr uint32_t kMagic = 0x53504f32;  // "SPO2"; changes with every change of a struct below
+constexpr uint32_t kMagic = 0x53504f33;  // "SPO3"; changes with every change of a struct below
 
 enum class Type : uint32_t {
   kMakeSandbox = 1,
@@ -124,6 +124,9 @@ struct Fork {
   uint32_t has_landlock = 0;
   uint32_t has_cgroup_v2 = 0;
   uint32_t cgroup_procs = 0;
+  uint32_t spare = 0;  // the child waits before it writes to any memory of the runtime's, until its
+                       // instance socket has a frame: kWarmUp, or what makes it somebody's
+  uint32_t reserved = 0;
 };
 
 // zygote -> spored. On success with one descriptor: the pidfd of the runtime process.
@@ -143,6 +146,7 @@ enum class FrameType : uint32_t {
   kInvoke,      // body: u32 length of meta, meta JSON, payload
   kSpecialise,  // body: struct Specialise, with descriptors; the first frame, read by trusted code
   kCode,        // body: a kCompiled of an earlier instance, see there; comes before kLoad
+  kWarmUp,      // no body; to a spare child, which then makes itself ready for kSpecialise
   // zygote -> the child that rehearses (zygote/hosts/common/working_set.h)
   kReportPages = 8,  // no body; answered by a u64 count and as many PageRanges
   // instance -> spored

@@ -1,6 +1,7 @@
 #include "zygote/hosts/common/zygote_loop.h"
 
 #include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,6 +20,17 @@ namespace {
   confined.failure = wire::MakeFailure(failure.errno_value, failure.operation);
   WriteFrame(instance_fd, wire::FrameType::kConfined, 0, &confined, sizeof confined);
   _exit(1);
+}
+
+// In a spare child: until spored wants it to warm up, or gives it to somebody, which is left to be
+// read. False: it is not needed any more.
+bool AwaitWarmUp() {
+  wire::FrameHeader header{};
+  const ssize_t got =
+      TEMP_FAILURE_RETRY(recv(kInstanceFd, &header, sizeof header, MSG_PEEK | MSG_WAITALL));
+  if (got != sizeof header) return false;
+  if (header.type != wire::FrameType::kWarmUp) return true;
+  return ReadExactly(kInstanceFd, &header, sizeof header);
 }
 
 class Zygote {
@@ -87,6 +99,8 @@ class Zygote {
       const StepResult entered = EnterSandbox(process_, request, named, kept_, entered_);
       // The socket has moved if the failure came with the last descriptor.
       if (!entered.ok()) EndChild(named.instance, entered);
+      // Its memory is the zygote's until somebody needs it.
+      if (request.spare != 0 && !AwaitWarmUp()) _exit(0);
       if (hooks_.in_child != nullptr) hooks_.in_child();
       working_set_.Populate();
       return 0;

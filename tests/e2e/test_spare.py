@@ -1,0 +1,98 @@
+"""Sandboxes that wait before they have warmed up: what a burst takes when the ready ones are gone."""
+import os
+import pathlib
+import signal
+
+import daemon
+import pytest
+
+CODE = "import os\ndef handler(e, c):\n    return {'pid': os.getpid(), 'uid': os.getuid()}\n"
+
+
+@pytest.fixture(scope="module")
+def spored(tmp_path_factory):
+    server = daemon.Spored({"ready-sandboxes": 2, "max-ready-sandboxes": 2, "spare-sandboxes": 20})
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "app.py").write_text(CODE)
+    with server.running():
+        done = server.cli("function", "deploy", "plain", folder, "--runtime", "python", "--handler",
+                          "app.handler", "--isolation", "invocation")
+        assert done.code == 0, done
+        server.result("plain", {})
+        yield server
+
+
+def await_full(server, count=20):
+    daemon.wait_until(lambda: server.stats()["sandboxes_spare"] == count
+                      and server.stats()["sandboxes_ready"] == 2, 60, "all are there")
+
+
+def descriptors(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
+def waiting(server):
+    """Processes of sandboxes that are no inits."""
+    return [pid for pid, name in server.tenant_processes().items() if name.startswith("python")]
+
+
+def test_a_burst_takes_them_and_they_come_back(spored):
+    await_full(spored)
+    for _ in range(3):
+        with spored.client() as client:
+            for _ in range(30):
+                client.send("Invocations", "Invoke", {"name": "plain", "payload": b"{}"})
+            answers = [client.answer("InvokeResponse", client.receive()[2]) for _ in range(30)]
+        assert all(answer["error"] is None for answer in answers), answers
+        assert len({answer["instance_id"] for answer in answers}) == 30
+        await_full(spored)
+
+
+def test_each_keeps_one_descriptor_of_the_daemon(spored):
+    await_full(spored)
+    with_spares = descriptors(spored)
+    plain = daemon.Spored({"ready-sandboxes": 2, "max-ready-sandboxes": 2})
+    with plain.running():
+        plain.cli("zygote", "warm", "python")
+        daemon.wait_until(lambda: plain.stats()["sandboxes_ready"] == 2)
+        assert with_spares - descriptors(plain) <= 20 + 8
+
+
+@pytest.mark.parametrize("who", ["runtime", "init"])
+def test_one_that_ends_is_replaced_and_the_next_request_is_served(spored, who):
+    await_full(spored)
+    before = set(spored.tenant_processes())
+    names = spored.tenant_processes()
+    victims = [pid for pid, name in names.items()
+               if name.startswith("spore-init" if who == "init" else "python")]
+    # The oldest is the zygote, or one of the ready ones; take from the middle.
+    victim = sorted(victims)[len(victims) // 2]
+    os.kill(victim, signal.SIGKILL)
+    daemon.wait_until(lambda: not pathlib.Path(f"/proc/{victim}").exists(), what="it has ended")
+    await_full(spored)
+    assert set(spored.tenant_processes()) != before
+    for _ in range(25):
+        assert spored.result("plain", {})["uid"] > 0
+
+
+def test_they_end_with_their_zygote(spored):
+    await_full(spored)
+    assert spored.cli("zygote", "evict", "python", "--force").code == 0
+    daemon.wait_until(lambda: not waiting(spored), what="none is left")
+    assert spored.result("plain", {})["uid"] > 0
+    await_full(spored)
+    assert spored.cli("zygote", "rotate", "python").code == 0
+    await_full(spored)
+    assert spored.result("plain", {})["uid"] > 0
+
+
+@pytest.mark.parametrize("runtime, files, handler", [
+    ("node", {"app.js": "exports.handler = async (event) => ({back: event.n});"}, "app.handler"),
+    ("python", {"app.py": "def handler(e, c):\n    return {'back': e['n']}\n"}, "app.handler")],
+    ids=["node", "python"])
+def test_a_spare_one_serves_right_away(tmp_path, runtime, files, handler):
+    server = daemon.Spored({"ready-sandboxes": 0, "max-ready-sandboxes": 0, "spare-sandboxes": 3})
+    with server.running():
+        server.deploy("only", files, handler, "ISOLATION_INVOCATION", runtime=runtime)
+        for n in range(12):
+            assert server.result("only", {"n": n}) == {"back": n}
