@@ -1,15 +1,18 @@
 #include "zygote/hosts/common/zygote_loop.h"
 
 #include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/hosts/common/working_set.h"
+#include "zygote/sfork/flatten.h"
 
 namespace spore {
 namespace {
@@ -106,6 +109,30 @@ class Zygote {
   StepLog entered_;       // in a child: how it came there
 };
 
+// What spored sent before this process was started. The defaults where it sent nothing.
+wire::Prepare Preparation() {
+  wire::Prepare prepare, received;
+  const ssize_t got = recv(kZygoteFd, &received, sizeof received, MSG_PEEK | MSG_DONTWAIT);
+  if (got != sizeof received || received.header.magic != wire::kMagic ||
+      received.header.type != wire::Type::kPrepare) {
+    return prepare;
+  }
+  (void)recv(kZygoteFd, &prepare, sizeof prepare, MSG_DONTWAIT);
+  return prepare;
+}
+
+// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is.
+Result<> Flatten(wire::ZygoteReady& ready) {
+  FlatReport report{.note = "the image says flat = false"};
+  if (Preparation().flat != 0) {
+    SPORE_ASSIGN(report, FlattenMemory({}));
+  }
+  ready.flat_bytes = report.flat_bytes;
+  ready.unmoved_bytes = report.unmoved_bytes;
+  strncpy(ready.flat_note, report.note.c_str(), sizeof ready.flat_note - 1);
+  return {};
+}
+
 }  // namespace
 
 wire::Mode Unspecialised::AwaitTenant() const {
@@ -161,6 +188,7 @@ Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& opt
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
+  SPORE_TRY(Flatten(ready));
   WorkingSet working_set;
   if (!options.rehearsal_load.empty()) {
     SPORE_ASSIGN(const bool rehearses,
