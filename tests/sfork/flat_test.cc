@@ -298,6 +298,7 @@ VICTIM(Flat, TheBreakMovesAsEver) {
   const FrozenProcess frozen = FreezeFlat();
   REQUIRE(IsFlat(start));
   SforkAndCheck(frozen, 2, [] {
+    if (sbrk(0) != start + 4 * kMib) fprintf(stderr, "%p %p\n", sbrk(0), start);
     REQUIRE(sbrk(0) == start + 4 * kMib);
     REQUIRE(sbrk(-static_cast<intptr_t>(2 * kMib)) != reinterpret_cast<void*>(-1));
     REQUIRE(sbrk(4 * kMib) == start + 2 * kMib);

@@ -47,7 +47,8 @@ long Word(T pointer) {
   return reinterpret_cast<long>(pointer);
 }
 
-// What moving needs, in memory that is not moved: shared, so that the kernel merges it with nothing.
+// What moving needs, in memory that is not moved: shared, so that the kernel merges it with
+// nothing.
 struct Workspace {
   std::array<Region, kMaxRegions> regions;
   std::array<FlatRange, kMaxRanges> ranges;
@@ -78,6 +79,31 @@ class WorkspaceOwner {
   for (;;) RawSyscall(SYS_exit_group, 1);
 }
 
+// mmap(2) refuses before it unmaps what it would replace, but does not promise that.
+void CheckThere(uintptr_t begin, uintptr_t length) {
+  if (RawSyscall(SYS_madvise, static_cast<long>(begin), static_cast<long>(length), MADV_NORMAL) < 0)
+    GiveUp();
+}
+
+// Gives a new mapping the advice that the old one had.
+void Advise(const Region& region, uintptr_t begin, uintptr_t length) {
+  const auto advise = [&](int advice) {
+    RawSyscall(SYS_madvise, static_cast<long>(begin), static_cast<long>(length), advice);
+  };
+  if (region.not_dumped) advise(MADV_DONTDUMP);
+  if (region.huge_pages) advise(MADV_HUGEPAGE);
+  if (region.no_huge_pages) advise(MADV_NOHUGEPAGE);
+}
+
+// By the page's entry in pagemap (proc_pid_pagemap(5)), and by what is in it.
+bool HoldsSomething(uintptr_t address, uint64_t entry) {
+  constexpr uint64_t kPresent = uint64_t{1} << 63, kSwapped = uint64_t{1} << 62;
+  if ((entry & kPresent) == 0) return (entry & kSwapped) != 0;
+  const auto* word = reinterpret_cast<const uint64_t*>(address);
+  const uint64_t* const last = word + kPage / sizeof *word;
+  return std::find_if(word, last, [](uint64_t w) { return w != 0; }) != last;
+}
+
 // Writes memory to the file and maps it back. While it works nothing else of the process changes:
 // raw system calls, the workspace, and a part of the caller's stack that is left out.
 class Mover {
@@ -97,6 +123,7 @@ class Mover {
   bool IsStack(uintptr_t address) const {
     return address + kStackBelow >= stack_ && address < stack_ + kStackAbove;
   }
+  void Clear(const Region& region, uintptr_t begin, uintptr_t end);
   void MoveRun(const Region& region, uintptr_t begin, uintptr_t end);
   bool MovePart(const Region& region, uintptr_t begin, uintptr_t length);
   void Note(uintptr_t begin, uintptr_t end);
@@ -110,37 +137,57 @@ class Mover {
   uint64_t unmoved_[static_cast<size_t>(Unmoved::kReasons)] = {};
 };
 
-// In runs of pages that are there: what was reserved and never used costs nothing, and stays memory
-// that is zero when it is first used.
+// In runs of pages that hold something: what was reserved and never used costs nothing, and stays
+// memory that is zero when it is first used. Pages of zeros, which whoever only reads leaves
+// behind, become that again.
 void Mover::Move(const Region& region) {
-  constexpr uint64_t kThere = uint64_t{3} << 62;  // present, or swapped (proc_pid_pagemap(5))
-  uintptr_t begin = 0, end = 0;
+  constexpr uint64_t kGuard = uint64_t{1} << 58;
+  uintptr_t begin = 0, end = region.begin;  // the last run; begin == 0: none
   for (uintptr_t at = region.begin; at < region.end;) {
     const size_t count = std::min(workspace_.pages.size(), (region.end - at) / kPage);
-    const long got =
-        RawSyscall(SYS_pread64, pagemap_, Word(workspace_.pages.data()),
-                   static_cast<long>(count * sizeof(uint64_t)),
-                   static_cast<long>(at / kPage * sizeof(uint64_t)));
+    const long got = RawSyscall(SYS_pread64, pagemap_, Word(workspace_.pages.data()),
+                                static_cast<long>(count * sizeof(uint64_t)),
+                                static_cast<long>(at / kPage * sizeof(uint64_t)));
     if (got < static_cast<long>(sizeof(uint64_t))) break;
     const auto entries = static_cast<size_t>(got) / sizeof(uint64_t);
     for (size_t i = 0; i < entries; ++i, at += kPage) {
-      if ((workspace_.pages[i] & kThere) == 0) continue;
+      // What was made inaccessible without a mapping of its own must stay so (MADV_GUARD_INSTALL).
+      if ((workspace_.pages[i] & kGuard) != 0) {
+        MoveRun(region, begin, end);
+        return LeaveOut(Unmoved::kOther, region.end - at);
+      }
+      if (!HoldsSomething(at, workspace_.pages[i])) continue;
       if (IsStack(at)) {
         LeaveOut(Unmoved::kStack, kPage);
         continue;
       }
-      if (end == 0 || at - end > kGap) {
+      if (begin == 0 || at - end > kGap) {
         MoveRun(region, begin, end);
+        Clear(region, end, at);
         begin = at;
       }
       end = at + kPage;
     }
   }
   MoveRun(region, begin, end);
+  Clear(region, end, region.end);
+}
+
+// Between runs there are zeros, or nothing: fresh memory is the same, and has neither page tables
+// nor a list of processes that share it, which each fork would copy.
+void Mover::Clear(const Region& region, uintptr_t begin, uintptr_t end) {
+  if (end - begin < kGap || ranges_ == kMaxRanges) return;
+  if (begin < stack_ + kStackAbove && end + kStackBelow > stack_) return;
+  const int flags =
+      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (region.no_reserve ? MAP_NORESERVE : 0);
+  const long mapped = RawSyscall(SYS_mmap, static_cast<long>(begin), static_cast<long>(end - begin),
+                                 region.protection, flags, -1, 0);
+  if (mapped < 0 && mapped > -4096) return CheckThere(begin, end - begin);
+  Advise(region, begin, end - begin);
 }
 
 void Mover::MoveRun(const Region& region, uintptr_t begin, uintptr_t end) {
-  if (end == begin) return;
+  if (begin == 0) return;
   if (error_ != 0) return LeaveOut(Unmoved::kFailed, end - begin);
   if (end - begin < kSmall) return LeaveOut(Unmoved::kSmall, end - begin);
   if (ranges_ == kMaxRanges) return LeaveOut(Unmoved::kTooMany, end - begin);
@@ -170,20 +217,11 @@ bool Mover::MovePart(const Region& region, uintptr_t begin, uintptr_t length) {
   if (mapped < 0 && mapped > -4096) {
     error_ = mapped;
     RawSyscall(SYS_ftruncate, file_, static_cast<long>(offset));
-    // mmap(2) refuses before it unmaps what it replaces, but does not promise that.
-    if (RawSyscall(SYS_madvise, static_cast<long>(begin), static_cast<long>(length),
-                   MADV_NORMAL) < 0) {
-      GiveUp();
-    }
+    CheckThere(begin, length);
     return false;
   }
   offset_ = offset + length;
-  const auto advise = [&](int advice) {
-    RawSyscall(SYS_madvise, static_cast<long>(begin), static_cast<long>(length), advice);
-  };
-  if (region.not_dumped) advise(MADV_DONTDUMP);
-  if (region.huge_pages) advise(MADV_HUGEPAGE);
-  if (region.no_huge_pages) advise(MADV_NOHUGEPAGE);
+  Advise(region, begin, length);
   return true;
 }
 
@@ -244,8 +282,7 @@ std::string Size(uint64_t bytes) {
 }
 
 FlatReport Describe(const Mover& mover) {
-  FlatReport report{.flat_bytes = mover.moved(),
-                    .mappings = static_cast<uint32_t>(mover.ranges())};
+  FlatReport report{.flat_bytes = mover.moved(), .mappings = static_cast<uint32_t>(mover.ranges())};
   for (size_t i = 0; i < static_cast<size_t>(Unmoved::kReasons); ++i) {
     const auto reason = static_cast<Unmoved>(i);
     const uint64_t bytes = mover.unmoved(reason);
