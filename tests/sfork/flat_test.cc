@@ -175,6 +175,25 @@ VICTIM(Flat, TheFileCannotBeWritten) {
   REQUIRE(IsFilled(memory, kBytes));
 }
 
+// A hole in the file would be filled by who reads it, and stay. There is none, nor can one be made.
+VICTIM(Flat, TheFileCannotBeFilled) {
+  static char* const memory = Filled(2 * kMib);
+  const FrozenProcess frozen = FreezeFlat();
+  SforkAndCheck(frozen, 1, [] {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      auto* const grown = static_cast<volatile char*>(reinterpret_cast<void*>(
+          syscall(SYS_mremap, memory, 2 * kMib, size_t{8} << 30, MREMAP_MAYMOVE)));
+      REQUIRE(grown != MAP_FAILED);
+      (void)grown[(size_t{8} << 30) - kPage];
+      _exit(0);
+    }
+    int status = 0;
+    REQUIRE(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+    REQUIRE(madvise(memory, kMib, MADV_REMOVE) < 0);
+  });
+}
+
 // The trap: of a file's mapping the kernel would bring back the file.
 VICTIM(Flat, DiscardedMemoryIsZero) {
   static constexpr size_t kBytes = 4 * kMib;

@@ -19,7 +19,7 @@ namespace spore {
 
 struct FlattenOptions {
   // Less than this is left as it is. docs/decisions/0010 says where the default is from.
-  uint64_t worthwhile_bytes = uint64_t{0} << 20;
+  uint64_t worthwhile_bytes = uint64_t{16} << 20;
 };
 
 struct FlatReport {

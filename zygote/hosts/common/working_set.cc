@@ -106,19 +106,21 @@ bool AwaitResponse(int channel, std::string* text) {
   }
 }
 
-Result<std::vector<PageRange>> Question(int channel, const std::string& load,
-                                        const std::string& invoke) {
+Result<> Question(int channel, const std::string& load, const std::string& invoke) {
   std::string text = "it ended without an answer, or gave none in time";
   if (!WriteFrame(channel, wire::FrameType::kLoad, 0, load.data(), load.size()) ||
       !WriteFrame(channel, wire::FrameType::kInvoke, 1, invoke.data(), invoke.size()) ||
-      !AwaitResponse(channel, &text)) {
+      !AwaitResponse(channel, &text) ||
+      !WriteFrame(channel, wire::FrameType::kReportPages, 0, nullptr, 0)) {
     return MakeError(ErrorKind::kPrecondition, "a child made for trial failed: " + text);
   }
+  return {};
+}
+
+Result<std::vector<PageRange>> ReadReport(int channel) {
   uint64_t count = 0;
-  if (!WriteFrame(channel, wire::FrameType::kReportPages, 0, nullptr, 0) ||
-      !WaitReadable(channel) || !ReadExactly(channel, &count, sizeof count)) {
+  if (!WaitReadable(channel) || !ReadExactly(channel, &count, sizeof count))
     return MakeError(ErrorKind::kPrecondition, "a child made for trial did not tell its pages");
-  }
   std::vector<PageRange> ranges(std::min<uint64_t>(count, 1 << 20));
   if (!ReadExactly(channel, ranges.data(), ranges.size() * sizeof ranges[0]))
     return MakeError(ErrorKind::kPrecondition, "a child made for trial did not tell its pages");
@@ -126,13 +128,13 @@ Result<std::vector<PageRange>> Question(int channel, const std::string& load,
 }
 
 // In the child: the channel becomes its instance socket.
-StepResult BecomeRehearsal(const FrozenProcess& process, int channel) {
+StepResult BecomeRehearsal(const FrozenProcess& process, int channel, bool with_threads) {
   if (StepResult r = process.Adopt(); !r.ok()) return r;
   if (StepResult r = process.RenewDescriptors(); !r.ok()) return r;
   if (dup2(channel, kInstanceFd) < 0) return StepFailed("dup2");
   if (close_range(static_cast<unsigned>(channel), static_cast<unsigned>(channel), 0) < 0)
     return StepFailed("close");
-  return process.ReviveThreads();
+  return with_threads ? process.ReviveThreads() : StepOk();
 }
 
 }  // namespace
@@ -145,12 +147,15 @@ Result<bool> WorkingSet::Rehearse(const FrozenProcess& process, const std::strin
   SPORE_ASSIGN(const pid_t pid, process.Clone({.extra_descriptors = 2}, nullptr));
   if (pid == 0) {
     (void)ours.Release();  // open in the child too, and of no harm: it ends with the rehearsal
-    const StepResult became = BecomeRehearsal(process, theirs.Release());
+    const StepResult became = BecomeRehearsal(process, theirs.Release(), !load.empty());
     if (!became.ok()) _exit(1);
     return true;
   }
   theirs.Reset();
-  Result<std::vector<PageRange>> touched = Question(ours.get(), load, invoke);
+  Result<> asked;
+  if (!load.empty()) asked = Question(ours.get(), load, invoke);
+  Result<std::vector<PageRange>> touched =
+      asked ? ReadReport(ours.get()) : tl::unexpected(std::move(asked).error());
   kill(pid, SIGKILL);
   if (TEMP_FAILURE_RETRY(waitpid(pid, nullptr, __WALL)) < 0) return SysError("wait for a child");
   if (!touched) return tl::unexpected(std::move(touched).error());

@@ -90,8 +90,8 @@ class Zygote {
       const StepResult entered = EnterSandbox(process_, request, named, kept_, entered_);
       // The socket has moved if the failure came with the last descriptor.
       if (!entered.ok()) EndChild(named.instance, entered);
-      if (hooks_.in_child != nullptr) hooks_.in_child();
       working_set_.Populate();
+      if (hooks_.in_child != nullptr) hooks_.in_child();
       return 0;
     }
     t = log.Add("audit and clone", t);
@@ -121,11 +121,14 @@ wire::Prepare Preparation() {
   return prepare;
 }
 
-// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is.
-Result<> Flatten(wire::ZygoteReady& ready) {
+// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is. Where children
+// populate what they will touch, that is cheaper from a file even if it is little.
+Result<> Flatten(bool populates, wire::ZygoteReady& ready) {
   FlatReport report{.note = "the image says flat = false"};
   if (Preparation().flat != 0) {
-    SPORE_ASSIGN(report, FlattenMemory({}));
+    FlattenOptions options;
+    if (populates) options.worthwhile_bytes = uint64_t{4} << 20;
+    SPORE_ASSIGN(report, FlattenMemory(options));
   }
   ready.flat_bytes = report.flat_bytes;
   ready.unmoved_bytes = report.unmoved_bytes;
@@ -133,9 +136,23 @@ Result<> Flatten(wire::ZygoteReady& ready) {
   return {};
 }
 
+// True in the child that rehearses.
+Result<bool> Rehearse(const FrozenProcess& process, const ForkOptions& options,
+                      WorkingSet& working_set) {
+  const auto call = [&](void (*hook)()) {
+    if (options.warms_up && hook != nullptr) hook();
+  };
+  call(options.hooks.before);
+  Result<bool> rehearses =
+      working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke);
+  call(rehearses && *rehearses ? options.hooks.in_child : options.hooks.in_parent);
+  return rehearses;
+}
+
 }  // namespace
 
 wire::Mode Unspecialised::AwaitTenant() const {
+  if (warms_up_) ReportWorkingSet(kInstanceFd);
   if (rehearses_) return wire::Mode::kFunction;
   if (const StepResult r = ConfineAhead(uid_, programs_.final_program); !r.ok())
     EndChild(kInstanceFd, r);
@@ -188,12 +205,12 @@ Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& opt
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
-  SPORE_TRY(Flatten(ready));
+  const bool rehearse = options.warms_up || !options.rehearsal_load.empty();
+  SPORE_TRY(Flatten(rehearse, ready));
   WorkingSet working_set;
-  if (!options.rehearsal_load.empty()) {
-    SPORE_ASSIGN(const bool rehearses,
-                 working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke));
-    if (rehearses) return Unspecialised(std::move(process), std::move(programs));
+  if (rehearse) {
+    SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, working_set));
+    if (rehearses) return Unspecialised(std::move(process), std::move(programs), options.warms_up);
   }
   ready.header.type = wire::Type::kZygoteReady;
   ready.pid = getpid();
