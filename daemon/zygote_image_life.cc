@@ -21,8 +21,8 @@ constexpr CgroupLimits kZygoteLimits{.memory_bytes = 8ull << 30, .cpu_millis = 0
 
 std::string DescribeFlat(const ZygoteGeneration& generation) {
   const auto kib = [](uint64_t bytes) { return std::to_string(bytes / 1024) + " KiB"; };
-  std::string text = kib(generation.flat_bytes) + " of its memory flat, " +
-                     kib(generation.unmoved_bytes) + " not";
+  std::string text =
+      kib(generation.flat_bytes) + " of its memory flat, " + kib(generation.unmoved_bytes) + " not";
   if (!generation.flat_note.empty()) text += " (" + generation.flat_note + ")";
   return text;
 }

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import daemon
+import java
 import natives
 import pytest
 
@@ -31,6 +32,48 @@ IMAGES = {
     "large-not": 'preload = ["table"]\nflat = false',
     "large-wiped": 'preload = ["wiped"]',
 }
+NODE_APP = """
+const table = require('table');
+exports.handler = async (event) => {
+  const same = require('crypto').createHash('sha256').update(table.data).digest('hex') === table.digest;
+  table.data.fill(event);
+  for (let i = 0; i < 20; i++) globalThis.garbage = Array.from({ length: 100000 }, (_, j) => ({ j }));
+  return [same, table.objects.size, table.objects.get('k77') === 77];
+};
+"""
+NODE_MODULE = """
+const { createHash, randomBytes } = require('crypto');
+exports.data = randomBytes(64 << 20);
+exports.digest = createHash('sha256').update(exports.data).digest('hex');
+exports.objects = new Map(Array.from({ length: 100000 }, (_, i) => ['k' + i, i]));
+exports.more = Array.from({ length: 500000 }, (_, i) => ({ i, text: 't' + i }));
+"""
+JAVA_TABLE = """
+package flat;
+public class Table {
+  static final byte[] DATA = new byte[160 << 20];
+  static final java.util.HashMap<String, Integer> MAP = new java.util.HashMap<>();
+  static { new java.util.Random(7).nextBytes(DATA); for (int i = 0; i < 100000; i++) MAP.put("k" + i, i); }
+  public Object answer(Object event) {
+    byte[] again = new byte[1 << 20];
+    new java.util.Random(7).nextBytes(again);
+    boolean same = java.util.Arrays.equals(again, 0, again.length, DATA, 0, again.length);
+    java.util.Arrays.fill(DATA, 0, 32 << 20, (byte) 1);
+    byte[][] garbage = new byte[64][];
+    for (int i = 0; i < 2000; i++) garbage[i % 64] = new byte[100000];
+    System.gc();
+    return new Object[] {same, MAP.get("k77") == 77 && MAP.size() == 100000};
+  }
+}
+"""
+NATIVE_TABLE = """
+#include <stdlib.h>
+#include <string.h>
+char* table;
+__attribute__((constructor)) static void fill(void) { table = malloc(64 << 20); memset(table, 7, 64 << 20); }
+"""
+JAR = "/usr/share/java/spore-test-flat.jar"
+NATIVE_LIBRARY = PLACE / "libtable.so"
 APP = """
 import ctypes, hashlib, mmap, os, re, table
 
@@ -77,7 +120,7 @@ def files(event):
     return {"mapped": len(mapped), "answers": sorted(answers), "opened": [name for name in opened if "memfd" in name]}
 
 def fill(event):
-    """Past libsfork, as hostile code would: a mapping of the file that goes on behind its end."""
+    # Past libsfork, as hostile code would: a mapping of the file that goes on behind its end.
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     ends = []
@@ -117,10 +160,25 @@ def spored():
             shutil.copy(daemon.ROOT / f"images/{name}.toml", images)
         for name, text in IMAGES.items():
             (images / f"{name}.toml").write_text(f'runtime = "python"\ninterpreter = "{PYTHON}"\n{text}\n')
+        (PLACE / "table").mkdir()
+        (PLACE / "table/index.js").write_text(NODE_MODULE)
+        (images / "large-node.toml").write_text(
+            f'runtime = "node"\npreload = ["table"]\n[environment]\nNODE_PATH = "{PLACE}"\n')
+        classes = server.directory / "classes"
+        classes.mkdir()
+        java.jar(java.compile_into(classes, {"flat/Table.java": JAVA_TABLE}), JAR)
+        for name, options in (("large-java", []), ("large-g1", ["-XX:+UseG1GC"])):
+            (images / f"{name}.toml").write_text(
+                f'runtime = "java"\npreload = ["flat.Table"]\noptions = {daemon.toml_value(options)}\n'
+                f'[environment]\nCLASSPATH = "{JAR}"\n')
+        (PLACE / "table.c").write_text(NATIVE_TABLE)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(NATIVE_LIBRARY), str(PLACE / "table.c")], check=True)
+        (images / "large-native.toml").write_text(f'runtime = "native"\npreload = ["{NATIVE_LIBRARY}"]\n')
         with server.running():
             yield server
     finally:
         shutil.rmtree(PLACE, ignore_errors=True)
+        pathlib.Path(JAR).unlink(missing_ok=True)
 
 
 def zygote(spored, image):
@@ -170,13 +228,14 @@ def test_memory_grows_with_zeros(large):
 def test_nobody_gets_at_the_file(large):
     found = large("files")
     assert found["mapped"] > 0 and found["opened"] == []
-    assert found["answers"] in (["Operation not permitted"], ["Permission denied"], ["No such file or directory"])
+    assert set(found["answers"]) <= {"Operation not permitted", "Permission denied", "No such file or directory"}
 
 
 def test_the_file_cannot_be_filled(large):
-    """SIGBUS: nothing is behind its end, and nothing comes into being by being looked at."""
+    """Nothing is behind its end, and nothing comes into being by being looked at: SIGBUS; or SIGSEGV, where
+    the interpreter misses what was moved first."""
     ends = large("fill")
-    assert ends and set(ends) == {7}, ends
+    assert 7 in ends and set(ends) <= {7, 11}, ends
 
 
 def test_an_image_can_do_without(spored):
@@ -200,16 +259,34 @@ def test_what_was_not_moved_is_told(spored):
 
 
 @pytest.mark.parametrize("image", ["python", "node", "java", "native"])
-def test_every_runtime_tells(spored, image):
+def test_small_zygotes_are_left_alone(spored, image):
     found = zygote(spored, image)
-    if image in ("node", "java"):
-        assert found["flat_bytes"] > 4 * MIB and found["unmoved_bytes"] < 4 * MIB, found
-    else:
-        assert found["flat_bytes"] == 0 and found["flat_note"] == "too little to be worth it", found
-        assert found["unmoved_bytes"] > 0
+    assert found["flat_bytes"] == 0 and found["flat_note"] == "too little to be worth it", found
+    assert found["unmoved_bytes"] > 0
 
 
-def test_native_functions_see_zeros_too(spored):
-    """The native host has the same functions in front of libc's."""
-    spored.deploy("native-zeros", {"a.so": natives.library("handlers.c")}, runtime="native", handler="a.so:lists_libraries")
-    assert spored.result("native-zeros")
+def test_node(spored):
+    found = zygote(spored, "large-node")
+    assert found["flat_bytes"] > 96 * MIB and found["unmoved_bytes"] < 8 * MIB, found
+    spored.deploy("in-node", {"app.js": NODE_APP}, runtime="node", image="large-node",
+                  isolation="ISOLATION_INVOCATION", limits={"memory_bytes": 512 * MIB})
+    for i in range(3):
+        assert spored.result("in-node", i) == [True, 100_000, True]
+
+
+@pytest.mark.parametrize("image", ["large-java", "large-g1"])
+def test_java(spored, image):
+    found = zygote(spored, image)
+    assert found["flat_bytes"] > 160 * MIB and found["unmoved_bytes"] < 8 * MIB, found
+    spored.deploy(f"in-{image}", {"nothing": ""}, "flat.Table::answer", "ISOLATION_INVOCATION",
+                  runtime="java", image=image, limits={"memory_bytes": 1024 * MIB})
+    for _ in range(3):
+        assert spored.result(f"in-{image}", 1) == [True, True]
+
+
+def test_native(spored):
+    found = zygote(spored, "large-native")
+    assert found["flat_bytes"] > 64 * MIB, found
+    spored.deploy("in-native", {"a.so": natives.library("handlers.c")}, runtime="native", image="large-native",
+                  handler="a.so:lists_libraries")
+    assert any("libtable.so" in path for path in spored.result("in-native"))

@@ -366,7 +366,8 @@ VICTIM(Flat, TwoHundredThreads) {
   };
   const auto all = [deep] {
     std::vector<std::future<int>> answers;
-    for (int i = 0; i < 2 * kThreads; ++i) answers.push_back(pool.Run([=] { return deep(i % 60); }));
+    for (int i = 0; i < 2 * kThreads; ++i)
+      answers.push_back(pool.Run([=] { return deep(i % 60); }));
     for (int i = 0; i < 2 * kThreads; ++i)
       REQUIRE(answers[static_cast<size_t>(i)].get() == 2 * (i % 60));
   };

@@ -46,5 +46,6 @@ bool MoveFlat(const FlatTable& table, uintptr_t address, size_t length, size_t n
 
 }  // namespace spore
 
-// Of interpose_memory.cc. A process where that is neither linked nor preloaded has no such function.
+// Of interpose_memory.cc. A process where that is neither linked nor preloaded has no such
+// function.
 extern "C" void SporeSforkUseFlatTable(const spore::FlatTable* table);

@@ -236,9 +236,8 @@ void Mover::Note(uintptr_t begin, uintptr_t end) {
 // Executable where the host allows it, since a runtime's compiled code is mapped from it.
 Result<UniqueFd> MakeFile() {
   constexpr const char* kName = "spore-zygote";
-  constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  UniqueFd file(memfd_create(kName, kFlags | MFD_EXEC));
-  if (!file) file.Reset(memfd_create(kName, kFlags));
+  UniqueFd file(memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC));
+  if (!file) file.Reset(memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file) return SysError("memfd_create");
   return file;
 }

@@ -19,7 +19,7 @@ namespace spore {
 
 struct FlattenOptions {
   // Less than this is left as it is. docs/decisions/0010 says where the default is from.
-  uint64_t worthwhile_bytes = uint64_t{16} << 20;
+  uint64_t worthwhile_bytes = uint64_t{32} << 20;
 };
 
 struct FlatReport {
@@ -29,8 +29,8 @@ struct FlatReport {
   std::string note;            // why something was not moved; empty when only small pieces were
 };
 
-// By the only thread that runs. Memory that cannot be moved stays as it is, and the report says why;
-// an Error means that the process is not fit to be copied.
+// By the only thread that runs. Memory that cannot be moved stays as it is, and the report says
+// why; an Error means that the process is not fit to be copied.
 Result<FlatReport> FlattenMemory(const FlattenOptions& options);
 
 }  // namespace spore

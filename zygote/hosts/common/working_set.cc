@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "zygote/hosts/common/channel.h"
@@ -31,7 +32,8 @@ constexpr uint64_t kPage = 4096;
 
 struct Mapping {
   uint64_t begin = 0, end = 0;
-  bool writable = false, file = false;
+  bool writable = false;
+  bool flat = false;  // of the file that the zygote's memory was moved into
 };
 
 struct FileCloser {
@@ -53,7 +55,7 @@ std::vector<Mapping> PrivateMappings() {
     }
     if (access[0] != 'r' || access[3] != 'p') continue;
     mapping.writable = access[1] == 'w';
-    mapping.file = inode != 0;
+    mapping.flat = strstr(line, "/memfd:spore-zygote") != nullptr;
     mappings.push_back(mapping);
   }
   return mappings;
@@ -68,13 +70,17 @@ void AddPage(std::vector<PageRange>& ranges, uint64_t address, bool written) {
 }
 
 // Pages that are this process's alone (it has written to them), and pages of files that it has
-// mapped; fork(2) leaves those out of a child's page table.
+// mapped; fork(2) leaves those out of a child's page table. So it does, of a flat zygote, with the
+// page of zeros where that was read in memory without content: what is left there is little else.
 std::vector<PageRange> TouchedPages() {
   constexpr uint64_t kPresent = 1ull << 63, kOfFile = 1ull << 61, kExclusive = 1ull << 56;
   UniqueFd pagemap(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   std::vector<PageRange> ranges;
   std::vector<uint64_t> entries(4096);
-  for (const Mapping& mapping : PrivateMappings()) {
+  const std::vector<Mapping> mappings = PrivateMappings();
+  const bool flat =
+      std::any_of(mappings.begin(), mappings.end(), [](const Mapping& m) { return m.flat; });
+  for (const Mapping& mapping : mappings) {
     for (uint64_t at = mapping.begin; at < mapping.end;) {
       const uint64_t pages = std::min<uint64_t>(entries.size(), (mapping.end - at) / kPage);
       const auto offset = static_cast<off_t>(at / kPage * sizeof(uint64_t));
@@ -82,8 +88,9 @@ std::vector<PageRange> TouchedPages() {
       if (got <= 0) break;
       for (size_t i = 0; i < static_cast<size_t>(got) / sizeof(uint64_t); ++i, at += kPage) {
         if ((entries[i] & kPresent) == 0) continue;
-        if ((entries[i] & kOfFile) != 0) AddPage(ranges, at, false);
-        if ((entries[i] & (kOfFile | kExclusive)) == kExclusive) AddPage(ranges, at, true);
+        const bool of_file = (entries[i] & kOfFile) != 0;
+        const bool written = !of_file && (entries[i] & kExclusive) != 0;
+        if (written || of_file || flat) AddPage(ranges, at, written);
       }
     }
   }

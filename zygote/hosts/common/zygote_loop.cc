@@ -12,7 +12,6 @@
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/hosts/common/working_set.h"
-#include "zygote/sfork/flatten.h"
 
 namespace spore {
 namespace {
@@ -121,14 +120,11 @@ wire::Prepare Preparation() {
   return prepare;
 }
 
-// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is. Where children
-// populate what they will touch, that is cheaper from a file even if it is little.
-Result<> Flatten(bool populates, wire::ZygoteReady& ready) {
+// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is.
+Result<> Flatten(uint64_t from_bytes, wire::ZygoteReady& ready) {
   FlatReport report{.note = "the image says flat = false"};
   if (Preparation().flat != 0) {
-    FlattenOptions options;
-    if (populates) options.worthwhile_bytes = uint64_t{4} << 20;
-    SPORE_ASSIGN(report, FlattenMemory(options));
+    SPORE_ASSIGN(report, FlattenMemory({.worthwhile_bytes = from_bytes}));
   }
   ready.flat_bytes = report.flat_bytes;
   ready.unmoved_bytes = report.unmoved_bytes;
@@ -205,10 +201,9 @@ Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& opt
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
-  const bool rehearse = options.warms_up || !options.rehearsal_load.empty();
-  SPORE_TRY(Flatten(rehearse, ready));
+  SPORE_TRY(Flatten(options.flat_from_bytes, ready));
   WorkingSet working_set;
-  if (rehearse) {
+  if (options.warms_up || !options.rehearsal_load.empty()) {
     SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, working_set));
     if (rehearses) return Unspecialised(std::move(process), std::move(programs), options.warms_up);
   }

@@ -8,6 +8,7 @@
 #include "sandbox/sys/result.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/protocol.h"
+#include "zygote/sfork/flatten.h"
 #include "zygote/sfork/sfork.h"
 
 namespace spore {
@@ -28,6 +29,9 @@ struct ForkOptions {
   // Bodies of Load and Invoke for a handler of Spore's own: when given, what a child will touch is
   // learnt from it (working_set.h). AwaitTenant returns at once in the child that rehearses.
   std::string rehearsal_load, rehearsal_invoke;
+  // From how much on its memory is moved into a file (zygote/sfork/flatten.h): what a child touches
+  // and has not populated is then a fault more. docs/decisions/0010 has what was measured.
+  uint64_t flat_from_bytes = FlattenOptions().worthwhile_bytes;
   // The runtime warms itself up in each child before AwaitTenant: what that touches is learnt from
   // one that ends there.
   bool warms_up = false;
