@@ -24,6 +24,7 @@ struct ImageManifest {
   std::vector<std::string> packages;  // Debian packages that bring them, for error hints
   bool eager = false;                 // start its zygote with the daemon
   bool threads = false;               // its preloads may start threads, which each fork has again
+  bool flat = true;                   // its zygotes' memory is moved into a file, where it pays
 };
 
 // [limits-per-client]: what one uid may take of the host. Root (uid 0) may take all of it.

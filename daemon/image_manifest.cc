@@ -56,6 +56,7 @@ Result<ImageManifest> LoadManifest(const std::string& path, const std::string& s
   reader.Strings("packages", &image.packages);
   reader.Bool("eager", &image.eager);
   reader.Bool("threads", &image.threads);
+  reader.Bool("flat", &image.flat);
   if (auto valid = ValidateFunctionName(image.name); !valid) {
     reader.Fail("name", "\"" + image.name + "\" is not a name of letters, digits, \"_\" and \"-\"");
   }

@@ -13,7 +13,8 @@ namespace spore {
 
 // 0: of the caller itself. Invalid when the process has ended.
 UniqueFd OpenProcessMemory(pid_t pid);
-// Bytes; 0 when it has ended meanwhile.
-uint64_t ReadProcessMemory(const UniqueFd& memory);
+// Bytes; 0 when it has ended meanwhile. `flat_bytes`: of a zygote, whose memory is in a file of
+// that size, hardly any of which it has mapped.
+uint64_t ReadProcessMemory(const UniqueFd& memory, uint64_t flat_bytes = 0);
 
 }  // namespace spore

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "daemon/event_loop.h"
@@ -22,6 +23,8 @@ struct ZygoteGeneration {
   int64_t started_unix_ms = 0;
   uint64_t ready_ns = 0;
   uint64_t preload_us = 0;
+  uint64_t flat_bytes = 0, unmoved_bytes = 0;  // wire::ZygoteReady
+  std::string flat_note;
   uint64_t forks = 0;  // that were given to a function or run
   EventLoop::TimerId start_timer = 0;
   std::vector<std::function<void()>> when_gone;

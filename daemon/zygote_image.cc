@@ -167,6 +167,7 @@ v1::Image ZygoteImage::Describe() const {
   for (const std::string& package : manifest_.packages) image.add_packages(package);
   image.set_eager(manifest_.eager);
   image.set_threads(manifest_.threads);
+  image.set_flat(manifest_.flat);
   image.set_manifest(manifest_.path);
   *image.mutable_limits() = options_.limits;
   return image;
@@ -181,6 +182,9 @@ v1::Zygote ZygoteImage::Describe(const ZygoteGeneration& generation) const {
   zygote.set_started_unix_ms(generation.started_unix_ms);
   zygote.set_preload_us(generation.preload_us);
   zygote.set_forks(generation.forks);
+  zygote.set_flat_bytes(generation.flat_bytes);
+  zygote.set_unmoved_bytes(generation.unmoved_bytes);
+  zygote.set_flat_note(generation.flat_note);
   zygote.set_sandboxes_ready(static_cast<uint32_t>(generation.pool->ready()));
   zygote.set_sandboxes_spare(static_cast<uint32_t>(generation.pool->spare()));
   zygote.set_instances(static_cast<uint32_t>(generation.pool->in_use()));

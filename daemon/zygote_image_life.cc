@@ -6,6 +6,7 @@
 #include "daemon/random_id.h"
 #include "daemon/unix_time.h"
 #include "daemon/zygote_image.h"
+#include "sandbox/sys/printable.h"
 
 namespace spore {
 namespace {
@@ -17,6 +18,14 @@ constexpr uint64_t kStableNs = 10'000'000'000;  // a zygote that lived so long w
 constexpr uint32_t kUidBlock = 65536;
 // Room for any set of preloaded libraries; a bound all the same.
 constexpr CgroupLimits kZygoteLimits{.memory_bytes = 8ull << 30, .cpu_millis = 0, .pids = 16384};
+
+std::string DescribeFlat(const ZygoteGeneration& generation) {
+  const auto kib = [](uint64_t bytes) { return std::to_string(bytes / 1024) + " KiB"; };
+  std::string text =
+      kib(generation.flat_bytes) + " of its memory flat, " + kib(generation.unmoved_bytes) + " not";
+  if (!generation.flat_note.empty()) text += " (" + generation.flat_note + ")";
+  return text;
+}
 
 }  // namespace
 
@@ -83,9 +92,13 @@ void ZygoteImage::Ready(ZygoteGeneration* generation, const wire::ZygoteReady& r
   if (generation->state != v1::Zygote::STARTING) return;
   generation->ready_ns = MonotonicNs();
   generation->preload_us = ready.preload_us;
+  generation->flat_bytes = ready.flat_bytes;
+  generation->unmoved_bytes = ready.unmoved_bytes;
+  generation->flat_note = Printable(ready.flat_note);
   runtime_version_ = ready.runtime_version;
   Log(LogLevel::kInfo, "image " + manifest_.name + ": ready, " + runtime_version_ + ", preload " +
-                           std::to_string(ready.preload_us / 1000) + " ms");
+                           std::to_string(ready.preload_us / 1000) + " ms, " +
+                           DescribeFlat(*generation));
   if (generation == current_) return Serve();
   generation->pool->FillThen([this, generation] {
     if (generation != next_) return;

@@ -66,6 +66,8 @@ Result<std::unique_ptr<ZygoteLink>> ZygoteLink::Start(EventLoop& loop, const Ima
   link->Attach(std::move(process));
   SPORE_TRY(link->cgroup_.Attach(launcher));
   const std::array<std::byte, 1> go{};
+  const wire::Prepare prepare{.flat = image.flat ? 1u : 0u};
+  SPORE_TRY(link->zygote_->SendStruct(prepare));
   SPORE_TRY(link->supervisor_->Send(go));
   return link;
 }
@@ -230,6 +232,7 @@ void ZygoteLink::HandleReady(Packet& packet) {
   wire::ZygoteReady message;
   if (ready_ || zygote_gone_ || !packet.CopyTo(message)) return;
   message.runtime_version[sizeof message.runtime_version - 1] = 0;
+  message.flat_note[sizeof message.flat_note - 1] = 0;
   if (message.failure.failed()) {
     zygote_explained_ = true;
     return ZygoteGone(ToError(message.failure, "it could not get ready").Message());

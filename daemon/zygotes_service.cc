@@ -31,8 +31,8 @@ void List(ServiceContext& context, const CallPtr& call) {
   context.lane.Submit(
       [listing] {
         for (size_t i = 0; i < listing->memory.size(); ++i) {
-          listing->response.mutable_zygotes(static_cast<int>(i))
-              ->set_memory_bytes(ReadProcessMemory(listing->memory[i]));
+          v1::Zygote* zygote = listing->response.mutable_zygotes(static_cast<int>(i));
+          zygote->set_memory_bytes(ReadProcessMemory(listing->memory[i], zygote->flat_bytes()));
         }
       },
       [listing, call] { call->Reply(listing->response); });

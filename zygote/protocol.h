@@ -5,7 +5,7 @@
 //   supervisor  SOCK_SEQPACKET  one an image; trusted code on both ends
 //               spored -> MakeSandbox          supervisor -> SandboxMade, ProcessExited
 //   zygote      SOCK_SEQPACKET  one an image; the far end has run operator-chosen libraries
-//               spored -> Fork                 zygote -> ZygoteReady, Forked
+//               spored -> Prepare, Fork        zygote -> ZygoteReady, Forked
 //   instance    SOCK_STREAM     one an instance; the far end is the tenant's from the moment its
 //               code is loaded: spored treats what it reads as hostile
 //               spored -> Specialise, Load, Invoke   instance -> Confined, Loaded, Response, Failed
@@ -30,6 +30,7 @@ enum class Type : uint32_t {
   kZygoteReady,
   kFork,
   kForked,
+  kPrepare,
 };
 
 struct Header {
@@ -102,12 +103,23 @@ struct ProcessExited {
   uint64_t max_rss_bytes = 0;
 };
 
+// spored -> zygote: what the image wants of it beside what its command line says. Sent before it
+// starts, so it is there when it is looked for.
+struct Prepare {
+  Header header{.type = Type::kPrepare};
+  uint32_t flat = 1;  // its memory is to be moved (zygote/sfork/flatten.h)
+  uint32_t reserved = 0;
+};
+
 // zygote -> spored: preloaded, frozen, ready to be forked; or why not.
 struct ZygoteReady {
   Header header{.type = Type::kZygoteReady};
   int32_t pid = 0;  // in the supervisor's pid namespace
   char runtime_version[32] = {};
   uint64_t preload_us = 0;
+  uint64_t flat_bytes = 0;     // of its memory, in a file that forks need not copy page tables of
+  uint64_t unmoved_bytes = 0;  // anonymous memory beside it
+  char flat_note[160] = {};    // why something was not moved
   Failure failure;
 };
 

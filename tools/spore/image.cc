@@ -78,6 +78,7 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Preloaded", Joined(image->preload())},
       {"Packages", Joined(image->packages())},
       {"Threads", image->threads() ? "of preloaded modules are copied" : ""},
+      {"Flat", image->flat() ? "" : "no, by its manifest"},
   };
   const std::map<std::string, std::string> environment(image->environment().begin(),
                                                        image->environment().end());

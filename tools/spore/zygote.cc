@@ -25,14 +25,16 @@ void PrintZygotes(const v1::ListZygotesResponse& response) {
                {"READY", Align::kRight},
                {"INSTANCES", Align::kRight},
                {"PRELOAD", Align::kRight},
-               {"MEMORY", Align::kRight}});
+               {"MEMORY", Align::kRight},
+               {"FLAT", Align::kRight}});
   for (const v1::Zygote& zygote : response.zygotes()) {
     table.Add({zygote.image(), StateName(zygote.state()),
                zygote.pid() == 0 ? "-" : fmt::format("{}", zygote.pid()),
                HumanAge(zygote.started_unix_ms()), fmt::format("{}", zygote.forks()),
                fmt::format("{}", zygote.sandboxes_ready()), fmt::format("{}", zygote.instances()),
                zygote.preload_us() == 0 ? "-" : HumanMicroseconds(zygote.preload_us()),
-               zygote.memory_bytes() == 0 ? "-" : HumanBytes(zygote.memory_bytes())});
+               zygote.memory_bytes() == 0 ? "-" : HumanBytes(zygote.memory_bytes()),
+               zygote.flat_bytes() == 0 ? "-" : HumanBytes(zygote.flat_bytes())});
   }
   table.Print();
   for (const v1::Zygote& zygote : response.zygotes()) {

@@ -1,21 +1,15 @@
 // Functions of libc that a program calls with ours in place: for the object that is preloaded into
-// a runtime (LD_PRELOAD), or for a program that links libsfork itself. Two things are taken out of
-// the program's hands:
-//
-//   the freeze signal   no mask contains it, no set that is waited for, no handler of the
-//   program's.
-//                       (libuv's pool threads block all signals; to them it could never be
-//                       delivered.)
-//   MADV_DONTFORK       ignored: it makes fork(2) cheaper for who executes another program next. V8
-//   uses
-//                       it for its code, which an sforked child needs.
+// a runtime (LD_PRELOAD), or for a program that links libsfork itself. (Those for memory are in
+// interpose_memory.cc.) The freeze signal is taken out of the program's hands: no mask contains it,
+// no set that is waited for, no handler of the program's. (libuv's pool threads block all signals;
+// to them it could never be delivered.)
 //
 // One is only watched, timer_create(3): where glibc keeps the id of its thread for timers shows
 // when it makes that thread.
 //
 // glibc keeps two signals of its own (32 and 33) out of the same sets; so do these functions.
 // What a program does by raw system calls, and what glibc does inside itself, passes by here: the
-// freeze then names the thread that blocks the signal, or the mapping.
+// freeze then names the thread that blocks the signal.
 #undef _FORTIFY_SOURCE  // its inline wrappers of ppoll would collide with ours
 
 #include <dlfcn.h>
@@ -23,7 +17,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -198,11 +191,4 @@ SPORE_EXPORT int timer_create(clockid_t clock, sigevent* event, timer_t* id) noe
   const int rc = original(clock, event, id);
   if (rc == 0) search.Finish();
   return rc;
-}
-
-// ---- memory ----
-
-SPORE_EXPORT int madvise(void* address, size_t length, int advice) noexcept {
-  if (advice == MADV_DONTFORK) return 0;
-  return static_cast<int>(syscall(SYS_madvise, address, length, advice));
 }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "zygote/hosts/common/channel.h"
@@ -31,7 +32,8 @@ constexpr uint64_t kPage = 4096;
 
 struct Mapping {
   uint64_t begin = 0, end = 0;
-  bool writable = false, file = false;
+  bool writable = false;
+  bool flat = false;  // of the file that the zygote's memory was moved into
 };
 
 struct FileCloser {
@@ -53,7 +55,7 @@ std::vector<Mapping> PrivateMappings() {
     }
     if (access[0] != 'r' || access[3] != 'p') continue;
     mapping.writable = access[1] == 'w';
-    mapping.file = inode != 0;
+    mapping.flat = strstr(line, "/memfd:spore-zygote") != nullptr;
     mappings.push_back(mapping);
   }
   return mappings;
@@ -68,13 +70,17 @@ void AddPage(std::vector<PageRange>& ranges, uint64_t address, bool written) {
 }
 
 // Pages that are this process's alone (it has written to them), and pages of files that it has
-// mapped; fork(2) leaves those out of a child's page table.
+// mapped; fork(2) leaves those out of a child's page table. So it does, of a flat zygote, with the
+// page of zeros where that was read in memory without content: what is left there is little else.
 std::vector<PageRange> TouchedPages() {
   constexpr uint64_t kPresent = 1ull << 63, kOfFile = 1ull << 61, kExclusive = 1ull << 56;
   UniqueFd pagemap(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   std::vector<PageRange> ranges;
   std::vector<uint64_t> entries(4096);
-  for (const Mapping& mapping : PrivateMappings()) {
+  const std::vector<Mapping> mappings = PrivateMappings();
+  const bool flat =
+      std::any_of(mappings.begin(), mappings.end(), [](const Mapping& m) { return m.flat; });
+  for (const Mapping& mapping : mappings) {
     for (uint64_t at = mapping.begin; at < mapping.end;) {
       const uint64_t pages = std::min<uint64_t>(entries.size(), (mapping.end - at) / kPage);
       const auto offset = static_cast<off_t>(at / kPage * sizeof(uint64_t));
@@ -82,8 +88,9 @@ std::vector<PageRange> TouchedPages() {
       if (got <= 0) break;
       for (size_t i = 0; i < static_cast<size_t>(got) / sizeof(uint64_t); ++i, at += kPage) {
         if ((entries[i] & kPresent) == 0) continue;
-        if ((entries[i] & kOfFile) != 0) AddPage(ranges, at, false);
-        if ((entries[i] & (kOfFile | kExclusive)) == kExclusive) AddPage(ranges, at, true);
+        const bool of_file = (entries[i] & kOfFile) != 0;
+        const bool written = !of_file && (entries[i] & kExclusive) != 0;
+        if (written || of_file || flat) AddPage(ranges, at, written);
       }
     }
   }
@@ -106,19 +113,21 @@ bool AwaitResponse(int channel, std::string* text) {
   }
 }
 
-Result<std::vector<PageRange>> Question(int channel, const std::string& load,
-                                        const std::string& invoke) {
+Result<> Question(int channel, const std::string& load, const std::string& invoke) {
   std::string text = "it ended without an answer, or gave none in time";
   if (!WriteFrame(channel, wire::FrameType::kLoad, 0, load.data(), load.size()) ||
       !WriteFrame(channel, wire::FrameType::kInvoke, 1, invoke.data(), invoke.size()) ||
-      !AwaitResponse(channel, &text)) {
+      !AwaitResponse(channel, &text) ||
+      !WriteFrame(channel, wire::FrameType::kReportPages, 0, nullptr, 0)) {
     return MakeError(ErrorKind::kPrecondition, "a child made for trial failed: " + text);
   }
+  return {};
+}
+
+Result<std::vector<PageRange>> ReadReport(int channel) {
   uint64_t count = 0;
-  if (!WriteFrame(channel, wire::FrameType::kReportPages, 0, nullptr, 0) ||
-      !WaitReadable(channel) || !ReadExactly(channel, &count, sizeof count)) {
+  if (!WaitReadable(channel) || !ReadExactly(channel, &count, sizeof count))
     return MakeError(ErrorKind::kPrecondition, "a child made for trial did not tell its pages");
-  }
   std::vector<PageRange> ranges(std::min<uint64_t>(count, 1 << 20));
   if (!ReadExactly(channel, ranges.data(), ranges.size() * sizeof ranges[0]))
     return MakeError(ErrorKind::kPrecondition, "a child made for trial did not tell its pages");
@@ -126,13 +135,13 @@ Result<std::vector<PageRange>> Question(int channel, const std::string& load,
 }
 
 // In the child: the channel becomes its instance socket.
-StepResult BecomeRehearsal(const FrozenProcess& process, int channel) {
+StepResult BecomeRehearsal(const FrozenProcess& process, int channel, bool with_threads) {
   if (StepResult r = process.Adopt(); !r.ok()) return r;
   if (StepResult r = process.RenewDescriptors(); !r.ok()) return r;
   if (dup2(channel, kInstanceFd) < 0) return StepFailed("dup2");
   if (close_range(static_cast<unsigned>(channel), static_cast<unsigned>(channel), 0) < 0)
     return StepFailed("close");
-  return process.ReviveThreads();
+  return with_threads ? process.ReviveThreads() : StepOk();
 }
 
 }  // namespace
@@ -145,12 +154,15 @@ Result<bool> WorkingSet::Rehearse(const FrozenProcess& process, const std::strin
   SPORE_ASSIGN(const pid_t pid, process.Clone({.extra_descriptors = 2}, nullptr));
   if (pid == 0) {
     (void)ours.Release();  // open in the child too, and of no harm: it ends with the rehearsal
-    const StepResult became = BecomeRehearsal(process, theirs.Release());
+    const StepResult became = BecomeRehearsal(process, theirs.Release(), !load.empty());
     if (!became.ok()) _exit(1);
     return true;
   }
   theirs.Reset();
-  Result<std::vector<PageRange>> touched = Question(ours.get(), load, invoke);
+  Result<> asked;
+  if (!load.empty()) asked = Question(ours.get(), load, invoke);
+  Result<std::vector<PageRange>> touched =
+      asked ? ReadReport(ours.get()) : tl::unexpected(std::move(asked).error());
   kill(pid, SIGKILL);
   if (TEMP_FAILURE_RETRY(waitpid(pid, nullptr, __WALL)) < 0) return SysError("wait for a child");
   if (!touched) return tl::unexpected(std::move(touched).error());

@@ -5,7 +5,8 @@
 // again. A runtime that can run nothing of its language before it is confined cannot warm itself up
 // in each child (docs/decisions/0004). So one child of the zygote answers a request of Spore's own,
 // says which pages that took, and ends; all others populate them ahead (madvise(2),
-// MADV_POPULATE_READ and _WRITE, since Linux 5.14; pagemap: proc_pid_pagemap(5)).
+// MADV_POPULATE_READ and _WRITE, since Linux 5.14; pagemap: proc_pid_pagemap(5)). A runtime that
+// does warm itself up in each child does so sooner with its pages populated in one go.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@ class WorkingSet {
   // In the frozen zygote: forks a child whose instance channel holds `load` and `invoke`, bodies of
   // those frames, and learns the pages when it has answered. True in that child, which has all of
   // its threads. A child that does not answer is an error: no other would.
+  // With an empty `load` nothing is asked: the child, without threads, warms up and reports itself.
   Result<bool> Rehearse(const FrozenProcess& process, const std::string& load,
                         const std::string& invoke);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
@@ -101,8 +102,8 @@ class Zygote {
       if (!entered.ok()) EndChild(named.instance, entered);
       // Its memory is the zygote's until somebody needs it.
       if (request.spare != 0 && !AwaitWarmUp()) _exit(0);
-      if (hooks_.in_child != nullptr) hooks_.in_child();
       working_set_.Populate();
+      if (hooks_.in_child != nullptr) hooks_.in_child();
       return 0;
     }
     t = log.Add("audit and clone", t);
@@ -120,9 +121,47 @@ class Zygote {
   StepLog entered_;       // in a child: how it came there
 };
 
+// What spored sent before this process was started. The defaults where it sent nothing.
+wire::Prepare Preparation() {
+  wire::Prepare prepare, received;
+  const ssize_t got = recv(kZygoteFd, &received, sizeof received, MSG_PEEK | MSG_DONTWAIT);
+  if (got != sizeof received || received.header.magic != wire::kMagic ||
+      received.header.type != wire::Type::kPrepare) {
+    return prepare;
+  }
+  (void)recv(kZygoteFd, &prepare, sizeof prepare, MSG_DONTWAIT);
+  return prepare;
+}
+
+// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is.
+Result<> Flatten(uint64_t from_bytes, wire::ZygoteReady& ready) {
+  FlatReport report{.note = "the image says flat = false"};
+  if (Preparation().flat != 0) {
+    SPORE_ASSIGN(report, FlattenMemory({.worthwhile_bytes = from_bytes}));
+  }
+  ready.flat_bytes = report.flat_bytes;
+  ready.unmoved_bytes = report.unmoved_bytes;
+  strncpy(ready.flat_note, report.note.c_str(), sizeof ready.flat_note - 1);
+  return {};
+}
+
+// True in the child that rehearses.
+Result<bool> Rehearse(const FrozenProcess& process, const ForkOptions& options,
+                      WorkingSet& working_set) {
+  const auto call = [&](void (*hook)()) {
+    if (options.warms_up && hook != nullptr) hook();
+  };
+  call(options.hooks.before);
+  Result<bool> rehearses =
+      working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke);
+  call(rehearses && *rehearses ? options.hooks.in_child : options.hooks.in_parent);
+  return rehearses;
+}
+
 }  // namespace
 
 wire::Mode Unspecialised::AwaitTenant() const {
+  if (warms_up_) ReportWorkingSet(kInstanceFd);
   if (rehearses_) return wire::Mode::kFunction;
   if (const StepResult r = ConfineAhead(uid_, programs_.final_program); !r.ok())
     EndChild(kInstanceFd, r);
@@ -175,11 +214,11 @@ Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& opt
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
+  SPORE_TRY(Flatten(options.flat_from_bytes, ready));
   WorkingSet working_set;
-  if (!options.rehearsal_load.empty()) {
-    SPORE_ASSIGN(const bool rehearses,
-                 working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke));
-    if (rehearses) return Unspecialised(std::move(process), std::move(programs));
+  if (options.warms_up || !options.rehearsal_load.empty()) {
+    SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, working_set));
+    if (rehearses) return Unspecialised(std::move(process), std::move(programs), options.warms_up);
   }
   ready.header.type = wire::Type::kZygoteReady;
   ready.pid = getpid();

@@ -8,6 +8,7 @@
 #include "sandbox/sys/result.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/protocol.h"
+#include "zygote/sfork/flatten.h"
 #include "zygote/sfork/sfork.h"
 
 namespace spore {
@@ -28,6 +29,12 @@ struct ForkOptions {
   // Bodies of Load and Invoke for a handler of Spore's own: when given, what a child will touch is
   // learnt from it (working_set.h). AwaitTenant returns at once in the child that rehearses.
   std::string rehearsal_load, rehearsal_invoke;
+  // From how much on its memory is moved into a file (zygote/sfork/flatten.h): what a child touches
+  // and has not populated is then a fault more. docs/decisions/0010 has what was measured.
+  uint64_t flat_from_bytes = FlattenOptions().worthwhile_bytes;
+  // The runtime warms itself up in each child before AwaitTenant: what that touches is learnt from
+  // one that ends there.
+  bool warms_up = false;
 };
 
 constexpr int kZygoteFd = 3;  // the control socket; in a child the same number is kInstanceFd
@@ -50,9 +57,12 @@ class Unspecialised {
         process_(std::move(process)),
         programs_(std::move(programs)) {}
 
-  // In the child that rehearses: unconfined, its threads there already.
-  Unspecialised(FrozenProcess process, ChildPrograms programs)
-      : rehearses_(true), process_(std::move(process)), programs_(std::move(programs)) {}
+  // In the child that rehearses: unconfined, its threads there already; or about to warm up.
+  Unspecialised(FrozenProcess process, ChildPrograms programs, bool warms_up)
+      : rehearses_(true),
+        warms_up_(warms_up),
+        process_(std::move(process)),
+        programs_(std::move(programs)) {}
 
   // Gives up all that is not needed any more, waits for the Specialise frame, confines the process
   // for good, and then makes the runtime's threads again, which are born confined. The process ends
@@ -61,6 +71,7 @@ class Unspecialised {
 
  private:
   bool rehearses_ = false;
+  bool warms_up_ = false;
   uint32_t uid_ = 0;
   KeptDescriptors kept_;
   StepLog entered_;  // steps made ahead

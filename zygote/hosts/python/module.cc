@@ -84,7 +84,8 @@ spore::Result<spore::Unspecialised> Serve(const spore::wire::ZygoteReady& ready,
   if (!threads) SPORE_TRY(CheckNoThreads());
   return spore::ServeForks(ready,
                            {.hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
-                            .threads = threads});
+                            .threads = threads,
+                            .warms_up = true});
 }
 
 PyObject* ServeForks(PyObject*, PyObject* args) {
