@@ -118,9 +118,8 @@ void Invoker::Refuse(std::unique_ptr<Work> work, const Error& error) {
 
 void Invoker::StartInstance(const Action& action, std::unique_ptr<Work> work) {
   const SlotId slot = action.slot;
-  const std::string runtime =
-      work->version ? work->version->function.settings().runtime() : work->run.runtime();
-  auto image = images_.Find(runtime, work->image);
+  auto image = work->version ? images_.FindPinned(work->version->function)
+                             : images_.Find(work->run.runtime(), work->image);
   if (!image) {
     Refuse(std::move(work), image.error());
     return Apply(scheduler_.SlotGone(slot));
