@@ -50,10 +50,12 @@ Result<> ImageTree::CountOne(const std::string& name) {
   return Refuse(name, fmt::format("the image holds more than {} files and folders", max_entries_));
 }
 
-Result<UniqueFd> ImageTree::OpenFolder(const std::string& name) const {
-  UniqueFd folder = Open(root_, name, O_RDONLY | O_DIRECTORY, 0, RESOLVE_IN_ROOT);
-  if (!folder) return SysError("open folder", Quote(name));
-  return folder;
+// With the folders above, which are this layer's as well by what it puts into them.
+void ImageTree::Mark(std::string name) {
+  while (!name.empty() && made_.insert(name).second) {
+    const size_t slash = name.rfind('/');
+    name.resize(slash == name.npos ? 0 : slash);
+  }
 }
 
 Result<ImageTree::Place> ImageTree::Locate(const std::string& name) {
@@ -78,7 +80,7 @@ Result<ImageTree::Place> ImageTree::Locate(const std::string& name) {
       if (!above || mkdirat(above.get(), leaf.c_str(), 0755) != 0) {
         return Refuse(name, fmt::format("{} is no folder", Quote(upper)));
       }
-      made_.insert(upper);
+      Mark(upper);
     } else if (!next) {
       return Refuse(name, fmt::format("{} is no folder", Quote(upper)));
     }
@@ -100,7 +102,7 @@ Result<> ImageTree::AddDirectory(const std::string& name, mode_t mode) {
   UniqueFd folder =
       Open(place.parent.get(), place.leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_BENEATH);
   if (!folder || fchmod(folder.get(), mode) != 0) return SysError("make folder", Quote(name));
-  made_.insert(name);
+  Mark(name);
   return {};
 }
 
@@ -112,7 +114,7 @@ Result<UniqueFd> ImageTree::AddFile(const std::string& name, mode_t mode) {
   UniqueFd file = Open(place.parent.get(), place.leaf, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW,
                        mode, RESOLVE_BENEATH);
   if (!file) return SysError("create", Quote(name));
-  made_.insert(name);
+  Mark(name);
   return file;
 }
 
@@ -124,7 +126,7 @@ Result<> ImageTree::AddSymlink(const std::string& name, const std::string& targe
   SPORE_TRY(Remove(place.parent.get(), place.leaf, 0));
   if (symlinkat(target.c_str(), place.parent.get(), place.leaf.c_str()) != 0)
     return SysError("make link", Quote(name));
-  made_.insert(name);
+  Mark(name);
   return {};
 }
 

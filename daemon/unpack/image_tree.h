@@ -54,7 +54,7 @@ class ImageTree {
   };
   // The folder that holds `name`, made where it is missing.
   Result<Place> Locate(const std::string& name);
-  Result<UniqueFd> OpenFolder(const std::string& name) const;
+  void Mark(std::string name);
   Result<> CountOne(const std::string& name);
   Result<> Remove(int parent, const std::string& leaf, uint32_t depth);
   Result<> ForEach(int folder, const std::function<Result<>(const std::string&)>& each) const;

@@ -1,4 +1,5 @@
 """Roots and archives for the tests of imported images, made from this host's own files."""
+import contextlib
 import gzip
 import hashlib
 import io
@@ -9,8 +10,8 @@ import platform
 import re
 import shutil
 import subprocess
-import sysconfig
 import tarfile
+import tempfile
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
@@ -124,9 +125,22 @@ class Layout:
         return directory
 
 
-def platform_libraries():
-    return sysconfig.get_config_var("MULTIARCH")
+@contextlib.contextmanager
+def pipe_of(data):
+    """The read end of a pipe with `data`, which must fit into it."""
+    end, other = os.pipe()
+    try:
+        os.write(other, data)
+        os.close(other)
+        yield end
+    finally:
+        os.close(end)
 
 
-def open_fd(path):
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+@contextlib.contextmanager
+def file_of(data):
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        file.seek(0)
+        yield file.fileno()

@@ -120,6 +120,7 @@ void AddImage(CLI::App& app, Context& context) {
   show->callback(
       [&context, name] { context.command = [&context, name] { return Show(context, *name); }; });
   AddImageChanges(*image, context);
+  AddImageBuild(*image, context);
 }
 
 }  // namespace spore::cli

@@ -18,8 +18,6 @@ struct ImageArguments {
 
 // Sends the root to spored and tells what came of it.
 Outcome ImportImage(const Context& context, const ImageArguments& arguments);
-// The file's text; empty without a path.
-Expected<std::string> ReadManifest(const std::string& path);
 
 void AddImageChanges(CLI::App& image, Context& context);
 void AddImageBuild(CLI::App& image, Context& context);

@@ -1,15 +1,13 @@
 // spore image import, verify and rm.
 #include <fmt/format.h>
 
-#include <fcntl.h>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
 #include "tools/client/image_tar.h"
-#include "tools/client/memfd.h"
 #include "tools/spore/context.h"
 #include "tools/spore/image.h"
+#include "tools/spore/image_manifest.h"
 #include "tools/spore/output.h"
 #include "tools/spore/units.h"
 
@@ -17,25 +15,6 @@ namespace spore::cli {
 namespace {
 
 constexpr const char* kService = "spore.v1.Images";
-constexpr std::size_t kMaxManifest = 1u << 20;
-
-// `root = "..."` of a manifest, without a TOML reader: spored judges the whole.
-std::string RootOf(const std::string& manifest) {
-  for (std::size_t at = 0; at < manifest.size();) {
-    const std::size_t end = std::min(manifest.find('\n', at), manifest.size());
-    const std::string line = manifest.substr(at, end - at);
-    at = end + 1;
-    if (line.starts_with("[")) break;  // the tables
-    const std::size_t equals = line.find('=');
-    if (equals == line.npos) continue;
-    const std::string key = line.substr(0, equals);
-    if (key.substr(0, key.find_last_not_of(" \t") + 1) != "root") continue;
-    const std::size_t open = line.find('"', equals);
-    const std::size_t close = open == line.npos ? open : line.find('"', open + 1);
-    if (close != line.npos) return line.substr(open + 1, close - open - 1);
-  }
-  return {};
-}
 
 void Report(const Context& context, const v1::ImportImageResponse& response, bool quiet) {
   const v1::Image& image = response.image();
@@ -85,23 +64,16 @@ Outcome Remove(const Context& context, const std::vector<std::string>& names, bo
 
 }  // namespace
 
-Expected<std::string> ReadManifest(const std::string& path) {
-  if (path.empty()) return std::string();
-  const client::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.valid())
-    return Fail(kUsage, client::LocalError("cannot read " + path, errno).value().message);
-  auto text = client::ReadAll(fd.get(), kMaxManifest, path);
-  if (!text) return Fail(kUsage, text.error().message);
-  return std::move(*text);
-}
-
 Outcome ImportImage(const Context& context, const ImageArguments& arguments) {
   auto manifest = ReadManifest(arguments.manifest);
   if (!manifest) return tl::unexpected(manifest.error());
   std::string root = arguments.root;
   if (root.empty()) {
     // Relative to where the manifest is.
-    if (const std::string named = RootOf(*manifest); !named.empty() && named != "host")
+    const std::string& named = manifest->root;
+    if (named == "debian" || named.starts_with("debian:"))
+      return Fail(kUsage, "the manifest's root is " + named + ": use `spore image build`");
+    if (!named.empty() && named != "host")
       root = (std::filesystem::path(arguments.manifest).parent_path() / named).string();
   }
   if (root.empty()) return Fail(kUsage, "--root is required, as the manifest names no root");
@@ -109,7 +81,7 @@ Outcome ImportImage(const Context& context, const ImageArguments& arguments) {
   if (!archive) return Fail(kUsage, archive.error().message);
   v1::ImportImageRequest request;
   request.set_name(arguments.name);
-  request.set_manifest(std::move(*manifest));
+  request.set_manifest(std::move(manifest->text));
   request.set_runtime(arguments.runtime);
   std::error_code error;
   const auto absolute = std::filesystem::absolute(root, error);
