@@ -85,7 +85,7 @@ def test_an_oci_archive(spored, compress):
                     "srv/opaque/new": "n", "srv/opaque/deep/new": "n", "srv/opaque/.wh..wh..opq": "",
                     "lib/two": "2", "was-file": None, "was-file/now": "f", "was-folder": "now a file"}),
     ], compress)
-    response = import_bytes(spored, layout.tar(), "oci-" + layout.layers[0]["mediaType"][-4:])
+    response = import_bytes(spored, layout.tar(), "oci-" + layout.layers[0]["mediaType"][-3:])
     assert response["image"]["source_digest"] == layout.manifest["digest"]
     tree = tree_of(spored, response)
     names = names_in(tree)

@@ -46,7 +46,7 @@ def test_node_on_debian(spored):
 @pytest.mark.parametrize("arguments, code, text", [
     (["--runtime", "perl"], 2, "'perl' is not one of java, native, node, python"),
     (["--runtime", "python", "--packages", "a b"], 2, "is no package's name"),
-    (["--runtime", "python", "--packages", "--hook"], 2, "requires"),
+    (["--runtime", "python", "--packages", "--hook=x"], 2, "is no package's name"),
     (["--runtime", "python", "--suite", "../x"], 2, "is no suite's name"),
     (["--runtime", "python", "--packages", "no-such-package-there-is", "--minimal"], 4, "it has said why above"),
     (["--runtime", "python", "--sources", "/nowhere", "--minimal"], 4, "it has said why above"),

@@ -169,6 +169,8 @@ Outcome Build(const Context& context, const Arguments& arguments) {
   auto scratch = ScratchFolder::Make();
   if (!scratch) return tl::unexpected(scratch.error());
   const std::string tar = scratch->path() + "/root.tar";
+  // The variant that runs nothing in the root has an earlier last moment.
+  const std::string hook = arguments.minimal ? "--extract-hook=" : "--customize-hook=";
   // What nothing reads at run time, and what differs from one build to the next.
   std::vector<std::string> words = {
       "mmdebstrap",
@@ -180,9 +182,10 @@ Outcome Build(const Context& context, const Arguments& arguments) {
       "--dpkgopt=path-exclude=/usr/share/locale/*",
       "--dpkgopt=path-exclude=/usr/share/doc/*",
       "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-      "--customize-hook=rm -rf \"$1\"/etc/hostname \"$1\"/etc/resolv.conf \"$1\"/etc/machine-id "
-      "\"$1\"/var/log/* \"$1\"/var/cache/* \"$1\"/var/lib/apt/* \"$1\"/usr/share/doc-base",
-      "--customize-hook=find \"$1\"/usr -name __pycache__ -prune -exec rm -rf {} +",
+      hook +
+          "rm -rf \"$1\"/etc/hostname \"$1\"/etc/resolv.conf \"$1\"/etc/machine-id "
+          "\"$1\"/var/log/* \"$1\"/var/cache/* \"$1\"/var/lib/apt/* \"$1\"/usr/share/doc-base",
+      hook + "find \"$1\"/usr -name __pycache__ -prune -exec rm -rf {} +",
       *suite,
       tar};
   words.insert(words.end(), sources.begin(), sources.end());
