@@ -40,7 +40,7 @@ class Images {
   Result<v1::Image> Describe(const std::string& name) const;
 
   // ---- imported images ----
-  // kInvalid or kExists when an image cannot be imported by this name.
+  // An error when an image cannot be imported by this name, or not now.
   Result<> CheckNewName(const std::string& name) const;
   void Add(const ImageManifest& imported);
   // `name` is NAME or NAME@VERSION; all that it names. kNotFound when there is none.

@@ -57,6 +57,11 @@ Result<> Images::CheckNewName(const std::string& name) const {
                      "name: \"" + name.substr(0, 64) +
                          "\"; expected 1 to 64 of letters, digits, \"-\" and \"_\"");
   }
+  for (const auto& [image, owner] : leaving_) {
+    if (image->manifest().root.image != name) continue;
+    return MakeError(ErrorKind::kUnavailable,
+                     "image " + image->manifest().name + " is being removed", "try again");
+  }
   const auto found = images_.find(name);
   if (found == images_.end()) return {};
   return MakeError(ErrorKind::kExists, "name: \"" + name + "\" is an image of the host already: " +

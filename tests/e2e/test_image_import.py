@@ -238,6 +238,40 @@ def test_bad_manifests(spored, root, tmp_path, manifest, text):
     assert error.code == ttrpc.CODES["INVALID_ARGUMENT"] and text in error.message, error.message
 
 
+def test_an_image_that_cannot_be_used_says_why(spored, root, tmp_path):
+    shutil.copytree(root, tmp_path / "root", symlinks=True)
+    for library in (tmp_path / "root").rglob("libc.so.6"):
+        library.unlink()
+    import_image(spored, "broken", tmp_path / "root")
+    spored.deploy("broken", {"app.py": APP}, image="broken")
+    with pytest.raises(ttrpc.RpcError, match="image broken@1 cannot be used: .*libc.so.6"):
+        spored.invoke("broken")
+    assert "libc.so.6" in spored.cli("image", "ls").out
+    import_image(spored, "broken", root)
+    assert spored.cli("function", "update", "broken", "--image", "broken").code == 0
+    assert spored.result("broken")["python"] == "/usr/bin/python3"
+
+
+def test_blocks_of_uids_are_given_back(root):
+    server = daemon.Spored()
+    server.write_config({"image-dirs": [str(server.directory / "images")], "uid-count": 2 * 65536})
+    with server.running():
+        for name in ("first", "second"):
+            import_image(server, name, root)
+        script = b"import os; print(os.getuid())"
+
+        def run(name):
+            return server.cli("run", "--runtime", "python", "--image", name, "/dev/stdin", input=script)
+
+        assert run("first").code == 0
+        done = run("second")
+        assert done.code != 0 and "all 1 blocks of uids are in use" in done.err and "uid-count" in done.err, done
+        assert server.cli("image", "ls", "-q").out.split() == ["first@1", "second@1"]
+        assert server.cli("image", "rm", "first").code == 0
+        assert run("second").code == 0
+        assert run("first").code != 0
+
+
 def test_a_root_is_not_for_image_dirs(spored, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images/x.toml").write_text('runtime = "python"\nroot = "/srv/root"\n')
