@@ -189,6 +189,9 @@ Outcome Build(const Context& context, const Arguments& arguments) {
       *suite,
       tar};
   words.insert(words.end(), sources.begin(), sources.end());
+  // Alternatives of manual pages are made there, though the pages are left out.
+  if (!arguments.minimal)
+    words.insert(words.begin() + 1, "--essential-hook=mkdir -p \"$1\"/usr/share/man/man1");
   auto status = RunProgram(std::move(words));
   if (!status) return tl::unexpected(status.error());
   if (*status != 0)
