@@ -36,35 +36,14 @@ void SetField(v1::Limits* limits, const google::protobuf::FieldDescriptor& field
   }
 }
 
-// [limits] and [max-limits]: the fields of spore.v1.Limits, with dashes.
-void ReadLimits(TomlReader& parent, const std::string& file, std::string_view key,
-                v1::Limits* limits) {
-  const toml::table* table = parent.Table(key);
-  if (table == nullptr) return;
-  TomlReader reader(*table, file, std::string(key) + ".");
-  const auto* descriptor = v1::Limits::descriptor();
-  for (int i = 0; i < descriptor->field_count(); ++i) {
-    const auto& field = *descriptor->field(i);
-    const std::string name = KeyOf(field);
-    std::optional<uint64_t> value;
-    if (name.ends_with("-bytes")) {
-      value = reader.Size(name);
-    } else {
-      const bool wide = field.cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT64;
-      uint64_t number = 0;
-      reader.Number(name, 0, wide ? INT64_MAX : UINT32_MAX, &number);
-      if (table->get(name) != nullptr) value = number;
-    }
-    if (!value) continue;
-    v1::Limits one;
-    SetField(&one, field, *value);
-    if (*value == 0) reader.Fail(name, "0 is out of range");
-    if (auto checked = ResolveLimits(one, {}); !checked) {
-      reader.Fail(name, checked.error().Message());
-    }
-    SetField(limits, field, *value);
+void ReadMaxImageBytes(TomlReader& reader, uint64_t* bytes) {
+  const std::optional<uint64_t> value = reader.Size("max-image-bytes");
+  if (!value) return;
+  if (*value < (1u << 20)) {
+    reader.Fail("max-image-bytes",
+                std::to_string(*value) + " is out of range; expected at least 1MiB");
   }
-  parent.Check(reader.Finish());
+  *bytes = *value;
 }
 
 void ReadPayloadMemory(TomlReader& reader, uint64_t* bytes) {
@@ -131,6 +110,36 @@ void CheckTogether(TomlReader& reader, const Config& config) {
 
 }  // namespace
 
+void ReadLimits(TomlReader& parent, const std::string& file, std::string_view key,
+                v1::Limits* limits) {
+  const toml::table* table = parent.Table(key);
+  if (table == nullptr) return;
+  TomlReader reader(*table, file, std::string(key) + ".");
+  const auto* descriptor = v1::Limits::descriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const auto& field = *descriptor->field(i);
+    const std::string name = KeyOf(field);
+    std::optional<uint64_t> value;
+    if (name.ends_with("-bytes")) {
+      value = reader.Size(name);
+    } else {
+      const bool wide = field.cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT64;
+      uint64_t number = 0;
+      reader.Number(name, 0, wide ? INT64_MAX : UINT32_MAX, &number);
+      if (table->get(name) != nullptr) value = number;
+    }
+    if (!value) continue;
+    v1::Limits one;
+    SetField(&one, field, *value);
+    if (*value == 0) reader.Fail(name, "0 is out of range");
+    if (auto checked = ResolveLimits(one, {}); !checked) {
+      reader.Fail(name, checked.error().Message());
+    }
+    SetField(limits, field, *value);
+  }
+  parent.Check(reader.Finish());
+}
+
 std::string DefaultConfigPath() {
   return SPORE_CONFIG_FILE;
 }
@@ -176,6 +185,7 @@ Result<Config> LoadConfig(const std::string& path) {
   ReadPayloadMemory(reader, &config.payload_memory);
   reader.Number("dead-kept", 0, 100'000, &config.dead_kept);
   reader.Strings("image-dirs", &config.image_dirs);
+  ReadMaxImageBytes(reader, &config.max_image_bytes);
   ReadClientLimits(reader, path, &config.client);
   v1::Limits defaults;
   ReadLimits(reader, path, "limits", &defaults);

@@ -12,9 +12,23 @@
 
 namespace spore {
 
+// What an image with a root of its own was imported as (daemon/image_store.h).
+struct ImageRoot {
+  std::string image;  // the name without the version
+  uint64_t version = 0;
+  std::string path;  // of the root's tree
+  std::string digest;
+  std::string root_digest;
+  std::string source;
+  std::string source_digest;
+  int64_t created_unix_ms = 0;
+  uint64_t bytes = 0;
+  uint64_t files = 0;
+};
+
 // An image (its manifest: TOML, spore-image(5)).
 struct ImageManifest {
-  std::string name;
+  std::string name;                                // of an imported one NAME@VERSION
   std::string path;                                // of the manifest
   std::string runtime;                             // "python", "node": daemon/runtimes.h
   std::string interpreter;                         // path inside the image's root
@@ -25,6 +39,10 @@ struct ImageManifest {
   bool eager = false;                 // start its zygote with the daemon
   bool threads = false;               // its preloads may start threads, which each fork has again
   bool flat = true;                   // its zygotes' memory is moved into a file, where it pays
+  std::string warm_up;                // called when all is preloaded; empty: nothing
+  v1::Limits limits;                  // of whoever asks for no others; 0: the configuration's
+  std::string root_source;            // "host", or where `spore image import` takes it from
+  ImageRoot root;                     // path empty: the host's /usr
 };
 
 // [limits-per-client]: what one uid may take of the host. Root (uid 0) may take all of it.
@@ -61,6 +79,7 @@ struct Config {
   v1::Limits default_limits;                // [limits]
   v1::Limits max_limits;                    // [max-limits]
   std::vector<std::string> image_dirs;      // *.toml; later ones win by name
+  uint64_t max_image_bytes = 16ull << 30;   // of an imported image's root, and of its archive
 };
 
 std::string DefaultConfigPath();  // /etc/spore/spore.toml
@@ -70,5 +89,13 @@ Result<Config> LoadConfig(const std::string& path);
 // Manifests in the files *.toml of each directory, by name; directories that do not exist have
 // none.
 Result<std::map<std::string, ImageManifest>> LoadImages(const std::vector<std::string>& dirs);
+// The manifest of an image with a root of its own. `file` is for errors; `name` is what it is
+// called, which the text may not contradict.
+Result<ImageManifest> ParseImageManifest(const std::string& text, const std::string& file,
+                                         const std::string& name);
+// A table of limits: the fields of spore.v1.Limits, with dashes.
+class TomlReader;
+void ReadLimits(TomlReader& parent, const std::string& file, std::string_view key,
+                v1::Limits* limits);
 
 }  // namespace spore

@@ -10,6 +10,7 @@
 #include "daemon/event_loop.h"
 #include "daemon/function_store.h"
 #include "daemon/host_setup.h"
+#include "daemon/image_store.h"
 #include "daemon/images.h"
 #include "daemon/invoker.h"
 #include "daemon/log.h"
@@ -53,6 +54,7 @@ class Daemon {
   std::unique_ptr<BlockingLane> lane_;
   std::unique_ptr<FunctionStore> store_;
   std::unique_ptr<LogStore> logs_;
+  std::unique_ptr<ImageStore> image_store_;
   std::unique_ptr<Images> images_;
   std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
@@ -99,7 +101,15 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   LogStore::Options logs;
   logs.directory = config_.state_dir + "/logs";
   SPORE_ASSIGN(logs_, LogStore::Open(*loop_, *lane_, logs));
-  SPORE_ASSIGN(images_, Images::Create(*loop_, *cgroups_, config_, manifests));
+  ImageStoreOptions images;
+  images.state_dir = config_.state_dir;
+  images.unpack_program = store.unpack_program;
+  images.unpack_uid = store.unpack_uid + 1;
+  images.max_bytes = config_.max_image_bytes;
+  images.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
+  SPORE_ASSIGN(image_store_, ImageStore::Open(*loop_, images));
+  SPORE_ASSIGN(images_,
+               Images::Create(*loop_, *cgroups_, config_, manifests, image_store_->loaded()));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
   Invoker::Options invoker;
   invoker.limits.max_instances = config_.max_instances;
@@ -122,6 +132,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *store_,
                                   *logs_,
                                   *images_,
+                                  *image_store_,
                                   *invoker_,
                                   *payloads_,
                                   cgroups_->layout(),

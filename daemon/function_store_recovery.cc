@@ -1,5 +1,4 @@
 // FunctionDisk's start: directories, and making sense of what the last run left.
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/eventfd.h>
@@ -20,47 +19,12 @@ namespace {
 
 constexpr size_t kMaxRecord = 4u << 20;
 
-struct CloseDir {
-  void operator()(DIR* dir) const { closedir(dir); }
-};
-
-// All names at once: recovery changes the folders it reads.
-Result<std::vector<std::string>> Names(int directory) {
-  UniqueFd own(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  std::unique_ptr<DIR, CloseDir> dir(own ? fdopendir(own.get()) : nullptr);
-  if (!dir) return SysError("read folder");
-  (void)own.Release();
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = readdir(dir.get())) {
-    std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(std::move(name));
-    errno = 0;
-  }
-  if (errno != 0) return SysError("read folder");
-  return names;
-}
-
 // The N of "v<N>", or 0.
 uint64_t VersionOf(std::string_view name) {
   uint64_t version = 0;
   if (!name.starts_with('v') || name.size() < 2 || name[1] == '0') return 0;
   auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), version);
   return error == std::errc() && end == name.data() + name.size() ? version : 0;
-}
-
-Result<std::string> ReadRecord(int folder, const std::string& path) {
-  UniqueFd file(openat(folder, path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!file) return SysError("open", path);
-  std::string bytes;
-  std::array<char, 16384> buffer;
-  for (;;) {
-    ssize_t n = read(file.get(), buffer.data(), buffer.size());
-    if (n < 0) return SysError("read", path);
-    if (n == 0) return bytes;
-    bytes.append(buffer.data(), static_cast<size_t>(n));
-    if (bytes.size() > kMaxRecord) return MakeError(ErrorKind::kInternal, path + " is too long");
-  }
 }
 
 }  // namespace
@@ -95,7 +59,7 @@ Result<> FunctionDisk::Prepare() {
 }
 
 Result<> FunctionDisk::Recover() {
-  SPORE_ASSIGN(std::vector<std::string> staged, Names(staging_.get()));
+  SPORE_ASSIGN(std::vector<std::string> staged, EntryNames(staging_.get()));
   for (const std::string& name : staged) {
     if (auto gone = RemoveTree(staging_.get(), name); !gone) {
       Report(fmt::format("staging/{} stays: {}", name, gone.error().Message()));
@@ -105,7 +69,7 @@ Result<> FunctionDisk::Recover() {
     std::from_chars(name.data(), name.data() + name.size(), number);
     next_staged_ = std::max(next_staged_, number + 1);
   }
-  SPORE_ASSIGN(std::vector<std::string> functions, Names(functions_.get()));
+  SPORE_ASSIGN(std::vector<std::string> functions, EntryNames(functions_.get()));
   for (const std::string& name : functions) {
     if (!ValidateFunctionName(name)) {
       Report(fmt::format("functions/: skipped {}, which is no function's name", name));
@@ -128,7 +92,7 @@ Result<v1::Function> FunctionDisk::Load(int folder, const std::string& name,
   std::string code = version + "/code";
   if (fstatat(folder, code.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return SysError("stat", code);
   if (!S_ISDIR(info.st_mode)) return damaged("code is no folder");
-  SPORE_ASSIGN(std::string bytes, ReadRecord(folder, version + "/function.pb"));
+  SPORE_ASSIGN(std::string bytes, ReadSmallFile(folder, version + "/function.pb", kMaxRecord));
   v1::Function function;
   if (!function.ParseFromString(bytes)) return damaged("function.pb does not parse");
   if (function.name() != name || function.version() != VersionOf(version) ||
@@ -149,7 +113,7 @@ Result<std::string> FunctionDisk::CurrentTarget(int folder, const std::string& n
     return MakeError(ErrorKind::kInternal, "current names no version");
   }
   if (errno != ENOENT) return SysError("read link", "current");
-  SPORE_ASSIGN(std::vector<std::string> entries, Names(folder));
+  SPORE_ASSIGN(std::vector<std::string> entries, EntryNames(folder));
   std::string newest;
   for (const std::string& entry : entries) {
     if (VersionOf(entry) > VersionOf(newest) && Load(folder, name, entry)) newest = entry;
@@ -164,7 +128,7 @@ Result<std::string> FunctionDisk::CurrentTarget(int folder, const std::string& n
 Result<> FunctionDisk::RecoverFunction(const std::string& name) {
   SPORE_ASSIGN(UniqueFd folder, OpenDirectory(functions_.get(), name));
   SPORE_ASSIGN(std::string version, CurrentTarget(folder.get(), name));
-  SPORE_ASSIGN(std::vector<std::string> entries, Names(folder.get()));
+  SPORE_ASSIGN(std::vector<std::string> entries, EntryNames(folder.get()));
   if (version.empty()) {
     if (!entries.empty()) return MakeError(ErrorKind::kInternal, "it has no whole version");
     Report(fmt::format("function {} was empty; dropped", name));

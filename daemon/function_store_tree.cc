@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <functional>
@@ -50,7 +51,9 @@ class TakeOver {
     SPORE_TRY(
         ForEachEntry(directory, [&](const char* name) { return Entry(directory, name, depth); }));
     if (fchown(directory, 0, 0) != 0) return SysError("chown folder");
-    if (fchmod(directory, 0755) != 0) return SysError("chmod folder");
+    struct stat info = {};
+    if (fstat(directory, &info) != 0) return SysError("stat folder");
+    if (fchmod(directory, Mode(info.st_mode, 0755)) != 0) return SysError("chmod folder");
     if (options_.sync && fsync(directory) != 0) return SysError("fsync folder");
     return {};
   }
@@ -58,6 +61,10 @@ class TakeOver {
   TreeFacts facts;
 
  private:
+  mode_t Mode(mode_t found, mode_t usual) const {
+    return options_.keep_modes ? (found & 0755) | 0600 : usual;
+  }
+
   Result<> Entry(int directory, const char* name, uint32_t depth) {
     struct stat info = {};
     if (fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return SysError("stat", name);
@@ -82,7 +89,7 @@ class TakeOver {
     UniqueFd file(openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!file) return SysError("open", name);
     if (fchown(file.get(), 0, 0) != 0) return SysError("chown", name);
-    if (fchmod(file.get(), (info.st_mode & 0100) != 0 ? 0755 : 0644) != 0) {
+    if (fchmod(file.get(), Mode(info.st_mode, (info.st_mode & 0100) != 0 ? 0755 : 0644)) != 0) {
       return SysError("chmod", name);
     }
     if (options_.sync && fsync(file.get()) != 0) return SysError("fsync", name);
@@ -159,6 +166,29 @@ Result<> RemoveTree(int parent, const std::string& name) {
   } while (moved != before);
   if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0) return SysError("remove folder", name);
   return {};
+}
+
+Result<std::vector<std::string>> EntryNames(int directory) {
+  std::vector<std::string> names;
+  SPORE_TRY(ForEachEntry(directory, [&](const char* name) -> Result<> {
+    names.emplace_back(name);
+    return {};
+  }));
+  return names;
+}
+
+Result<std::string> ReadSmallFile(int parent, const std::string& path, size_t max_bytes) {
+  UniqueFd file(openat(parent, path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file) return SysError("open", path);
+  std::string bytes;
+  std::array<char, 16384> buffer;
+  for (;;) {
+    ssize_t n = read(file.get(), buffer.data(), buffer.size());
+    if (n < 0) return SysError("read", path);
+    if (n == 0) return bytes;
+    bytes.append(buffer.data(), static_cast<size_t>(n));
+    if (bytes.size() > max_bytes) return MakeError(ErrorKind::kInternal, path + " is too long");
+  }
 }
 
 Result<UniqueFd> OpenDirectory(int parent, const std::string& name) {

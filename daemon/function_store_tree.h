@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
@@ -23,6 +24,8 @@ struct TakeOverOptions {
   uint64_t max_entries = 0;
   uint32_t max_depth = 0;
   bool sync = false;  // fsync every file and folder
+  // Of modes, what others than the owner may do stays as it is found (an image's root).
+  bool keep_modes = false;
 };
 
 // Gives the tree below `directory` to root, files 0644 or 0755 and folders 0755. The worker that
@@ -36,6 +39,11 @@ Result<> LinkTree(int from, int to, bool sync);
 
 // Removes `parent`/`name`, a file or a tree of any depth; what does not exist is no error.
 Result<> RemoveTree(int parent, const std::string& name);
+
+// All names in a folder at once, so that it may be changed while they are gone through.
+Result<std::vector<std::string>> EntryNames(int directory);
+// A whole file; one of more than `max_bytes` is an error.
+Result<std::string> ReadSmallFile(int parent, const std::string& path, size_t max_bytes);
 
 // open(2) of a folder for reading its entries; never through a symbolic link.
 Result<UniqueFd> OpenDirectory(int parent, const std::string& name);

@@ -188,9 +188,23 @@ Result<Unpacked> ParseReport(std::string_view words) {
   return report;
 }
 
+// A line each.
+std::vector<std::string> Notes(std::string_view words) {
+  std::vector<std::string> notes;
+  while (!words.empty()) {
+    notes.push_back(OneLine(words));
+    words.remove_prefix(std::min(words.find('\n'), words.size() - 1) + 1);
+  }
+  return notes;
+}
+
 Result<Unpacked> Judge(int status, const std::array<std::string, 2>& words,
                        const UnpackLimits& limits) {
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return ParseReport(words[0]);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    SPORE_ASSIGN(Unpacked report, ParseReport(words[0]));
+    report.notes = Notes(words[1]);
+    return report;
+  }
   std::string said = OneLine(words[1]);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 2 && !said.empty()) {
     return MakeError(ErrorKind::kInvalid, said);
@@ -243,14 +257,15 @@ Result<Unpacked> RunUnpack(const UnpackJob& job) {
   settings.Pass(directory.get(), kDirectoryFd);
   settings.CloseFrom(kDirectoryFd + 1);
   settings.ResetSignals();
-  SPORE_ASSIGN(
-      pid_t pid,
-      settings.Spawn(job.program,
-                     {"--max-bytes", std::to_string(limits.unpacked_bytes), "--max-files",
-                      std::to_string(limits.files), "--max-path", std::to_string(limits.path_bytes),
-                      "--max-depth", std::to_string(limits.depth), "--cpu-seconds",
-                      std::to_string(limits.seconds), "--uid", std::to_string(job.uid), "--gid",
-                      std::to_string(job.uid)}));
+  std::vector<std::string> arguments = {"--max-bytes",   std::to_string(limits.unpacked_bytes),
+                                        "--max-files",   std::to_string(limits.files),
+                                        "--max-path",    std::to_string(limits.path_bytes),
+                                        "--max-depth",   std::to_string(limits.depth),
+                                        "--cpu-seconds", std::to_string(limits.seconds),
+                                        "--uid",         std::to_string(job.uid),
+                                        "--gid",         std::to_string(job.uid)};
+  if (job.image) arguments.insert(arguments.end(), {"--image", "1"});
+  SPORE_ASSIGN(pid_t pid, settings.Spawn(job.program, std::move(arguments)));
   Worker worker(pid);
   if (worker.pidfd() < 0) return SysError("pidfd_open", "spore-unpack");
   out.write.Reset();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
@@ -26,6 +27,7 @@ struct UnpackJob {
   int archive = -1;    // borrowed, as all descriptors here
   int directory = -1;  // empty, owned by `uid`
   int stop = -1;       // an eventfd; readable: give up
+  bool image = false;  // an image's archive: a file or pipe (daemon/unpack/image.h)
   UnpackLimits limits;
 };
 
@@ -33,6 +35,7 @@ struct Unpacked {
   std::string digest;  // "sha256:<hex>"
   uint64_t bytes = 0;  // as the worker counted
   uint64_t files = 0;
+  std::vector<std::string> notes;  // of an image: what was left out; printable
 };
 
 // Refuses (kInvalid) what is not a memfd sealed against shrinking, growing and writing, and what is

@@ -8,11 +8,18 @@ namespace {
 constexpr char kService[] = "spore.v1.Functions";
 using CallPtr = std::shared_ptr<Call>;
 
-// Text in an error is a protobuf string: what a client sent there is UTF-8 already.
-Result<> ResolveSettings(const ServiceContext& context, const v1::Limits& base,
-                         v1::FunctionSettings& settings) {
+// The version of an image that a function is about to be pinned to; while this is held the version
+// cannot be removed.
+using ImageHold = std::shared_ptr<void>;
+
+// Text in an error is a protobuf string: what a client sent there is UTF-8 already. `base`: of the
+// limits; null: the image's.
+Result<ImageHold> ResolveSettings(const ServiceContext& context, const v1::Limits* base,
+                                  v1::Function& function) {
+  v1::FunctionSettings& settings = *function.mutable_settings();
   SPORE_ASSIGN(ZygoteImage * image, context.images.Find(settings.runtime(), settings.image()));
   settings.set_image(image->manifest().name);
+  function.set_image_digest(image->manifest().root.digest);
   SPORE_TRY(ValidateHandler(settings.runtime(), settings.handler()));
   SPORE_TRY(ValidateEnvironment(settings.environment()));
   if (!v1::Isolation_IsValid(settings.isolation())) {
@@ -23,8 +30,10 @@ Result<> ResolveSettings(const ServiceContext& context, const v1::Limits& base,
     settings.set_isolation(v1::ISOLATION_INSTANCE);
   }
   SPORE_ASSIGN(*settings.mutable_limits(),
-               ResolveLimits(settings.limits(), base, context.config.max_limits));
-  if (settings.min_instances() <= settings.limits().max_instances()) return {};
+               ResolveLimits(settings.limits(), base != nullptr ? *base : image->limits(),
+                             context.config.max_limits));
+  if (settings.min_instances() <= settings.limits().max_instances())
+    return context.images.Hold(image->manifest().name);
   return MakeError(ErrorKind::kInvalid,
                    "min_instances: " + std::to_string(settings.min_instances()) +
                        " is out of range; expected at most max_instances, " +
@@ -99,8 +108,7 @@ void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& req
   function.set_name(request.name());
   function.set_owner_uid(call->peer().uid);
   *function.mutable_settings() = std::move(*request.mutable_settings());
-  auto resolved =
-      ResolveSettings(context, context.config.default_limits, *function.mutable_settings());
+  auto resolved = ResolveSettings(context, nullptr, function);
   if (!resolved) return call->Fail(resolved.error());
   if (auto room = CheckReserve(context, function); !room) return call->Fail(room.error());
   if (fds.size() != 1) {
@@ -112,7 +120,7 @@ void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& req
   if (auto room = CheckFunctionCount(context, owner); !room) return call->Fail(room.error());
   ++context.deploying[owner];
   context.store.Deploy(std::move(function), std::move(*archive),
-                       [&context, call, owner](Result<VersionPtr> stored) {
+                       [&context, call, owner, hold = *resolved](Result<VersionPtr> stored) {
                          if (--context.deploying[owner] == 0) context.deploying.erase(owner);
                          AnswerVersion(context, call, stored);
                        });
@@ -145,7 +153,7 @@ void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& req
   v1::Function function = (*version)->function;
   const v1::Limits current = function.settings().limits();
   *function.mutable_settings() = Merge(function.settings(), request);
-  auto resolved = ResolveSettings(context, current, *function.mutable_settings());
+  auto resolved = ResolveSettings(context, &current, function);
   if (!resolved) return call->Fail(resolved.error());
   if (auto room = CheckReserve(context, function); !room) return call->Fail(room.error());
   UniqueFd archive;
@@ -158,9 +166,10 @@ void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& req
     if (!taken) return call->Fail(taken.error());
     archive = std::move(*taken);
   }
-  context.store.Update(
-      std::move(function), std::move(archive),
-      [&context, call](Result<VersionPtr> stored) { AnswerVersion(context, call, stored); });
+  context.store.Update(std::move(function), std::move(archive),
+                       [&context, call, hold = *resolved](Result<VersionPtr> stored) {
+                         AnswerVersion(context, call, stored);
+                       });
 }
 
 void Get(ServiceContext& context, const CallPtr& call, v1::GetFunctionRequest& request) {

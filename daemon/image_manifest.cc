@@ -41,8 +41,27 @@ void CheckRuntime(TomlReader& reader, ImageManifest& image) {
   }
 }
 
-Result<ImageManifest> LoadManifest(const std::string& path, const std::string& stem) {
-  SPORE_ASSIGN(const toml::table table, ParseTomlFile(path));
+// What the key `root` may say depends on where the manifest is.
+void CheckRoot(TomlReader& reader, const ImageManifest& image) {
+  if (image.root_source.empty() || image.root_source == "host") return;
+  reader.Fail("root", "\"" + image.root_source +
+                          "\": an image in image-dirs has the host's root; `spore image import` "
+                          "makes one with a root of its own");
+}
+
+void CheckWarmUp(TomlReader& reader, const ImageManifest& image) {
+  const RuntimeFacts* runtime = FindRuntime(image.runtime);
+  if (image.warm_up.empty() || runtime == nullptr) return;
+  if (runtime->is_warm_up == nullptr) {
+    reader.Fail("warm-up", "not to be given: runtime " + image.runtime + " has no such hook");
+  } else if (!runtime->is_warm_up(image.warm_up)) {
+    reader.Fail("warm-up", "\"" + image.warm_up + "\" is no such function; expected " +
+                               std::string(runtime->handler_form));
+  }
+}
+
+Result<ImageManifest> ReadManifest(const toml::table& table, const std::string& path,
+                                   const std::string& stem, bool of_host) {
   TomlReader reader(table, path);
   ImageManifest image;
   image.name = stem;
@@ -51,21 +70,35 @@ Result<ImageManifest> LoadManifest(const std::string& path, const std::string& s
   reader.String("runtime", &image.runtime);
   reader.AbsolutePath("interpreter", &image.interpreter);
   reader.Strings("preload", &image.preload);
+  reader.String("warm-up", &image.warm_up);
   reader.Strings("options", &image.options);
   reader.StringMap("environment", &image.environment);
   reader.Strings("packages", &image.packages);
   reader.Bool("eager", &image.eager);
   reader.Bool("threads", &image.threads);
   reader.Bool("flat", &image.flat);
+  reader.String("root", &image.root_source);
+  ReadLimits(reader, path, "limits", &image.limits);
   if (auto valid = ValidateFunctionName(image.name); !valid) {
     reader.Fail("name", "\"" + image.name + "\" is not a name of letters, digits, \"_\" and \"-\"");
   }
+  if (of_host) {
+    CheckRoot(reader, image);
+  } else if (image.name != stem) {
+    reader.Fail("name", "\"" + image.name + "\", but it is imported as \"" + stem + "\"");
+  }
   CheckRuntime(reader, image);
+  CheckWarmUp(reader, image);
   for (const auto& [name, value] : image.environment) {
     if (!IsVariableName(name)) reader.Fail("environment", "\"" + name + "\" is not a variable");
   }
   SPORE_TRY(reader.Finish());
   return image;
+}
+
+Result<ImageManifest> LoadManifest(const std::string& path, const std::string& stem) {
+  SPORE_ASSIGN(const toml::table table, ParseTomlFile(path));
+  return ReadManifest(table, path, stem, true);
 }
 
 // File names in `directory` that end in .toml, sorted; a missing directory has none.
@@ -86,6 +119,12 @@ Result<std::vector<std::string>> ManifestNames(const std::string& directory) {
 }
 
 }  // namespace
+
+Result<ImageManifest> ParseImageManifest(const std::string& text, const std::string& file,
+                                         const std::string& name) {
+  SPORE_ASSIGN(const toml::table table, ParseToml(text, file));
+  return ReadManifest(table, file, name, false);
+}
 
 Result<std::map<std::string, ImageManifest>> LoadImages(const std::vector<std::string>& dirs) {
   std::map<std::string, ImageManifest> images;

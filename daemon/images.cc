@@ -1,5 +1,7 @@
 #include "daemon/images.h"
 
+#include <utility>
+
 #include "daemon/log.h"
 #include "daemon/paths.h"
 #include "daemon/validate.h"
@@ -9,21 +11,12 @@ namespace {
 
 constexpr uint32_t kUidBlock = 65536;
 
-std::string Names(const std::map<std::string, std::unique_ptr<ZygoteImage>>& images,
-                  const std::string& runtime) {
-  std::string names;
-  for (const auto& [name, image] : images) {
-    if (!runtime.empty() && image->manifest().runtime != runtime) continue;
-    names += (names.empty() ? "" : ", ") + name;
-  }
-  return names.empty() ? "none" : names;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Images>> Images::Create(
     EventLoop& loop, CgroupTree& cgroups, const Config& config,
-    const std::map<std::string, ImageManifest>& manifests) {
+    const std::map<std::string, ImageManifest>& manifests,
+    const std::vector<ImageManifest>& imported) {
   const uint32_t blocks = config.uid_count / kUidBlock;
   if (manifests.size() + 1 > blocks) {
     return MakeError(ErrorKind::kInvalid, std::to_string(manifests.size()) +
@@ -31,61 +24,119 @@ Result<std::unique_ptr<Images>> Images::Create(
                                               std::to_string((manifests.size() + 1) * kUidBlock) +
                                               ", uid-count is " + std::to_string(config.uid_count));
   }
-  SPORE_ASSIGN(const v1::Limits limits,
-               ResolveLimits({}, config.default_limits, config.max_limits));
-  auto images = std::make_unique<Images>();
-  uint32_t uid_base = config.uid_base;
-  for (const auto& [name, manifest] : manifests) {
-    ZygoteImage::Options options;
-    options.program = LibexecDirectory() + "/spore-zygote";
-    options.host_directory = HostsDirectory();
-    options.uid_base = uid_base;
-    options.ready_sandboxes = config.ready_sandboxes;
-    options.max_ready_sandboxes = config.max_ready_sandboxes;
-    options.spare_sandboxes = config.spare_sandboxes;
-    options.rotation = {config.zygote_max_age_ms * 1'000'000, config.zygote_max_forks};
-    options.limits = limits;
-    options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
-    options.sandbox.tmp_bytes = limits.tmp_bytes();
-    images->images_[name] =
-        std::make_unique<ZygoteImage>(loop, cgroups, manifest, std::move(options));
-    uid_base += kUidBlock;
+  std::unique_ptr<Images> images(new Images(loop, cgroups, config));
+  for (uint32_t block = blocks - 1; block-- > 0;)
+    images->free_uids_.push_back(config.uid_base + block * kUidBlock);
+  for (const auto& [name, manifest] : manifests) SPORE_TRY(images->Make(manifest));
+  for (const ImageManifest& image : imported) {
+    if (manifests.contains(image.root.image)) {
+      Log(LogLevel::kWarning, "image " + image.root.image + ": the host has a manifest of this " +
+                                  "name; the imported one is found as " + image.name + " only");
+    }
+    images->Add(image);
   }
   return images;
+}
+
+// What a function or run gets that asks for no other limits.
+Result<v1::Limits> Images::LimitsOf(const ImageManifest& manifest) const {
+  SPORE_ASSIGN(const v1::Limits asked, ResolveLimits(manifest.limits, config_.default_limits));
+  return ResolveLimits({}, asked, config_.max_limits);
+}
+
+Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
+  if (free_uids_.empty()) {
+    return MakeError(ErrorKind::kOverloaded,
+                     "image " + manifest.name + ": all " + std::to_string(images_.size()) +
+                         " blocks of uids are in use, one an image and version",
+                     "remove versions that nobody needs, or raise uid-count in spore.toml(5)");
+  }
+  ZygoteImage::Options options;
+  SPORE_ASSIGN(options.limits, LimitsOf(manifest));
+  options.program = LibexecDirectory() + "/spore-zygote";
+  options.host_directory = HostsDirectory();
+  options.uid_base = free_uids_.back();
+  options.ready_sandboxes = config_.ready_sandboxes;
+  options.max_ready_sandboxes = config_.max_ready_sandboxes;
+  options.spare_sandboxes = config_.spare_sandboxes;
+  options.rotation = {config_.zygote_max_age_ms * 1'000'000, config_.zygote_max_forks};
+  const v1::Limits& limits = options.limits;
+  options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
+  options.sandbox.tmp_bytes = limits.tmp_bytes();
+  free_uids_.pop_back();
+  auto& image = images_[manifest.name];
+  image = std::make_unique<ZygoteImage>(loop_, cgroups_, manifest, std::move(options));
+  return image.get();
 }
 
 void Images::StartEager() {
   for (auto& [name, image] : images_) {
     if (image->manifest().eager) image->StartIfNeeded();
   }
+  for (const auto& [name, versions] : imported_) {
+    if (!versions.rbegin()->second.eager) continue;
+    if (auto image = FindNamed(versions.rbegin()->second.name)) (*image)->StartIfNeeded();
+  }
 }
 
-Result<ZygoteImage*> Images::Find(const std::string& runtime, const std::string& name) const {
+std::string Images::Names(const std::string& runtime) const {
+  std::string names;
+  const auto add = [&](const ImageManifest& image) {
+    if (image.root.version != 0 &&
+        imported_.at(image.root.image).rbegin()->first != image.root.version)
+      return;
+    if (!runtime.empty() && image.runtime != runtime) return;
+    names += (names.empty() ? "" : ", ") + image.name;
+  };
+  for (const auto& [name, image] : images_) {
+    if (image->manifest().root.version == 0) add(image->manifest());
+  }
+  for (const auto& [name, versions] : imported_) add(versions.rbegin()->second);
+  return names.empty() ? "none" : names;
+}
+
+Result<ZygoteImage*> Images::FindNamed(const std::string& name) {
+  if (ZygoteImage* started = FindStarted(name)) return started;
+  if (const ImageManifest* image = FindImported(name)) {
+    if (ZygoteImage* started = FindStarted(image->name)) return started;
+    return Make(*image);
+  }
+  return MakeError(ErrorKind::kNotFound,
+                   "image: no image \"" + name.substr(0, 64) + "\"; there are " + Names(""));
+}
+
+Result<ZygoteImage*> Images::Find(const std::string& runtime, const std::string& name) {
   if (runtime.empty()) {
     return MakeError(ErrorKind::kInvalid, "runtime: empty; expected a runtime such as \"python\"");
   }
   const std::string& wanted = name.empty() ? runtime : name;
-  const auto found = images_.find(wanted);
-  if (found != images_.end() && found->second->manifest().runtime == runtime) {
-    return found->second.get();
+  const ImageManifest* imported = FindImported(wanted);
+  if (FindStarted(wanted) != nullptr || imported != nullptr) {
+    SPORE_ASSIGN(ZygoteImage * image, FindNamed(wanted));
+    if (image->manifest().runtime == runtime) return image;
   }
-  bool runtime_known = false;
-  for (const auto& [other, image] : images_) {
-    runtime_known = runtime_known || image->manifest().runtime == runtime;
-  }
-  if (!runtime_known) {
+  if (Names(runtime) == "none") {
     return MakeError(ErrorKind::kNotFound, "runtime: no image of runtime \"" + runtime +
-                                               "\"; there are the images " + Names(images_, ""));
+                                               "\"; there are the images " + Names(""));
   }
   return MakeError(ErrorKind::kNotFound, "image: no image \"" + wanted + "\" of runtime " +
-                                             runtime + "; there are " + Names(images_, runtime));
+                                             runtime + "; there are " + Names(runtime));
 }
 
-Result<ZygoteImage*> Images::FindNamed(const std::string& name) const {
-  const auto found = images_.find(name);
-  if (found != images_.end()) return found->second.get();
-  return MakeError(ErrorKind::kNotFound, "image: no image \"" + name.substr(0, 64) +
-                                             "\"; there are " + Names(images_, ""));
+Result<ZygoteImage*> Images::FindPinned(const v1::Function& function) {
+  const v1::FunctionSettings& settings = function.settings();
+  const auto gone = [&](const std::string& why) {
+    return MakeError(
+        ErrorKind::kPrecondition,
+        "function " + function.name() + " was deployed with image " + settings.image() + ", " + why,
+        "`spore function update " + function.name() + " --image IMAGE` moves it on");
+  };
+  auto image = Find(settings.runtime(), settings.image());
+  if (!image && image.error().kind == ErrorKind::kNotFound) return gone("which is there no more");
+  if (!image) return image;
+  if ((*image)->manifest().root.digest != function.image_digest())
+    return gone("which is another one now");
+  return image;
 }
 
 size_t Images::EvictForMemory(size_t most, const std::string& reason) {

@@ -135,9 +135,8 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
                                               std::to_string(kMaxArguments));
   }
   SPORE_TRY(ValidateEnvironment(request.environment()));
-  SPORE_ASSIGN(
-      *request.mutable_limits(),
-      ResolveLimits(request.limits(), context.config.default_limits, context.config.max_limits));
+  SPORE_ASSIGN(*request.mutable_limits(),
+               ResolveLimits(request.limits(), image->limits(), context.config.max_limits));
   // There is an image of it, so it is known.
   const RuntimeFacts& runtime = *FindRuntime(request.runtime());
   if (runtime.runs_programs) return CheckProgramRequest(request);

@@ -140,9 +140,8 @@ void Invoker::Refuse(std::unique_ptr<Work> work, const Error& error) {
 
 void Invoker::StartInstance(const Action& action, std::unique_ptr<Work> work) {
   const SlotId slot = action.slot;
-  const std::string runtime =
-      work->version ? work->version->function.settings().runtime() : work->run.runtime();
-  auto image = images_.Find(runtime, work->image);
+  auto image = work->version ? images_.FindPinned(work->version->function)
+                             : images_.Find(work->run.runtime(), work->image);
   if (!image) {
     Refuse(std::move(work), image.error());
     return Apply(scheduler_.SlotGone(slot));
@@ -175,7 +174,7 @@ void Invoker::AwaitSandbox(SlotId slot, ZygoteImage& image) {
 void Invoker::PrepareInstance(const Action& action) {
   const auto version = reserved_.at(action.function);
   const v1::FunctionSettings& settings = version->function.settings();
-  auto image = images_.Find(settings.runtime(), settings.image());
+  auto image = images_.FindPinned(version->function);
   if (!image) {
     scheduler_.PrepareFailed(action.slot, MonotonicNs());
     Log(LogLevel::kError,

@@ -131,6 +131,7 @@ constexpr RuntimeFacts kRuntimes[] = {
      .handler_form = "module.function, as in \"app.handler\" for handler() in app.py",
      .is_handler = IsPythonHandler,
      .is_preload = IsPythonModule,
+     .is_warm_up = IsPythonHandler,
      .keeps_compiled = true,
      .threads_optional = true},
 };

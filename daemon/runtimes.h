@@ -13,6 +13,8 @@ struct RuntimeFacts {
   std::string_view handler_form;  // what a handler looks like, for errors
   bool (*is_handler)(std::string_view handler);
   bool (*is_preload)(std::string_view module);  // a name for the manifest's preload list
+  // Of the manifest's key `warm-up`; null: the runtime has no such hook.
+  bool (*is_warm_up)(std::string_view function) = nullptr;
   // Its host can say what it has compiled, and take that (wire::kCompiled).
   bool keeps_compiled = false;
   bool threads_optional = false;  // an image chooses whether what it preloads may start threads

@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "daemon/function_store.h"
+#include "daemon/image_store.h"
 #include "daemon/images.h"
 #include "daemon/invoker.h"
 #include "daemon/log_store.h"
@@ -29,6 +30,7 @@ struct ServiceContext {
   FunctionStore& store;
   LogStore& logs;
   Images& images;
+  ImageStore& image_store;
   Invoker& invoker;
   PayloadBudget& payloads;
   CgroupLayout cgroup_layout;

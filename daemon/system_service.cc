@@ -29,9 +29,7 @@ void Info(ServiceContext& context, const CallPtr& call) {
   response.set_pid(getpid());
   response.set_state_dir(context.config.state_dir);
   response.set_cgroup_layout(LayoutName(context.cgroup_layout));
-  for (const auto& [name, image] : context.images.all()) {
-    *response.add_images() = image->Describe();
-  }
+  for (v1::Image& image : context.images.Describe()) *response.add_images() = std::move(image);
   response.set_started_unix_ms(context.started_unix_ms);
   call->Reply(response);
 }

@@ -75,10 +75,14 @@ std::optional<uint64_t> ParseSize(std::string_view text) {
 
 Result<toml::table> ParseTomlFile(const std::string& path) {
   SPORE_ASSIGN(const std::string text, ReadWholeFile(path));
+  return ParseToml(text, path);
+}
+
+Result<toml::table> ParseToml(const std::string& text, const std::string& file) {
   try {
-    return toml::parse(text, path);
+    return toml::parse(text, file);
   } catch (const toml::parse_error& error) {
-    return MakeError(ErrorKind::kInvalid, path + ":" + std::to_string(error.source().begin.line) +
+    return MakeError(ErrorKind::kInvalid, file + ":" + std::to_string(error.source().begin.line) +
                                               ": " + std::string(error.description()));
   }
 }

@@ -18,6 +18,8 @@ namespace spore {
 
 // The parsed file; syntax errors name file and line. A missing file gives ENOENT.
 Result<toml::table> ParseTomlFile(const std::string& path);
+// The same of a text that came otherwise; `file` is what errors call it.
+Result<toml::table> ParseToml(const std::string& text, const std::string& file);
 
 class TomlReader {
  public:

@@ -149,26 +149,40 @@ Error ZygoteImage::FailedError() const {
                hint};
 }
 
+void DescribeManifest(const ImageManifest& manifest, v1::Image* image) {
+  image->set_name(manifest.name);
+  image->set_runtime(manifest.runtime);
+  for (const std::string& module : manifest.preload) image->add_preload(module);
+  image->set_interpreter(manifest.interpreter);
+  for (const std::string& option : manifest.options) image->add_options(option);
+  for (const auto& [key, value] : manifest.environment)
+    (*image->mutable_environment())[key] = value;
+  for (const std::string& package : manifest.packages) image->add_packages(package);
+  image->set_eager(manifest.eager);
+  image->set_threads(manifest.threads);
+  image->set_flat(manifest.flat);
+  image->set_manifest(manifest.path);
+  image->set_warm_up(manifest.warm_up);
+  const ImageRoot& root = manifest.root;
+  image->set_version(root.version);
+  image->set_digest(root.digest);
+  image->set_root(root.path.empty() ? "host" : root.root_digest);
+  image->set_source(root.source);
+  image->set_source_digest(root.source_digest);
+  image->set_created_unix_ms(root.created_unix_ms);
+  image->set_root_bytes(root.bytes);
+  image->set_root_files(root.files);
+}
+
 v1::Image ZygoteImage::Describe() const {
   v1::Image image;
-  image.set_name(manifest_.name);
-  image.set_runtime(manifest_.runtime);
+  DescribeManifest(manifest_, &image);
   image.set_state(state_);
   image.set_reason(reason_);
-  for (const std::string& module : manifest_.preload) image.add_preload(module);
   if (current_ != nullptr && current_->link->usable())
     image.set_zygote_pid(current_->link->zygote_host_pid());
   image.set_forks(forks_);
   image.set_runtime_version(runtime_version_);
-  image.set_interpreter(manifest_.interpreter);
-  for (const std::string& option : manifest_.options) image.add_options(option);
-  for (const auto& [key, value] : manifest_.environment)
-    (*image.mutable_environment())[key] = value;
-  for (const std::string& package : manifest_.packages) image.add_packages(package);
-  image.set_eager(manifest_.eager);
-  image.set_threads(manifest_.threads);
-  image.set_flat(manifest_.flat);
-  image.set_manifest(manifest_.path);
   *image.mutable_limits() = options_.limits;
   return image;
 }

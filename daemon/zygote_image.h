@@ -28,6 +28,9 @@
 
 namespace spore {
 
+// What is known of an image without its zygote.
+void DescribeManifest(const ImageManifest& manifest, v1::Image* image);
+
 class ZygoteImage {
  public:
   struct Options {
@@ -72,10 +75,14 @@ class ZygoteImage {
   // starting is fresh. kPrecondition when there is none.
   void Rotate(Done done);
 
-  // Closes every supervisor; `done` runs when the last has been reaped.
+  // Starts nothing any more, and ends each supervisor with the last of its sandboxes; `done` runs
+  // when the last supervisor has been reaped.
+  void Leave(std::function<void()> done);
+  // The same, but sandboxes that are there are killed.
   void ShutDown(std::function<void()> done);
 
   const ImageManifest& manifest() const { return manifest_; }
+  const v1::Limits& limits() const { return options_.limits; }
   uint32_t uid_base() const { return options_.uid_base; }
   size_t ready_sandboxes() const;
   size_t spare_sandboxes() const;

@@ -240,7 +240,7 @@ void ZygoteImage::SupervisorGone(ZygoteGeneration* generation) {
   });
 }
 
-void ZygoteImage::ShutDown(std::function<void()> done) {
+void ZygoteImage::Leave(std::function<void()> done) {
   stopping_ = true;
   state_ = v1::Image::STOPPED;
   next_ = nullptr;
@@ -254,8 +254,12 @@ void ZygoteImage::ShutDown(std::function<void()> done) {
   stopped_ = std::move(done);
   for (auto& generation : generations_list_) {
     if (generation->state != v1::Zygote::DRAINING) Retire(*generation);
-    generation->link->Close();
   }
+}
+
+void ZygoteImage::ShutDown(std::function<void()> done) {
+  Leave(std::move(done));
+  for (auto& generation : generations_list_) generation->link->Close();
 }
 
 }  // namespace spore

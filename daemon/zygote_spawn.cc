@@ -48,6 +48,8 @@ std::vector<std::string> Arguments(const ImageManifest& image, const ZygoteSpawn
       preload,
   };
   if (image.threads) arguments.emplace_back("--threads");
+  if (!image.root.path.empty()) arguments.push_back("--root=" + image.root.path);
+  if (!image.warm_up.empty()) arguments.push_back("--warm-up=" + image.warm_up);
   for (const std::string& option : image.options) arguments.push_back("--option=" + option);
   for (const auto& [name, value] : image.environment) {
     arguments.emplace_back("--env");

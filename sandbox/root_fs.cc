@@ -1,6 +1,7 @@
 #include "sandbox/root_fs.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -94,8 +95,8 @@ Result<> MakeEtc(const std::string& etc) {
   return {};
 }
 
-Result<> MakeDev(const std::string& dev) {
-  SPORE_TRY(MakeDirectory(dev, 0755));
+// What /dev holds.
+Result<> FillDev(const std::string& dev) {
   struct Node {
     const char* name;
     unsigned minor;
@@ -144,7 +145,8 @@ Result<> MakeMountsPrivate(const UniqueFd& mount_namespace) {
   return {};
 }
 
-Result<> PivotInto(const char* path, const UniqueFd& mount_namespace) {
+// `flags` beside read-only and nosuid.
+Result<> PivotInto(const char* path, const UniqueFd& mount_namespace, unsigned long flags) {
   UniqueFd root(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) return SysError("open", path);
   SPORE_TRY(EnterNamespaceRoot(mount_namespace));
@@ -152,9 +154,64 @@ Result<> PivotInto(const char* path, const UniqueFd& mount_namespace) {
   if (syscall(SYS_pivot_root, ".", ".") < 0) return SysError("pivot_root", path);
   if (umount2(".", MNT_DETACH) < 0) return SysError("detach the old root");
   if (chdir("/") < 0) return SysError("chdir", "/");
-  constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC;
-  if (mount(nullptr, "/", nullptr, kFlags, nullptr) < 0)
+  constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID;
+  if (mount(nullptr, "/", nullptr, kFlags | flags, nullptr) < 0)
     return SysError("make the image's root read-only");
+  return {};
+}
+
+std::string DescriptorPath(const UniqueFd& fd) {
+  return "/proc/self/fd/" + std::to_string(fd.get());
+}
+
+constexpr unsigned long kProcFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+// The host's /usr, with what else a root needs, on a tmpfs at `root`.
+Result<> BuildHostRoot(const std::string& root, const UniqueFd& host_dir) {
+  if (mount("spore", root.c_str(), "tmpfs", MS_NOSUID, "size=8m,mode=0755") < 0)
+    return SysError("mount tmpfs for the image's root on", root);
+  SPORE_TRY(MakeDirectories(root));
+  SPORE_TRY(MakeUsrLinks(root));
+  SPORE_TRY(BindReadOnly("/usr", root + "/usr"));
+  // The host directory may lie below the tmpfs that now covers /tmp: reach it by descriptor.
+  SPORE_TRY(BindReadOnly(DescriptorPath(host_dir), root + "/run/spore/host"));
+  SPORE_TRY(MakeEtc(root + "/etc"));
+  SPORE_TRY(MakeDirectory(root + "/dev", 0755));
+  SPORE_TRY(FillDev(root + "/dev"));
+  const std::string proc = root + "/proc";
+  if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
+    return SysError("mount proc on", proc);
+  return {};
+}
+
+// The path of a folder of the tree, no link on the way. Only root can change the tree meanwhile.
+Result<std::string> PlaceInTree(const std::string& root, const char* name) {
+  UniqueFd top(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!top) return SysError("open", root);
+  open_how how{};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  UniqueFd fd(static_cast<int>(syscall(SYS_openat2, top.get(), name, &how, sizeof how)));
+  if (!fd) return SysError("open in the image's tree", name, "`spore image verify` tells more");
+  return root + "/" + name;
+}
+
+// The tree itself at `root`.
+Result<> BuildTreeRoot(const std::string& root, const UniqueFd& tree, const UniqueFd& host_dir) {
+  if (mount(DescriptorPath(tree).c_str(), root.c_str(), nullptr, MS_BIND, nullptr) < 0)
+    return SysError("bind the image's tree on", root);
+  SPORE_ASSIGN(const std::string host, PlaceInTree(root, "run/spore/host"));
+  SPORE_TRY(BindReadOnly(DescriptorPath(host_dir), host));
+  SPORE_ASSIGN(const std::string proc, PlaceInTree(root, "proc"));
+  if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
+    return SysError("mount proc on", proc);
+  SPORE_ASSIGN(const std::string dev, PlaceInTree(root, "dev"));
+  if (mount("spore", dev.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=0755") < 0)
+    return SysError("mount tmpfs on", dev);
+  SPORE_TRY(FillDev(dev));
+  constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC;
+  if (mount(nullptr, dev.c_str(), nullptr, kFlags, nullptr) < 0)
+    return SysError("make read-only", dev);
   return {};
 }
 
@@ -166,22 +223,18 @@ Result<> EnterImageRoot(const RootFsOptions& options) {
   if (!host_dir) return SysError("open the language hosts' directory", options.host_dir);
   UniqueFd mount_namespace(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
   if (!mount_namespace) return SysError("open", "/proc/self/ns/mnt", "is /proc mounted?");
+  UniqueFd tree;
+  if (!options.tree.empty()) {
+    tree.Reset(open(options.tree.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!tree) return SysError("open the image's tree", options.tree);
+  }
   SPORE_TRY(MakeMountsPrivate(mount_namespace));
-  if (mount("spore", root.c_str(), "tmpfs", MS_NOSUID, "size=8m,mode=0755") < 0)
-    return SysError("mount tmpfs for the image's root on", root);
-  SPORE_TRY(MakeDirectories(root));
-  SPORE_TRY(MakeUsrLinks(root));
-  SPORE_TRY(BindReadOnly("/usr", root + "/usr"));
-  // The host directory may lie below the tmpfs that now covers /tmp: reach it by descriptor.
-  SPORE_TRY(
-      BindReadOnly("/proc/self/fd/" + std::to_string(host_dir.get()), root + "/run/spore/host"));
-  SPORE_TRY(MakeEtc(root + "/etc"));
-  SPORE_TRY(MakeDev(root + "/dev"));
-  const std::string proc = root + "/proc";
-  constexpr unsigned long kProcFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
-    return SysError("mount proc on", proc);
-  return PivotInto(root.c_str(), mount_namespace);
+  if (tree) {
+    SPORE_TRY(BuildTreeRoot(root, tree, host_dir));
+    return PivotInto(root.c_str(), mount_namespace, MS_NODEV);
+  }
+  SPORE_TRY(BuildHostRoot(root, host_dir));
+  return PivotInto(root.c_str(), mount_namespace, MS_NOEXEC);
 }
 
 }  // namespace spore

@@ -1,4 +1,4 @@
-// The default image's root: the host's /usr, read-only, with a minimal /etc and /dev.
+// An image's root: the host's /usr, read-only, with a minimal /etc and /dev; or a tree of its own.
 #pragma once
 
 #include <string>
@@ -10,6 +10,7 @@ namespace spore {
 
 struct RootFsOptions {
   std::string host_dir;  // read-only at /run/spore/host: the language hosts' files
+  std::string tree;      // of an imported image; empty: the host's /usr
 };
 
 // Turns the caller's mount namespace (its own, mounts private) into the image's root: builds a
@@ -22,6 +23,10 @@ struct RootFsOptions {
 //   /etc              passwd, group, hosts, nsswitch.conf, and copies of what libraries look up
 //   /dev              null zero full random urandom, links for fd and the standard streams, shm
 //   /proc /tmp /run/private /var/task        mount points of each sandbox
+//
+// With a tree that is the root, read-only, nosuid, nodev, and nothing of the host is in it but /dev
+// and /run/spore/host. The tree was an archive's: its mount points (daemon/unpack/image.cc) are
+// looked up again so that no link is followed.
 Result<> EnterImageRoot(const RootFsOptions& options);
 
 }  // namespace spore

@@ -31,7 +31,8 @@ Result<> LimitResources(const Confinement& confinement) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they reserve terabytes
   SPORE_TRY(LimitResource(RLIMIT_AS, "RLIMIT_AS", confinement.memory_bytes));
 #endif
-  SPORE_TRY(LimitResource(RLIMIT_NOFILE, "RLIMIT_NOFILE", 32));
+  // Removing a folder holds a descriptor for each above it (image_tree.cc).
+  SPORE_TRY(LimitResource(RLIMIT_NOFILE, "RLIMIT_NOFILE", confinement.replaces ? 256 : 32));
   SPORE_TRY(LimitResource(RLIMIT_CPU, "RLIMIT_CPU", confinement.cpu_seconds));
   SPORE_TRY(LimitResource(RLIMIT_CORE, "RLIMIT_CORE", 0));
   SPORE_TRY(LimitResource(RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", 0));
@@ -68,7 +69,7 @@ struct RulesetAttr {
   uint64_t scoped;
 };
 
-Result<> RestrictPaths(int directory) {
+Result<> RestrictPaths(const Confinement& confinement) {
   long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   if (abi < 0) {
     if (errno == ENOSYS || errno == EOPNOTSUPP) return {};  // not in this kernel, or switched off
@@ -93,7 +94,9 @@ Result<> RestrictPaths(int directory) {
   beneath.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
                            LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
                            LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM;
-  beneath.parent_fd = directory;
+  if (confinement.replaces)
+    beneath.allowed_access |= LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR;
+  beneath.parent_fd = confinement.directory;
   bool done =
       syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) == 0 &&
       syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
@@ -103,7 +106,7 @@ Result<> RestrictPaths(int directory) {
   return {};
 }
 
-Result<> RestrictCalls() {
+Result<> RestrictCalls(bool replaces) {
   struct Release {
     void operator()(void* context) const { seccomp_release(context); }
   };
@@ -120,6 +123,10 @@ Result<> RestrictCalls() {
         "getrandom", "openat2", "mkdirat", "symlinkat", "clock_gettime", "exit", "exit_group",
         "rt_sigreturn", "rt_sigprocmask"}) {
     add(SCMP_ACT_ALLOW, name);
+  }
+  if (replaces) {
+    for (const char* name : {"fchmod", "getdents64", "renameat2", "unlinkat"})
+      add(SCMP_ACT_ALLOW, name);
   }
   // No memory becomes executable.
   for (const char* name : {"mmap", "mprotect"}) {
@@ -153,8 +160,8 @@ Result<> Confine(const Confinement& confinement) {
   if (getppid() != parent) return MakeError(ErrorKind::kInternal, "the parent has ended");
   if (prctl(PR_SET_DUMPABLE, 0) != 0) return SysError("prctl", "PR_SET_DUMPABLE");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return SysError("prctl", "no_new_privs");
-  SPORE_TRY(RestrictPaths(confinement.directory));
-  return RestrictCalls();
+  SPORE_TRY(RestrictPaths(confinement));
+  return RestrictCalls(confinement.replaces);
 }
 
 }  // namespace spore::unpack

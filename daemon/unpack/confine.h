@@ -17,6 +17,7 @@ struct Confinement {
   uint64_t file_bytes = 0;    // RLIMIT_FSIZE
   uint64_t memory_bytes = 0;  // RLIMIT_AS
   uint32_t cpu_seconds = 0;   // RLIMIT_CPU
+  bool replaces = false;      // what it has made it may list, replace and remove: an image's layers
 };
 
 // In this order, each step needing a power that a later one takes away: descriptors, resource

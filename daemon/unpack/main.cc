@@ -1,9 +1,10 @@
 // spore-unpack: unpacks an untrusted archive for spored, without any power of spored's.
 //
-//   descriptor 3  the archive, a memfd sealed against change
+//   descriptor 3  the archive, a memfd sealed against change; with --image 1 any file or pipe
 //   descriptor 4  the directory to fill, owned by --uid, empty
 //   stdout        "<digest> <bytes> <files>" when done
-//   stderr        one line otherwise; exit 2 when the archive is at fault, 1 when we are
+//   stderr        of an image what was left out, a line each; else one line, exit 2 when the
+//   archive is at fault, 1 when we are
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 
 #include "daemon/unpack/confine.h"
 #include "daemon/unpack/extract.h"
+#include "daemon/unpack/image.h"
 
 namespace spore::unpack {
 namespace {
@@ -32,10 +34,12 @@ Result<Settings> ParseArguments(int argc, char** argv) {
   Settings settings = {{"--max-bytes", 0}, {"--max-files", 0},   {"--max-path", 0},
                        {"--max-depth", 0}, {"--cpu-seconds", 0}, {"--uid", 0},
                        {"--gid", 0}};
+  std::map<std::string, uint64_t> optional = {{"--image", 0}};
   for (int i = 1; i < argc; i += 2) {
     auto found = settings.find(argv[i]);
+    if (found == settings.end()) found = optional.find(argv[i]);
     char* end = nullptr;
-    if (found == settings.end() || i + 1 == argc) {
+    if (found == optional.end() || i + 1 == argc) {
       return MakeError(ErrorKind::kInternal, fmt::format("usage: unexpected \"{}\"", argv[i]));
     }
     found->second = strtoull(argv[i + 1], &end, 10);
@@ -50,7 +54,21 @@ Result<Settings> ParseArguments(int argc, char** argv) {
       return MakeError(ErrorKind::kInternal, name + " is too large");
     }
   }
+  settings.merge(optional);
   return settings;
+}
+
+std::string Report(const std::string& digest, uint64_t bytes, uint64_t files) {
+  return fmt::format("{} {} {}\n", digest, bytes, files);
+}
+
+Result<std::string> RunImage(const ImageLimits& limits) {
+  SPORE_ASSIGN(ImageMade made, UnpackImage(kArchiveFd, kDirectoryFd, limits));
+  std::string notes;
+  for (const std::string& note : made.notes) notes += note + "\n";
+  if (write(STDERR_FILENO, notes.data(), notes.size()) != static_cast<ssize_t>(notes.size()))
+    return SysError("write notes");
+  return Report(made.digest, made.bytes, made.entries);
 }
 
 Result<std::string> Run(int argc, char** argv) {
@@ -60,16 +78,21 @@ Result<std::string> Run(int argc, char** argv) {
   if (setlocale(LC_CTYPE, "C.UTF-8") == nullptr) {
     return MakeError(ErrorKind::kInternal, "the C.UTF-8 locale is missing");
   }
+  const bool image = settings["--image"] != 0;
   struct stat info = {};
   if (fstat(kArchiveFd, &info) != 0) return SysError("stat the archive");
-  uint64_t size = static_cast<uint64_t>(info.st_size);
+  // An image's is read, not mapped, and may be larger than memory.
+  uint64_t size = image ? 0 : static_cast<uint64_t>(info.st_size);
   SPORE_TRY(Confine({.uid = number("--uid"),
                      .gid = number("--gid"),
                      .directory = kDirectoryFd,
                      .keep_fds_below = kDirectoryFd + 1,
                      .file_bytes = settings["--max-bytes"],
                      .memory_bytes = size + kWorkingMemory,
-                     .cpu_seconds = number("--cpu-seconds")}));
+                     .cpu_seconds = number("--cpu-seconds"),
+                     .replaces = image}));
+  const NameLimits names = {number("--max-path"), number("--max-depth")};
+  if (image) return RunImage({settings["--max-bytes"], number("--max-files"), names});
   std::span<const std::byte> archive;
   if (size > 0) {
     // Mapped, not read: the client shares the descriptor's offset and could move it at any moment.
@@ -79,11 +102,9 @@ Result<std::string> Run(int argc, char** argv) {
     archive = {static_cast<const std::byte*>(memory), size};
   }
   std::string digest = Digest(archive);
-  ExtractLimits limits = {settings["--max-bytes"],
-                          number("--max-files"),
-                          {number("--max-path"), number("--max-depth")}};
+  ExtractLimits limits = {settings["--max-bytes"], number("--max-files"), names};
   SPORE_ASSIGN(Extracted extracted, Extract(archive, kDirectoryFd, limits));
-  return fmt::format("{} {} {}\n", digest, extracted.bytes, extracted.files);
+  return Report(digest, extracted.bytes, extracted.files);
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// spore image ls and show.
+// spore image ls and show; the others are in image_import.cc and image_build.cc.
 #include <fmt/format.h>
 
 #include <map>
 #include <memory>
 
 #include "tools/spore/context.h"
+#include "tools/spore/image.h"
 #include "tools/spore/output.h"
 #include "tools/spore/units.h"
 
@@ -24,6 +25,12 @@ std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& words)
   return text;
 }
 
+std::string RootOf(const v1::Image& image) {
+  if (image.version() == 0) return "the host's /usr";
+  return fmt::format("{}, {} in {} files and folders", image.root(), HumanBytes(image.root_bytes()),
+                     image.root_files());
+}
+
 Outcome List(const Context& context, bool quiet) {
   auto response =
       CallDaemon<v1::ListImagesResponse>(context, kService, "List", v1::ListImagesRequest());
@@ -41,11 +48,12 @@ Outcome List(const Context& context, bool quiet) {
                {"STATE"},
                {"PRELOADED", Align::kRight},
                {"FORKS", Align::kRight},
+               {"ROOT"},
                {"MANIFEST"}});
   for (const v1::Image& image : response->images()) {
     table.Add({image.name(), RuntimeOf(image), StateName(image.state()),
                fmt::format("{}", image.preload_size()), fmt::format("{}", image.forks()),
-               image.manifest()});
+               image.version() == 0 ? "host" : HumanBytes(image.root_bytes()), image.manifest()});
   }
   table.Print();
   for (const v1::Image& image : response->images()) {
@@ -68,6 +76,12 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Name", image->name()},
       {"Runtime", RuntimeOf(*image)},
       {"Manifest", image->manifest()},
+      {"Version", image->version() == 0 ? "" : fmt::format("{}", image->version())},
+      {"Digest", image->digest()},
+      {"Root", RootOf(*image)},
+      {"Source", image->source()},
+      {"Source digest", image->source_digest()},
+      {"Imported", image->version() == 0 ? "" : HumanTime(image->created_unix_ms())},
       {"State", StateName(image->state())},
       {"Reason", image->reason()},
       {"Zygote", image->zygote_pid() == 0 ? "" : fmt::format("process {}", image->zygote_pid())},
@@ -76,6 +90,7 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Interpreter", image->interpreter()},
       {"Options", Joined(image->options())},
       {"Preloaded", Joined(image->preload())},
+      {"Warm-up", image->warm_up()},
       {"Packages", Joined(image->packages())},
       {"Threads", image->threads() ? "of preloaded modules are copied" : ""},
       {"Flat", image->flat() ? "" : "no, by its manifest"},
@@ -91,7 +106,7 @@ Outcome Show(const Context& context, const std::string& name) {
 }  // namespace
 
 void AddImage(CLI::App& app, Context& context) {
-  CLI::App* image = app.add_subcommand("image", "List images, and show what they are made of");
+  CLI::App* image = app.add_subcommand("image", "List, import, build, verify and remove images");
   image->require_subcommand(1);
 
   CLI::App* list = AddCommand(*image, context, "ls", "List images");
@@ -105,6 +120,8 @@ void AddImage(CLI::App& app, Context& context) {
   show->add_option("NAME", *name, "Image")->required();
   show->callback(
       [&context, name] { context.command = [&context, name] { return Show(context, *name); }; });
+  AddImageChanges(*image, context);
+  AddImageBuild(*image, context);
 }
 
 }  // namespace spore::cli

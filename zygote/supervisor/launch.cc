@@ -45,7 +45,7 @@ Result<> WriteMap(pid_t pid, const char* file, const SupervisorOptions& options)
 // namespace; then the namespaces that it shall own, the mount namespace copied so that everything
 // made before is locked against the zygote.
 Result<> EnterImage(const SupervisorOptions& options, int launcher) {
-  SPORE_TRY(EnterImageRoot({.host_dir = options.host_dir}));
+  SPORE_TRY(EnterImageRoot({.host_dir = options.host_dir, .tree = options.root}));
   if (unshare(CLONE_NEWUSER) < 0)
     return SysError("unshare CLONE_NEWUSER", {}, "see `spore check`: user.max_user_namespaces");
   if (!Signal(launcher) || !Await(launcher))

@@ -34,6 +34,8 @@ Result<> Apply(SupervisorOptions& options, const option& which, const char* valu
   if (name == "runtime") options.runtime = value;
   if (name == "interpreter") options.interpreter = value;
   if (name == "host-dir") options.host_dir = value;
+  if (name == "root") options.root = value;
+  if (name == "warm-up") options.warm_up = value;
   if (name == "preload") options.preload = SplitCommas(value);
   if (name == "threads") options.threads = true;
   if (name == "option") options.interpreter_options.emplace_back(value);
@@ -56,6 +58,8 @@ Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv) {
       {"interpreter", required_argument, nullptr, 's'},
       {"host-dir", required_argument, nullptr, 's'},
       {"preload", required_argument, nullptr, 's'},
+      {"root", required_argument, nullptr, 's'},
+      {"warm-up", required_argument, nullptr, 's'},
       {"threads", no_argument, nullptr, 's'},
       {"option", required_argument, nullptr, 's'},
       {"env", required_argument, nullptr, 's'},

@@ -23,6 +23,8 @@ struct SupervisorOptions {
   std::vector<std::string> interpreter_options;  // words for its command line, from the manifest
   std::vector<std::string> environment;          // K=V
   std::string host_dir;                          // the language hosts' files
+  std::string root;                              // the image's own tree; empty: the host's /usr
+  std::string warm_up;  // called by the runtime's host when all is preloaded; may be empty
 };
 
 Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv);

@@ -1,6 +1,7 @@
 """The Python host: the zygote of an image, and in its children the instance.
 
-Run by the image's own interpreter as `python3 -I -B -X utf8 host.py MODULE,MODULE,... [threads]`. Until
+Run by the image's own interpreter as `python3 -I -B -X utf8 host.py MODULE,MODULE,... [warm-up=MODULE.FUNCTION]
+[threads]`. Until
 serve_forks returns, this is the zygote: only modules that the image's operator listed have run.
 Then it is a child in a sandbox of its own, made ahead of its use, still trusted. When await_tenant
 has returned it is confined for good, and about to run a tenant's code.
@@ -38,6 +39,20 @@ def preload(modules):
             sys.exit(1)
 
 
+def call_warm_up(options):
+    """Calls the image's own hook: what it leaves in memory, every sandbox begins with."""
+    for option in options:
+        name, _, value = option.partition("=")
+        if name != "warm-up":
+            continue
+        module, _, function = value.replace("/", ".").rpartition(".")
+        try:
+            getattr(importlib.import_module(module), function)()
+        except BaseException as error:
+            _spore.report_unready(f"warm-up {value}: {type(error).__name__}: {error}")
+            sys.exit(1)
+
+
 def refuse_python_threads():
     """A thread that the interpreter knows cannot come back in a child: it frees what belongs to
     all others when it is told of a fork, and they may be in the middle of Python code."""
@@ -58,6 +73,7 @@ def main():
     started = time.monotonic_ns()
     modules, *options = sys.argv[1:]
     preload([name for name in modules.split(",") if name])
+    call_warm_up(options)
     spore_renew.install()
     spore_function.prepare()
     spore_function.warm_up(_HOST, times=10)

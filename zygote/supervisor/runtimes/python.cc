@@ -12,6 +12,7 @@ RuntimeStart StartPython(const SupervisorOptions& options) {
   std::vector<std::string> words = {options.interpreter, "-I", "-B", "-X", "utf8"};
   words.insert(words.end(), options.interpreter_options.begin(), options.interpreter_options.end());
   words.insert(words.end(), {folder + "host.py", PreloadList(options)});
+  if (!options.warm_up.empty()) words.push_back("warm-up=" + options.warm_up);
   if (options.threads) words.emplace_back("threads");
   const char* const library = options.threads ? "libspore_threads.so" : "libspore_memory.so";
   return {.arguments = std::move(words), .environment = {"LD_PRELOAD=" + folder + library}};
