@@ -97,7 +97,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   LogStore::Options logs;
   logs.directory = config_.state_dir + "/logs";
   SPORE_ASSIGN(logs_, LogStore::Open(*loop_, *lane_, logs));
-  SPORE_ASSIGN(images_, Images::Create(*loop_, *cgroups_, config_, manifests));
+  SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, config_, manifests));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
   Invoker::Options invoker;
   invoker.limits.max_instances = config_.max_instances;

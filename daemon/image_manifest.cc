@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "daemon/config.h"
+#include "daemon/library_sets.h"
 #include "daemon/runtimes.h"
 #include "daemon/toml_reader.h"
 #include "daemon/validate.h"
@@ -60,6 +61,7 @@ Result<ImageManifest> LoadManifest(const std::string& path, const std::string& s
     reader.Fail("name", "\"" + image.name + "\" is not a name of letters, digits, \"_\" and \"-\"");
   }
   CheckRuntime(reader, image);
+  ReadLibrarySets(reader, path, image);
   for (const auto& [name, value] : image.environment) {
     if (!IsVariableName(name)) reader.Fail("environment", "\"" + name + "\" is not a variable");
   }

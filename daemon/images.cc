@@ -21,7 +21,7 @@ std::string Names(const std::map<std::string, std::unique_ptr<ZygoteImage>>& ima
 }  // namespace
 
 Result<std::unique_ptr<Images>> Images::Create(
-    EventLoop& loop, CgroupTree& cgroups, const Config& config,
+    EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config,
     const std::map<std::string, ImageManifest>& manifests) {
   const uint32_t blocks = config.uid_count / kUidBlock;
   if (manifests.size() + 1 > blocks) {
@@ -33,6 +33,13 @@ Result<std::unique_ptr<Images>> Images::Create(
   SPORE_ASSIGN(const v1::Limits limits,
                ResolveLimits({}, config.default_limits, config.max_limits));
   auto images = std::make_unique<Images>();
+  images->keeper_ = std::make_unique<TreeKeeper>(
+      loop, ZygoteTreePolicy::Limits{config.library_memory, config.library_idle_ms * 1'000'000},
+      [held = images.get()](const ZygoteTreePolicy::Decision& decision) {
+        ZygoteImage& image = *held->images_.at(decision.key.image);
+        if (decision.grow) return image.GrowSet(decision.key.set);
+        image.ShrinkSet(decision.key.set, decision.reason);
+      });
   uint32_t uid_base = config.uid_base;
   for (const auto& [name, manifest] : manifests) {
     ZygoteImage::Options options;
@@ -44,6 +51,10 @@ Result<std::unique_ptr<Images>> Images::Create(
     options.limits = limits;
     options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
     options.sandbox.tmp_bytes = limits.tmp_bytes();
+    options.lane = &lane;
+    options.keeper = images->keeper_.get();
+    for (const LibrarySet& set : manifest.sets)
+      images->keeper_->Add({name, set.name}, set.parent, set.eager);
     images->images_[name] =
         std::make_unique<ZygoteImage>(loop, cgroups, manifest, std::move(options));
     uid_base += kUidBlock;

@@ -8,6 +8,7 @@
 
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
+#include "daemon/tree_keeper.h"
 #include "daemon/zygote_image.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
@@ -19,7 +20,7 @@ class Images {
   // Gives every image its block of uids, in the order of names; the last block of the configured
   // range is for helpers. Starts no zygote.
   static Result<std::unique_ptr<Images>> Create(
-      EventLoop& loop, CgroupTree& cgroups, const Config& config,
+      EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config,
       const std::map<std::string, ImageManifest>& manifests);
 
   void StartEager();
@@ -33,6 +34,7 @@ class Images {
   void ShutDown(std::function<void()> done);
 
  private:
+  std::unique_ptr<TreeKeeper> keeper_;
   std::map<std::string, std::unique_ptr<ZygoteImage>> images_;
 };
 

@@ -149,7 +149,7 @@ void Instance::OnCompiled(Frame& frame) {
   if (frame.body.empty()) return;
   environment_.code_cache.Keep(
       generation_->serial, version_,
-      CodeFrame(frame.body) + LoadFunctionFrame(version_->function, image_environment_, false));
+      CodeFrame(frame.body) + LoadFunctionFrame(version_->function, image_environment_, {}));
 }
 
 void Instance::OnLoaded(const Frame& frame) {
@@ -160,8 +160,16 @@ void Instance::OnLoaded(const Frame& frame) {
   loaded_ns_ = std::clamp(times->ended_ns, work_sent_ns_, MonotonicNs());
   const uint64_t began_ns = std::clamp(times->began_ns, work_sent_ns_, loaded_ns_);
   if (work_) work_->trace.AddOf("instance", "load", began_ns, loaded_ns_);
+  if (times->imported && work_ && !work_->watch.empty()) KeepImports(*times);
   // A script has no more to say here; what it writes all the same stays unread.
   if (!version_) channel_->PauseReading();
+}
+
+// Its word again: it chooses among the image's sets, and what it says to have taken cannot be more
+// than has passed.
+void Instance::KeepImports(const LoadTimes& times) {
+  const uint64_t us = (loaded_ns_ - std::clamp(times.began_ns, work_sent_ns_, loaded_ns_)) / 1000;
+  environment_.import_hints.Keep(version_, {BestSet(*manifest_, *times.imported), us});
 }
 
 void Instance::OnResponse(Frame& frame) {
@@ -351,10 +359,9 @@ void Instance::BeginDying() {
     deadline_timer_ = 0;
     if (work_) AnswerDeath(DetermineDeath(facts_));
   });
-  generation_->pool->Dispose(std::move(sandbox_),
-                             [this, alive = alive_](const SandboxPool::Gone& gone) {
-                               if (*alive) Gone(gone);
-                             });
+  pool_->Dispose(std::move(sandbox_), [this, alive = alive_](const SandboxPool::Gone& gone) {
+    if (*alive) Gone(gone);
+  });
 }
 
 void Instance::Gone(const SandboxPool::Gone& gone) {

@@ -74,11 +74,13 @@ CgroupLimits ToCgroupLimits(const v1::Limits& limits) {
 
 void Instance::Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_ptr<Work> work) {
   generation_ = lease.generation;
+  pool_ = lease.pool;
   sandbox_ = std::move(lease.sandbox);
   work_ = std::move(work);
   sandbox_uid_ = sandbox_->uid;
   host_uid_base_ = image.uid_base();
-  image_environment_ = image.manifest().environment;
+  manifest_ = &image.manifest();
+  image_environment_ = manifest_->environment;
   cgroup_paths_ = sandbox_->cgroup.Paths();
   sandbox_->on_init_ended = [this] { OnInitEnded(); };
   state_ = State::kBusy;
@@ -172,12 +174,17 @@ Result<std::string> Instance::FirstFrames() {
   if (!version_) return LoadScriptFrame(work_->run, program, image_environment_);
   SPORE_ASSIGN(const std::string invoke, NextInvokeFrame());
   const v1::Function& function = version_->function;
+  // What is asked beside is asked once: it is no part of the frames that are kept.
+  if (work_->measure || !work_->watch.empty())
+    return LoadFunctionFrame(function, image_environment_,
+                             LoadWishes{.watch = work_->watch, .measure = work_->measure}) +
+           invoke;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
     if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))
       return *frames + invoke;
     awaits_compiled_ = true;
   }
-  return LoadFunctionFrame(function, image_environment_, awaits_compiled_) + invoke;
+  return LoadFunctionFrame(function, image_environment_, {.compile = awaits_compiled_}) + invoke;
 }
 
 Result<std::string> Instance::NextInvokeFrame() {

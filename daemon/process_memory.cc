@@ -8,6 +8,28 @@
 #include <string_view>
 
 namespace spore {
+namespace {
+
+// Of a line such as "Pss:   123 kB", in bytes.
+uint64_t Line(std::string_view text, std::string_view key) {
+  const size_t at = text.find(key);
+  if (at == text.npos) return 0;
+  const size_t digits = text.find_first_not_of(' ', at + key.size());
+  if (digits == text.npos) return 0;
+  uint64_t kilobytes = 0;
+  std::from_chars(text.data() + digits, text.data() + text.size(), kilobytes);
+  return kilobytes * 1024;
+}
+
+// The file has some 800 bytes and comes in one read.
+std::string Read(const UniqueFd& memory) {
+  if (!memory) return {};
+  char buffer[4096];
+  const ssize_t size = read(memory.get(), buffer, sizeof buffer);
+  return size > 0 ? std::string(buffer, static_cast<size_t>(size)) : std::string();
+}
+
+}  // namespace
 
 UniqueFd OpenProcessMemory(pid_t pid) {
   const std::string who = pid == 0 ? "self" : std::to_string(pid);
@@ -15,19 +37,12 @@ UniqueFd OpenProcessMemory(pid_t pid) {
 }
 
 uint64_t ReadProcessMemory(const UniqueFd& memory) {
-  if (!memory) return 0;
-  char buffer[4096];  // the file has some 800 bytes and comes in one read
-  const ssize_t size = read(memory.get(), buffer, sizeof buffer);
-  if (size <= 0) return 0;
-  const std::string_view text(buffer, static_cast<size_t>(size));
-  constexpr std::string_view kKey = "\nPss:";
-  const size_t key = text.find(kKey);
-  if (key == text.npos) return 0;
-  const size_t digits = text.find_first_not_of(' ', key + kKey.size());
-  if (digits == text.npos) return 0;
-  uint64_t kilobytes = 0;
-  std::from_chars(text.data() + digits, text.data() + text.size(), kilobytes);
-  return kilobytes * 1024;
+  return Line(Read(memory), "\nPss:");
+}
+
+uint64_t ReadUniqueMemory(const UniqueFd& memory) {
+  const std::string text = Read(memory);
+  return Line(text, "\nPrivate_Clean:") + Line(text, "\nPrivate_Dirty:");
 }
 
 }  // namespace spore

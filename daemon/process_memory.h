@@ -15,5 +15,7 @@ namespace spore {
 UniqueFd OpenProcessMemory(pid_t pid);
 // Bytes; 0 when it has ended meanwhile.
 uint64_t ReadProcessMemory(const UniqueFd& memory);
+// Only what no other process has.
+uint64_t ReadUniqueMemory(const UniqueFd& memory);
 
 }  // namespace spore

@@ -132,7 +132,8 @@ constexpr RuntimeFacts kRuntimes[] = {
      .is_handler = IsPythonHandler,
      .is_preload = IsPythonModule,
      .keeps_compiled = true,
-     .threads_optional = true},
+     .threads_optional = true,
+     .library_sets = true},
 };
 
 }  // namespace
