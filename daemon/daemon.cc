@@ -124,6 +124,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
 // A new service of spore.proto is registered here.
 void Daemon::RegisterServices() {
   RegisterFunctions(*server_, *context_);
+  RegisterAdvice(*server_, *context_);
   RegisterInvocations(*server_, *context_);
   RegisterInstances(*server_, *context_);
   RegisterImages(*server_, *context_);

@@ -179,7 +179,11 @@ void ZygoteTreePolicy::DecideShrink(uint64_t now_ns, std::vector<Decision>& deci
     if (!MayGo(held) || now_ns < held.second.wanted_ns + limits_.idle_ns) continue;
     decisions.push_back({false, held.first, "no start has wanted it lately"});
   }
-  for (const Decision& decision : decisions) entries_.at(decision.key).state = State::kAbsent;
+  for (const Decision& decision : decisions) {
+    Entry& entry = entries_.at(decision.key);
+    entry.state = State::kAbsent;
+    entry.recent = 0;  // or it would be made again at once
+  }
   // Each one when it was made was thought to fit: now its size is known.
   if (HeldBytes() <= limits_.memory_bytes) return;
   while (HeldBytes() > limits_.memory_bytes) {

@@ -80,6 +80,16 @@ TEST_F(ZygoteTreePolicyTest, EndedWhenNothingWantsItChildrenFirst) {
   EXPECT_TRUE(policy.Idle());
 }
 
+TEST_F(ZygoteTreePolicyTest, WhatWasEndedIsNotMadeAgainForTheSameStarts) {
+  Policy policy({100 * kMiB, 2 * kSecond});
+  policy.Add(Key("numpy"), "", false);
+  WantTimes(policy, "numpy", 10);
+  EXPECT_EQ(Decide(policy, kMiB), "+numpy");
+  now_ += 2 * kSecond;
+  EXPECT_EQ(Decide(policy), "-numpy");
+  EXPECT_EQ(Decide(policy), "");
+}
+
 TEST_F(ZygoteTreePolicyTest, WhatIsKeptStays) {
   Policy policy = Make();
   policy.Add(Key("always"), "", true);

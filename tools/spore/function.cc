@@ -64,6 +64,7 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Version", fmt::format("{}", response->version())},
       {"Runtime", settings.runtime()},
       {"Image", settings.image()},
+      {"Libraries", settings.libraries()},
       {"Handler", settings.handler()},
       {"Isolation", IsolationName(settings.isolation())},
       {"Instances", fmt::format("{} of at most {}", response->instances(), limits.max_instances())},
