@@ -1,7 +1,7 @@
 #include "daemon/advice.h"
 
 #include <algorithm>
-#include <map>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -12,11 +12,11 @@ namespace spore {
 namespace {
 
 using nlohmann::json;
-using Module = v1::AdviseResponse::Module;
 
 constexpr size_t kMaxModules = 200;
 constexpr size_t kMaxNames = 400;
 constexpr size_t kMaxNameBytes = 200;
+constexpr size_t kMaxProposed = 14;  // whose names fit into a manifest however long
 // What takes no longer to import is not worth a set.
 constexpr uint64_t kLeastSavedUs = 1000;
 constexpr uint64_t kMostUs = 3'600'000'000;
@@ -47,26 +47,10 @@ std::vector<std::string> NamesOf(const json& value, const char* key, size_t most
   return names;
 }
 
-struct Cost {
-  uint64_t us = 0, bytes = 0;
-};
-
-// By top-level package, what its own modules took; those of the function's archive left out.
-std::map<std::string, Cost> CostOfPackages(const Measurement& measured) {
-  std::map<std::string, Cost> packages;
-  for (const Module& module : measured.modules) {
-    if (module.own()) continue;
-    Cost& cost = packages[TopOf(module.name())];
-    cost.us += module.self_us();
-    cost.bytes += module.memory_bytes();
-  }
-  return packages;
-}
-
 // A package brings its dependencies along: what a module took with all that it imported.
 uint64_t TotalOf(const Measurement& measured, const std::string& name) {
-  for (const Module& module : measured.modules) {
-    if (module.name() == name) return module.total_us();
+  for (const auto& module : measured.modules) {
+    if (module.said.name() == name) return module.said.total_us();
   }
   return 0;
 }
@@ -100,38 +84,51 @@ std::string Fragment(const v1::AdviseResponse::Set& set) {
   return "[[set]]\nname = \"" + set.name() + "\"\nmodules = [" + modules + "]\n";
 }
 
-// One set with each package that took its time and is in no set that serves already. Packages that
-// were imported by others come along; naming them costs nothing.
+// Letters and digits of the packages, three at most, and not the name of another set.
+std::string NameFor(const ImageManifest& image, const v1::AdviseResponse::Set& set) {
+  std::string name;
+  std::set<std::string> tops;
+  for (const std::string& module : set.modules()) {
+    if (tops.size() < 3 && tops.insert(TopOf(module)).second)
+      name += (name.empty() ? "" : "-") + TopOf(module);
+  }
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '_'; },
+      '-');
+  if (std::isalnum(static_cast<unsigned char>(name.front())) == 0) name = "set" + name;
+  name = name.substr(0, 60);
+  std::string unused = name;
+  for (int i = 2; image.FindSet(unused) != nullptr; ++i) unused = name + "-" + std::to_string(i);
+  return unused;
+}
+
+// One set with what the function itself imports, takes its time and is in no set that serves
+// already. What these import in turn comes along.
 void AddProposal(const ImageManifest& image, const Measurement& measured, const std::string& serves,
                  v1::AdviseResponse& advice) {
   std::set<std::string> covered;
   for (const LibrarySet* part : image.Chain(serves)) {
-    for (const std::string& module : part->modules) covered.insert(TopOf(module));
+    covered.insert(part->modules.begin(), part->modules.end());
   }
   const RuntimeFacts* runtime = FindRuntime(image.runtime);
-  const std::map<std::string, Cost> packages = CostOfPackages(measured);
-  std::vector<std::pair<uint64_t, std::string>> dearest;
-  for (const auto& [name, cost] : packages) {
-    if (cost.us < kLeastSavedUs || covered.contains(name) || !runtime->is_preload(name)) continue;
-    dearest.emplace_back(cost.us, name);
+  std::vector<const Measurement::Module*> dearest;
+  for (const auto& module : measured.modules) {
+    const std::string& name = module.said.name();
+    const bool fits =
+        module.direct && !module.said.own() && module.said.total_us() >= kLeastSavedUs;
+    if (fits && !covered.contains(name) && runtime->is_preload(name)) dearest.push_back(&module);
   }
-  if (dearest.empty() || image.sets.size() >= 64) return;
-  std::sort(dearest.rbegin(), dearest.rend());
+  if (dearest.empty()) return;
+  std::sort(dearest.begin(), dearest.end(),
+            [](const auto* a, const auto* b) { return a->said.total_us() > b->said.total_us(); });
+  if (dearest.size() > kMaxProposed) dearest.resize(kMaxProposed);
   v1::AdviseResponse::Set& set = *advice.mutable_proposed();
-  std::string name;
-  for (const auto& [us, package] : dearest) {
-    set.add_modules(package);
-    set.set_saves_us(set.saves_us() + us);
-    set.set_memory_bytes(set.memory_bytes() + packages.at(package).bytes);
-    if (set.modules_size() <= 3) name += (name.empty() ? "" : "-") + package;
+  for (const auto* module : dearest) {
+    set.add_modules(module->said.name());
+    set.set_saves_us(set.saves_us() + module->said.total_us());
+    set.set_memory_bytes(set.memory_bytes() + module->total_bytes);
   }
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '-'; },
-      '-');
-  if (name.front() == '-') name = "set" + name;
-  set.set_name(name.substr(0, 60));
-  for (int i = 2; image.FindSet(set.name()) != nullptr; ++i)
-    set.set_name(name.substr(0, 60) + "-" + std::to_string(i));
+  set.set_name(NameFor(image, set));
   advice.set_fragment(Fragment(set));
 }
 
@@ -146,7 +143,10 @@ Result<Measurement> ParseMeasurement(std::string_view report) {
   for (const json& entry : value["modules"]) {
     if (measured.modules.size() == kMaxModules) break;
     if (!entry.is_object() || !entry.contains("name") || !IsName(entry["name"])) continue;
-    Module& module = measured.modules.emplace_back();
+    Measurement::Module& held = measured.modules.emplace_back();
+    held.total_bytes = NumberOf(entry, "total_bytes", kMostBytes);
+    held.direct = entry.value("direct", json()) == json(true);
+    v1::AdviseResponse::Module& module = held.said;
     module.set_name(entry["name"].get<std::string>());
     module.set_self_us(NumberOf(entry, "self_us", kMostUs));
     module.set_total_us(NumberOf(entry, "total_us", kMostUs));
@@ -163,7 +163,7 @@ v1::AdviseResponse MakeAdvice(const ImageManifest& image, const Measurement& mea
   v1::AdviseResponse advice;
   advice.set_image(image.name);
   advice.set_load_us(measured.load_us);
-  for (const Module& module : measured.modules) *advice.add_modules() = module;
+  for (const auto& module : measured.modules) *advice.add_modules() = module.said;
   for (const std::string& name : measured.preloaded) advice.add_preloaded(name);
   const std::string fits = BestSet(image, measured.loaded);
   const std::string serves = named.empty() ? fits : image.FindSet(named) != nullptr ? named : "";

@@ -1,8 +1,9 @@
 // What `spore advise` says: made of what a load of the function has told and of the image's sets.
 //
 // The report of a measuring load (zygote/hosts/python/spore_measure.py) is JSON:
-//   {"load_us": n, "modules": [{"name", "self_us", "total_us", "memory_bytes", "own"}, ..],
-//    "preloaded": [names], "loaded": [names of those that spored asked after]}
+//   {"load_us": n, "preloaded": [names], "loaded": [names of those that spored asked after],
+//    "modules": [{"name", "self_us", "total_us", "memory_bytes", "total_bytes", "own",
+//                 "direct": imported by the function itself}, ..]}
 // It comes from the tenant's process, and so is checked like any answer of one.
 #pragma once
 
@@ -18,7 +19,12 @@ namespace spore {
 
 struct Measurement {
   uint64_t load_us = 0;
-  std::vector<v1::AdviseResponse::Module> modules;
+  struct Module {
+    v1::AdviseResponse::Module said;
+    uint64_t total_bytes = 0;
+    bool direct = false;
+  };
+  std::vector<Module> modules;
   std::vector<std::string> preloaded;
   std::vector<std::string> loaded;
 };

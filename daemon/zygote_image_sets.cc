@@ -105,7 +105,13 @@ Result<> ZygoteImage::EvictSet(const std::string& set) {
     return MakeError(ErrorKind::kPrecondition,
                      "image " + manifest_.name + ", set " + set + " has no zygote to evict");
   }
-  options_.keeper->Forget(KeyOf(set));
+  // What is made from it would have it made again.
+  for (const LibrarySet& held : manifest_.sets) {
+    const auto chain = manifest_.Chain(held.name);
+    if (std::any_of(chain.begin(), chain.end(),
+                    [&](const auto* part) { return part->name == set; }))
+      options_.keeper->Forget(KeyOf(held.name));
+  }
   ShrinkSet(set, "it was evicted");
   return {};
 }

@@ -157,20 +157,19 @@ ZygoteTreePolicy::Entries::iterator ZygoteTreePolicy::Least(double below, const 
 // Until `bytes` are free for it, those worth less than it; all or nothing.
 void ZygoteTreePolicy::MakeRoom(const Key& key, uint64_t bytes, std::vector<Decision>& decisions) {
   const double below = entries_.at(key).priority;
-  const Entries before = entries_;
-  const double clock = clock_;
-  const size_t count = decisions.size();
+  std::vector<Entries::iterator> go;
   while (HeldBytes() + bytes > limits_.memory_bytes) {
     const auto least = Least(below, key);
     if (least == entries_.end()) {
-      entries_ = before;
-      clock_ = clock;
-      decisions.resize(count);
+      for (const auto& kept : go) kept->second.state = State::kReady;
       return;
     }
-    clock_ = std::max(clock_, least->second.priority);
     least->second.state = State::kAbsent;  // as it soon will be
-    decisions.push_back({false, least->first, "its memory is worth more elsewhere"});
+    go.push_back(least);
+  }
+  for (const auto& gone : go) {
+    clock_ = std::max(clock_, gone->second.priority);
+    decisions.push_back({false, gone->first, "its memory is worth more elsewhere"});
   }
 }
 

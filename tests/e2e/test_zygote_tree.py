@@ -380,8 +380,7 @@ def test_tree_is_listed(spored):
     assert lines[0].split()[0] == "ZYGOTE"
     column = [line[:24].rstrip() for line in lines]
     at = next(i for i, text in enumerate(column) if text.split()[0] == "sets")
-    tree = [line.split("  ")[0].rstrip() for line in lines[at + 1:at + 3]]
-    assert tree[0].startswith("|- dear") and tree[1].startswith("|  `- dearer"), lines
+    assert lines[at + 1].startswith("|- dear ") and lines[at + 2].startswith("|  `- dearer "), lines
     absent = next(line for line in lines if "|- other" in line or "`- other" in line)
     assert "absent" in absent or "ready" in absent
     assert "sets/dearer" in spored.cli("zygote", "ls").out

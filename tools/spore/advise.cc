@@ -11,7 +11,7 @@ namespace spore::cli {
 namespace {
 
 // What is quicker to import is of no interest, unless all is asked for.
-constexpr uint64_t kLeastUs = 100;
+constexpr uint64_t kLeastUs = 1000;
 
 void PrintModules(const v1::AdviseResponse& advice, bool all) {
   Table table({{"MODULE"},
@@ -41,13 +41,20 @@ void PrintSets(const v1::AdviseResponse& advice) {
   for (const auto& set : advice.sets()) {
     if (set.serves()) serving = &set;
   }
+  for (const auto& set : advice.sets()) {
+    if (serving == nullptr)
+      fmt::print(
+          "\nLibrary set {} would save {} of a start: the function's setting --libraries says "
+          "otherwise.\n",
+          set.name(), HumanMicroseconds(set.saves_us()));
+  }
   if (serving != nullptr) {
     fmt::print("\nLibrary set {} serves it: {} of a start are saved while its zygote is there.\n",
                serving->name(), HumanMicroseconds(serving->saves_us()));
   }
   if (!advice.has_proposed()) {
     fmt::print("\n{}\n",
-               serving != nullptr ? "Nothing else would pay." : "No library set would pay.");
+               advice.sets_size() > 0 ? "Nothing else would pay." : "No library set would pay.");
     return;
   }
   const auto& proposed = advice.proposed();

@@ -22,10 +22,11 @@ def _resident():
 class _Import:
     """One that is going on: what it began with, and what those inside it have taken."""
 
-    __slots__ = ("name", "started", "memory", "inner_ns", "inner_memory")
+    __slots__ = ("name", "parent", "started", "memory", "inner_ns", "inner_memory")
 
-    def __init__(self, name):
+    def __init__(self, name, parent):
         self.name = name
+        self.parent = parent
         self.inner_ns = self.inner_memory = 0
         self.memory = _resident()
         self.started = time.perf_counter_ns()
@@ -46,19 +47,20 @@ class Measure:
         self._started = time.perf_counter_ns()
 
     def _find_and_load(self, name, import_):
-        entry = _Import(name)
+        entry = _Import(name, self._stack[-1].name if self._stack else None)
         self._stack.append(entry)
         try:
-            return self._load(name, import_)
+            module = self._load(name, import_)
         finally:
-            took = time.perf_counter_ns() - entry.started
-            grew = max(0, _resident() - entry.memory)
             self._stack.pop()
-            if self._stack:
-                self._stack[-1].inner_ns += took
-                self._stack[-1].inner_memory += grew
-            self._modules.append((name, took - entry.inner_ns, took,
-                                  max(0, grew - entry.inner_memory)))
+        # What could not be found counts as its importer's own time.
+        took = time.perf_counter_ns() - entry.started
+        grew = max(0, _resident() - entry.memory)
+        if self._stack:
+            self._stack[-1].inner_ns += took
+            self._stack[-1].inner_memory += grew
+        self._modules.append((entry, took, grew))
+        return module
 
     def _import_name(self, name, globals=None, locals=None, fromlist=(), level=0):
         if level == 0 and name in sys.modules and len(self._named) < _MOST_NAMED:
@@ -77,13 +79,16 @@ class Measure:
         load_ns = time.perf_counter_ns() - self._started
         bootstrap._find_and_load_unlocked = self._load
         builtins.__import__ = self._import
-        imported = {name for name, *_ in self._modules}
-        dearest = sorted(self._modules, key=lambda module: -module[1])[:_MOST_MODULES]
+        imported = {entry.name for entry, *_ in self._modules}
+        dearest = sorted(self._modules, key=lambda module: module[0].inner_ns - module[1])
         return {
             "load_us": load_ns // 1000,
-            "modules": [{"name": name, "self_us": own // 1000, "total_us": total // 1000,
-                         "memory_bytes": memory, "own": self._is_own(name)}
-                        for name, own, total, memory in dearest],
+            "modules": [{"name": entry.name, "self_us": (took - entry.inner_ns) // 1000,
+                         "total_us": took // 1000, "total_bytes": grew,
+                         "memory_bytes": max(0, grew - entry.inner_memory),
+                         "own": self._is_own(entry.name),
+                         "direct": entry.parent is None or self._is_own(entry.parent)}
+                        for entry, took, grew in dearest[:_MOST_MODULES]],
             "preloaded": sorted(self._named.keys() - imported),
             "loaded": [name for name in (event or {}).get("watch", ()) if name in sys.modules],
         }
