@@ -80,6 +80,8 @@ void ReadRotation(TomlReader& reader, Config* config) {
                                          " is out of range; expected 0 (never) or at least 1000");
   }
   reader.Number("zygote-max-forks", 0, INT64_MAX, &config->zygote_max_forks);
+  if (const auto bytes = reader.Size("library-memory")) config->library_memory = *bytes;
+  reader.Number("library-idle-ms", kLeastMs, kYearMs, &config->library_idle_ms);
 }
 
 void CheckGroupName(TomlReader& reader, const Config& config) {

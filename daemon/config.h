@@ -26,6 +26,14 @@ struct ImageRoot {
   uint64_t files = 0;
 };
 
+// What a zygote of an image may import beyond the image's own preloads: only an operator says so.
+struct LibrarySet {
+  std::string name;
+  std::string parent;  // the set whose zygote it is copied from; empty: the image's own
+  std::vector<std::string> modules;
+  bool eager = false;  // there whenever the image's zygote is
+};
+
 // An image (its manifest: TOML, spore-image(5)).
 struct ImageManifest {
   std::string name;                                // of an imported one NAME@VERSION
@@ -43,6 +51,11 @@ struct ImageManifest {
   v1::Limits limits;                  // of whoever asks for no others; 0: the configuration's
   std::string root_source;            // "host", or where `spore image import` takes it from
   ImageRoot root;                     // path empty: the host's /usr
+  std::vector<LibrarySet> sets;       // parents before children
+
+  const LibrarySet* FindSet(const std::string& name) const;  // null: there is none
+  // A set and those above it, the deepest first; nothing of a name that is none.
+  std::vector<const LibrarySet*> Chain(const std::string& name) const;
 };
 
 // [limits-per-client]: what one uid may take of the host. Root (uid 0) may take all of it.
@@ -70,6 +83,8 @@ struct Config {
   uint64_t memory_reserve = 0;              // of the host, to be kept free; DefaultConfig: a 20th
   uint64_t zygote_max_age_ms = 86'400'000;  // a zygote is replaced after; 0: never
   uint64_t zygote_max_forks = 100'000;      // likewise
+  uint64_t library_memory = 512u << 20;     // of zygotes of library sets that were not asked for
+  uint64_t library_idle_ms = 600'000;       // such a zygote ends when nothing has wanted it so long
   uint32_t max_instances = 1000;            // live at once on the host
   uint32_t max_queue = 1024;                // invocations waiting
   uint64_t max_queue_ms = 10000;            // the longest wait in it

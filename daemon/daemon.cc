@@ -108,8 +108,8 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   images.max_bytes = config_.max_image_bytes;
   images.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
   SPORE_ASSIGN(image_store_, ImageStore::Open(*loop_, images));
-  SPORE_ASSIGN(images_,
-               Images::Create(*loop_, *cgroups_, config_, manifests, image_store_->loaded()));
+  SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, config_, manifests,
+                                       image_store_->loaded()));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
   Invoker::Options invoker;
   invoker.limits.max_instances = config_.max_instances;
@@ -144,6 +144,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
 // A new service of spore.proto is registered here.
 void Daemon::RegisterServices() {
   RegisterFunctions(*server_, *context_);
+  RegisterAdvice(*server_, *context_);
   RegisterInvocations(*server_, *context_);
   RegisterInstances(*server_, *context_);
   RegisterImages(*server_, *context_);

@@ -20,6 +20,13 @@ Result<ImageHold> ResolveSettings(const ServiceContext& context, const v1::Limit
   SPORE_ASSIGN(ZygoteImage * image, context.images.Find(settings.runtime(), settings.image()));
   settings.set_image(image->manifest().name);
   function.set_image_digest(image->manifest().root.digest);
+  if (settings.libraries() == "auto") settings.clear_libraries();
+  if (!settings.libraries().empty() && settings.libraries() != "none" &&
+      image->manifest().FindSet(settings.libraries()) == nullptr) {
+    Error error = image->NoSuchSet(settings.libraries());
+    error.operation = "libraries: " + error.operation;
+    return tl::unexpected(std::move(error));
+  }
   SPORE_TRY(ValidateHandler(settings.runtime(), settings.handler()));
   SPORE_TRY(ValidateEnvironment(settings.environment()));
   if (!v1::Isolation_IsValid(settings.isolation())) {
@@ -136,6 +143,8 @@ v1::FunctionSettings Merge(const v1::FunctionSettings& current, const v1::Update
     if (asked.runtime() != current.runtime()) merged.clear_image();
   }
   if (!asked.image().empty()) merged.set_image(asked.image());
+  if (merged.image() != current.image()) merged.clear_libraries();  // they are of the old one
+  if (!asked.libraries().empty()) merged.set_libraries(asked.libraries());
   if (!asked.handler().empty()) merged.set_handler(asked.handler());
   if (asked.isolation() != v1::ISOLATION_UNSPECIFIED) merged.set_isolation(asked.isolation());
   if (!request.keep_environment()) *merged.mutable_environment() = asked.environment();

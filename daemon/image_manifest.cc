@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "daemon/config.h"
+#include "daemon/library_sets.h"
 #include "daemon/runtimes.h"
 #include "daemon/toml_reader.h"
 #include "daemon/validate.h"
@@ -89,6 +90,7 @@ Result<ImageManifest> ReadManifest(const toml::table& table, const std::string& 
   }
   CheckRuntime(reader, image);
   CheckWarmUp(reader, image);
+  ReadLibrarySets(reader, path, image);
   for (const auto& [name, value] : image.environment) {
     if (!IsVariableName(name)) reader.Fail("environment", "\"" + name + "\" is not a variable");
   }

@@ -14,7 +14,7 @@ constexpr uint32_t kUidBlock = 65536;
 }  // namespace
 
 Result<std::unique_ptr<Images>> Images::Create(
-    EventLoop& loop, CgroupTree& cgroups, const Config& config,
+    EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config,
     const std::map<std::string, ImageManifest>& manifests,
     const std::vector<ImageManifest>& imported) {
   const uint32_t blocks = config.uid_count / kUidBlock;
@@ -24,7 +24,7 @@ Result<std::unique_ptr<Images>> Images::Create(
                                               std::to_string((manifests.size() + 1) * kUidBlock) +
                                               ", uid-count is " + std::to_string(config.uid_count));
   }
-  std::unique_ptr<Images> images(new Images(loop, cgroups, config));
+  std::unique_ptr<Images> images(new Images(loop, lane, cgroups, config));
   for (uint32_t block = blocks - 1; block-- > 0;)
     images->free_uids_.push_back(config.uid_base + block * kUidBlock);
   for (const auto& [name, manifest] : manifests) SPORE_TRY(images->Make(manifest));
@@ -43,6 +43,19 @@ Result<v1::Limits> Images::LimitsOf(const ImageManifest& manifest) const {
   SPORE_ASSIGN(const v1::Limits asked, ResolveLimits(manifest.limits, config_.default_limits));
   return ResolveLimits({}, asked, config_.max_limits);
 }
+
+Images::Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config)
+    : loop_(loop),
+      lane_(lane),
+      cgroups_(cgroups),
+      config_(config),
+      keeper_(loop, {config.library_memory, config.library_idle_ms * 1'000'000},
+              [this](const ZygoteTreePolicy::Decision& decision) {
+                ZygoteImage* const image = FindStarted(decision.key.image);
+                if (image == nullptr) return;  // it has been removed
+                if (decision.grow) return image->GrowSet(decision.key.set);
+                image->ShrinkSet(decision.key.set, decision.reason);
+              }) {}
 
 Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
   if (free_uids_.empty()) {
@@ -63,6 +76,10 @@ Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
   const v1::Limits& limits = options.limits;
   options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
   options.sandbox.tmp_bytes = limits.tmp_bytes();
+  options.lane = &lane_;
+  options.keeper = &keeper_;
+  for (const LibrarySet& set : manifest.sets)
+    keeper_.Add({manifest.name, set.name}, set.parent, set.eager);
   free_uids_.pop_back();
   auto& image = images_[manifest.name];
   image = std::make_unique<ZygoteImage>(loop_, cgroups_, manifest, std::move(options));

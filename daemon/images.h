@@ -10,6 +10,7 @@
 
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
+#include "daemon/tree_keeper.h"
 #include "daemon/zygote_image.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
@@ -21,7 +22,7 @@ class Images {
   // Gives every image of the host its block of uids, in the order of names; the last block of the
   // configured range is for helpers. Starts no zygote.
   static Result<std::unique_ptr<Images>> Create(
-      EventLoop& loop, CgroupTree& cgroups, const Config& config,
+      EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config,
       const std::map<std::string, ImageManifest>& manifests,
       const std::vector<ImageManifest>& imported);
 
@@ -59,8 +60,7 @@ class Images {
   void ShutDown(std::function<void()> done);
 
  private:
-  Images(EventLoop& loop, CgroupTree& cgroups, const Config& config)
-      : loop_(loop), cgroups_(cgroups), config_(config) {}
+  Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config);
   Result<ZygoteImage*> Make(const ImageManifest& manifest);
   Result<v1::Limits> LimitsOf(const ImageManifest& manifest) const;
   const ImageManifest* FindImported(const std::string& name) const;
@@ -68,8 +68,10 @@ class Images {
   std::string Names(const std::string& runtime) const;
 
   EventLoop& loop_;
+  BlockingLane& lane_;
   CgroupTree& cgroups_;
   const Config& config_;
+  TreeKeeper keeper_;  // outlives the images, which tell it of their sets
   std::map<std::string, std::unique_ptr<ZygoteImage>> images_;
   std::map<std::string, std::map<uint64_t, ImageManifest>> imported_;
   std::map<std::string, std::weak_ptr<void>> held_;

@@ -41,6 +41,7 @@ Instance::Instance(const Environment& environment, SlotId slot, std::string id,
       limits_(first_work.limits),
       isolation_(first_work.isolation),
       owner_uid_(first_work.owner),
+      watch_(first_work.watch),
       started_unix_ms_(NowUnixMs()),
       runs_program_(first_work.runs_program),
       created_ns_(MonotonicNs()),
@@ -134,7 +135,7 @@ void Instance::OnCompiled(Frame& frame) {
   if (frame.body.empty()) return;
   environment_.code_cache.Keep(
       generation_->serial, version_,
-      CodeFrame(frame.body) + LoadFunctionFrame(version_->function, image_environment_, false));
+      CodeFrame(frame.body) + LoadFunctionFrame(version_->function, image_environment_, {}));
 }
 
 void Instance::OnLoaded(const Frame& frame) {
@@ -146,9 +147,17 @@ void Instance::OnLoaded(const Frame& frame) {
   const uint64_t began_ns = std::clamp(times->began_ns, work_sent_ns_, loaded_ns_);
   if (work_) work_->trace.AddOf("instance", "load", began_ns, loaded_ns_);
   load_us_ = (loaded_ns_ - began_ns) / 1000;
+  if (times->imported && !watch_.empty()) KeepImports(*times);
   if (std::exchange(preparing_, false)) return BeIdle();
   // A script has no more to say here; what it writes all the same stays unread.
   if (!version_) channel_->PauseReading();
+}
+
+// Its word again: it chooses among the image's sets, and what it says to have taken cannot be more
+// than has passed.
+void Instance::KeepImports(const LoadTimes& times) {
+  const uint64_t us = (loaded_ns_ - std::clamp(times.began_ns, work_sent_ns_, loaded_ns_)) / 1000;
+  environment_.import_hints.Keep(version_, {BestSet(*manifest_, *times.imported), us});
 }
 
 void Instance::OnResponse(Frame& frame) {
@@ -362,10 +371,9 @@ void Instance::BeginDying() {
     deadline_timer_ = 0;
     if (work_) AnswerDeath(DetermineDeath(facts_));
   });
-  generation_->pool->Dispose(std::move(sandbox_),
-                             [this, alive = alive_](const SandboxPool::Gone& gone) {
-                               if (*alive) Gone(gone);
-                             });
+  pool_->Dispose(std::move(sandbox_), [this, alive = alive_](const SandboxPool::Gone& gone) {
+    if (*alive) Gone(gone);
+  });
 }
 
 void Instance::Gone(const SandboxPool::Gone& gone) {

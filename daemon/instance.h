@@ -20,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/death.h"
 #include "daemon/event_loop.h"
+#include "daemon/import_hints.h"
 #include "daemon/instance_channel.h"
 #include "daemon/log_store.h"
 #include "daemon/memory_keeper.h"
@@ -52,6 +53,7 @@ class Instance {
     EventLoop& loop;
     LogStore& logs;
     CodeCache& code_cache;
+    ImportHints& import_hints;
     Owner& owner;
   };
 
@@ -103,6 +105,7 @@ class Instance {
   void OnConfined(const Frame& frame);
   void OnCompiled(Frame& frame);
   void OnLoaded(const Frame& frame);
+  void KeepImports(const LoadTimes& times);
   void OnResponse(Frame& frame);
   void OnFailed(const Frame& frame);
   void OnRuntimeEnded(const ZygoteLink::Exit& exited);
@@ -135,9 +138,11 @@ class Instance {
   std::shared_ptr<const FunctionVersion> version_;
   std::string image_name_;
   std::map<std::string, std::string> image_environment_;
+  const ImageManifest* manifest_ = nullptr;
   v1::Limits limits_;
   v1::Isolation isolation_;
   uid_t owner_uid_;
+  std::vector<std::string> watch_;  // modules of which it shall tell whether it has imported them
   uint32_t host_uid_base_ = 0;
   int64_t started_unix_ms_;
 
@@ -158,6 +163,7 @@ class Instance {
   std::optional<Error> start_error_;  // Spore's own failure while it started
 
   ZygoteGeneration* generation_ = nullptr;
+  SandboxPool* pool_ = nullptr;
   std::unique_ptr<Sandbox> sandbox_;
   std::vector<std::string> cgroup_paths_;
   uint32_t sandbox_uid_ = 0;

@@ -128,6 +128,14 @@ Result<LoadTimes> ParseLoaded(std::string_view body) {
       return MakeError(ErrorKind::kInvalid, std::string(name) + " is not a number");
     *time = std::min(found->get<uint64_t>(), UINT64_MAX / 1000) * 1000;
   }
+  const auto imported = value.find("imported");
+  if (imported == value.end()) return times;
+  if (!imported->is_array()) return MakeError(ErrorKind::kInvalid, "imported is no list");
+  times.imported.emplace();
+  for (const json& name : *imported) {
+    if (!name.is_string()) return MakeError(ErrorKind::kInvalid, "imported has more than names");
+    times.imported->push_back(name.get<std::string>());
+  }
   return times;
 }
 
@@ -159,7 +167,7 @@ std::string CodeFrame(std::string_view compiled) {
 
 std::string LoadFunctionFrame(const v1::Function& function,
                               const std::map<std::string, std::string>& image_environment,
-                              bool compile) {
+                              const LoadWishes& wishes) {
   const v1::FunctionSettings& settings = function.settings();
   json load{
       {"mode", "function"},
@@ -169,7 +177,9 @@ std::string LoadFunctionFrame(const v1::Function& function,
       {"memory_limit_in_mb", std::to_string(settings.limits().memory_bytes() >> 20)},
       {"environment", Environment(image_environment, settings.environment())},
   };
-  if (compile) load["compile"] = true;
+  if (wishes.compile) load["compile"] = true;
+  if (!wishes.watch.empty()) load["watch"] = wishes.watch;
+  if (wishes.measure) load["measure"] = true;
   return BuildFrame(FrameType::kLoad, 0, Dump(load), {});
 }
 

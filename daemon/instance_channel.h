@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,17 +60,23 @@ constexpr uint32_t kMaxCompiledBody = 256u << 10;
 // Bodies. Each refuses what does not have the expected shape.
 Result<wire::Confined> ParseConfined(std::string_view body);
 struct LoadTimes {
-  uint64_t began_ns = 0, ended_ns = 0;  // CLOCK_MONOTONIC, as the instance has it
+  uint64_t began_ns = 0, ended_ns = 0;               // CLOCK_MONOTONIC, as the instance has it
+  std::optional<std::vector<std::string>> imported;  // if it says so
 };
 Result<LoadTimes> ParseLoaded(std::string_view body);
 Result<v1::FunctionError> ParseFailed(std::string_view body);
 
 // What spored writes.
 std::string CodeFrame(std::string_view compiled);
-// `compile`: ask for kCompiled.
+// What spored asks for with the load of a function.
+struct LoadWishes {
+  bool compile = false;            // kCompiled
+  std::vector<std::string> watch;  // LoadTimes::imported: which of these there are
+  bool measure = false;            // what importing takes, in place of an invocation
+};
 std::string LoadFunctionFrame(const v1::Function& function,
                               const std::map<std::string, std::string>& image_environment,
-                              bool compile);
+                              const LoadWishes& wishes);
 // Fails when the script is not UTF-8. `archive`: path of one that came in its place; or empty.
 Result<std::string> LoadScriptFrame(const v1::RunRequest& run, const std::string& archive,
                                     const std::map<std::string, std::string>& image_environment);

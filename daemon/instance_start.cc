@@ -88,10 +88,12 @@ void Instance::Prepare(ZygoteImage& image, ZygoteImage::Lease lease) {
 
 void Instance::Enter(ZygoteImage& image, ZygoteImage::Lease lease) {
   generation_ = lease.generation;
+  pool_ = lease.pool;
   sandbox_ = std::move(lease.sandbox);
   sandbox_uid_ = sandbox_->uid;
   host_uid_base_ = image.uid_base();
-  image_environment_ = image.manifest().environment;
+  manifest_ = &image.manifest();
+  image_environment_ = manifest_->environment;
   cgroup_paths_ = sandbox_->cgroup.Paths();
   sandbox_->on_init_ended = [this] { OnInitEnded(); };
   state_ = preparing_ ? State::kStarting : State::kBusy;
@@ -191,12 +193,18 @@ Result<std::string> Instance::FirstFrames() {
     SPORE_ASSIGN(invoke, NextInvokeFrame());
   }
   const v1::Function& function = version_->function;
+  // What is asked beside is asked once: it is no part of the frames that are kept.
+  const bool measure = work_ && work_->measure;
+  if (measure || !watch_.empty())
+    return LoadFunctionFrame(function, image_environment_,
+                             LoadWishes{.watch = watch_, .measure = measure}) +
+           invoke;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
     if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))
       return *frames + invoke;
     awaits_compiled_ = true;
   }
-  return LoadFunctionFrame(function, image_environment_, awaits_compiled_) + invoke;
+  return LoadFunctionFrame(function, image_environment_, {.compile = awaits_compiled_}) + invoke;
 }
 
 Result<std::string> Instance::NextInvokeFrame() {

@@ -13,6 +13,8 @@ constexpr auto kStopLimit = std::chrono::seconds(5);
 constexpr size_t kCodeCacheBytes = 16u << 20;
 // Preparing an instance takes the CPU from whoever has just been served, so it waits a little.
 constexpr auto kReplenishDelay = std::chrono::milliseconds(2);
+// What a set that a function names is thought to save, until there has been one.
+constexpr uint64_t kNamedSavesUs = 50'000;
 
 std::string KindName(v1::StartKind kind) {
   switch (kind) {
@@ -146,25 +148,27 @@ void Invoker::StartInstance(const Action& action, std::unique_ptr<Work> work) {
     Refuse(std::move(work), image.error());
     return Apply(scheduler_.SlotGone(slot));
   }
+  const ZygoteImage::Wish wish = WishOf(**image, *work);
   AddHeld(slot, *work, **image);
   held_.at(slot).pending = std::move(work);
-  AwaitSandbox(slot, **image);
+  AwaitSandbox(slot, **image, wish);
 }
 
 void Invoker::AddHeld(SlotId slot, const Work& work, ZygoteImage& image) {
   Held& held = held_[slot];
   held.instance = std::make_unique<Instance>(
-      Instance::Environment{loop_, logs_, code_cache_, *this}, slot, NewInstanceId(), work);
+      Instance::Environment{loop_, logs_, code_cache_, import_hints_, *this}, slot, NewInstanceId(),
+      work);
   held.image = &image;
   held.pending_since_ns = MonotonicNs();
   held.waiting = true;
   by_id_[held.instance->id()] = slot;
 }
 
-void Invoker::AwaitSandbox(SlotId slot, ZygoteImage& image) {
+void Invoker::AwaitSandbox(SlotId slot, ZygoteImage& image, const ZygoteImage::Wish& wish) {
   // May call back at once, and then hold no request any more.
   const uint64_t request =
-      image.Take([this, slot, alive = alive_](Result<ZygoteImage::Lease> lease) {
+      image.Take(wish, [this, slot, alive = alive_](Result<ZygoteImage::Lease> lease) {
         if (*alive) SandboxTaken(slot, std::move(lease));
       });
   const auto after = held_.find(slot);
@@ -187,16 +191,30 @@ void Invoker::PrepareInstance(const Action& action) {
   work.limits = settings.limits();
   work.isolation = settings.isolation();
   work.owner = version->function.owner_uid();
+  const ZygoteImage::Wish wish = WishOf(**image, work);
   AddHeld(action.slot, work, **image);
   held_.at(action.slot).preparing = true;
-  AwaitSandbox(action.slot, **image);
+  AwaitSandbox(action.slot, **image, wish);
+}
+
+// The set that its function names, or that fits what the function was seen to import. While nothing
+// is known of that, the runtime is asked.
+ZygoteImage::Wish Invoker::WishOf(const ZygoteImage& image, Work& work) const {
+  const ImageManifest& manifest = image.manifest();
+  if (!work.version || work.measure || manifest.sets.empty()) return {};
+  const std::string& named = work.version->function.settings().libraries();
+  if (!named.empty()) return {manifest.FindSet(named) != nullptr ? named : "", kNamedSavesUs};
+  if (const ImportHints::Hint* hint = import_hints_.Find(work.version))
+    return {hint->set, hint->saves_us};
+  work.watch = ModulesOfSets(manifest);
+  return {};
 }
 
 void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   const auto found = held_.find(slot);
   if (found == held_.end() || !found->second.waiting) {
     // Killed while it waited; CancelTake should have prevented this.
-    if (lease) lease->generation->pool->Dispose(std::move(lease->sandbox), [](const auto&) {});
+    if (lease) lease->pool->Dispose(std::move(lease->sandbox), [](const auto&) {});
     return;
   }
   Held& held = found->second;
@@ -207,6 +225,7 @@ void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   if (!work) return held.instance->Prepare(*held.image, std::move(*lease));
   const uint64_t now = MonotonicNs();
   work->trace.Add("take sandbox", held.pending_since_ns, now);
+  if (!lease->set.empty()) work->start_reason += ", from library set " + lease->set;
   // Its making is part of this start only where the request had to wait for it.
   const Sandbox& sandbox = *lease->sandbox;
   const auto add_if_waited_for = [&](const char* process, const wire::Steps& steps) {

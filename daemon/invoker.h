@@ -12,6 +12,7 @@
 
 #include "daemon/event_loop.h"
 #include "daemon/images.h"
+#include "daemon/import_hints.h"
 #include "daemon/instance.h"
 #include "daemon/latency_histogram.h"
 #include "daemon/log_store.h"
@@ -97,9 +98,10 @@ class Invoker : private Instance::Owner {
   void Refuse(std::unique_ptr<Work> work, const Error& error);
   void StartInstance(const Action& action, std::unique_ptr<Work> work);
   void PrepareInstance(const Action& action);
-  void AwaitSandbox(SlotId slot, ZygoteImage& image);
+  void AwaitSandbox(SlotId slot, ZygoteImage& image, const ZygoteImage::Wish& wish);
   void ArmReplenish();
   void AddHeld(SlotId slot, const Work& work, ZygoteImage& image);
+  ZygoteImage::Wish WishOf(const ZygoteImage& image, Work& work) const;
   void SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease);
   void KillHeld(Held& held, v1::Death::Cause cause, const std::string& message);
   void RefuseQueuedOf(const std::string& function);
@@ -113,6 +115,7 @@ class Invoker : private Instance::Owner {
   Options options_;
   Scheduler scheduler_;
   CodeCache code_cache_;
+  ImportHints import_hints_;
   InvokerStats stats_;
   uint64_t next_work_ = 1;
   std::unordered_map<uint64_t, std::unique_ptr<Work>> queued_;

@@ -9,16 +9,10 @@
 #include <string_view>
 
 namespace spore {
-
-UniqueFd OpenProcessMemory(pid_t pid) {
-  const std::string who = pid == 0 ? "self" : std::to_string(pid);
-  return UniqueFd(open(("/proc/" + who + "/smaps_rollup").c_str(), O_RDONLY | O_CLOEXEC));
-}
-
 namespace {
 
-// Bytes; 0 when there is no such line.
-uint64_t Field(std::string_view text, std::string_view key) {
+// Of a line such as "Pss:   123 kB", in bytes.
+uint64_t Line(std::string_view text, std::string_view key) {
   const size_t at = text.find(key);
   if (at == text.npos) return 0;
   const size_t digits = text.find_first_not_of(' ', at + key.size());
@@ -28,19 +22,33 @@ uint64_t Field(std::string_view text, std::string_view key) {
   return kilobytes * 1024;
 }
 
+// The file has some 800 bytes and comes in one read.
+std::string Read(const UniqueFd& memory) {
+  if (!memory) return {};
+  char buffer[4096];
+  const ssize_t size = read(memory.get(), buffer, sizeof buffer);
+  return size > 0 ? std::string(buffer, static_cast<size_t>(size)) : std::string();
+}
+
 }  // namespace
 
+UniqueFd OpenProcessMemory(pid_t pid) {
+  const std::string who = pid == 0 ? "self" : std::to_string(pid);
+  return UniqueFd(open(("/proc/" + who + "/smaps_rollup").c_str(), O_RDONLY | O_CLOEXEC));
+}
+
 uint64_t ReadProcessMemory(const UniqueFd& memory, uint64_t flat_bytes) {
-  if (!memory) return 0;
-  char buffer[4096];  // the file has some 800 bytes and comes in one read
-  const ssize_t size = read(memory.get(), buffer, sizeof buffer);
-  if (size <= 0) return 0;
-  const std::string_view text(buffer, static_cast<size_t>(size));
-  const uint64_t pss = Field(text, "\nPss:");
+  const std::string text = Read(memory);
+  const uint64_t pss = Line(text, "\nPss:");
   if (pss == 0 || flat_bytes == 0) return pss;
   // Pages of the file that somebody has mapped are in there, and are counted with the file.
-  const uint64_t mapped = Field(text, "\nPss_Shmem:");
+  const uint64_t mapped = Line(text, "\nPss_Shmem:");
   return pss - std::min(pss, mapped) + flat_bytes;
+}
+
+uint64_t ReadUniqueMemory(const UniqueFd& memory) {
+  const std::string text = Read(memory);
+  return Line(text, "\nPrivate_Clean:") + Line(text, "\nPrivate_Dirty:");
 }
 
 }  // namespace spore

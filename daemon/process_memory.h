@@ -16,5 +16,7 @@ UniqueFd OpenProcessMemory(pid_t pid);
 // Bytes; 0 when it has ended meanwhile. `flat_bytes`: of a zygote, whose memory is in a file of
 // that size, hardly any of which it has mapped.
 uint64_t ReadProcessMemory(const UniqueFd& memory, uint64_t flat_bytes = 0);
+// Only what no other process has.
+uint64_t ReadUniqueMemory(const UniqueFd& memory);
 
 }  // namespace spore

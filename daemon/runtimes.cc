@@ -133,7 +133,8 @@ constexpr RuntimeFacts kRuntimes[] = {
      .is_preload = IsPythonModule,
      .is_warm_up = IsPythonHandler,
      .keeps_compiled = true,
-     .threads_optional = true},
+     .threads_optional = true,
+     .library_sets = true},
 };
 
 }  // namespace

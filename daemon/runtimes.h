@@ -18,6 +18,7 @@ struct RuntimeFacts {
   // Its host can say what it has compiled, and take that (wire::kCompiled).
   bool keeps_compiled = false;
   bool threads_optional = false;  // an image chooses whether what it preloads may start threads
+  bool library_sets = false;      // its zygote can be copied into zygotes that import more
   bool runs_archives = false;     // `run` takes a jar, not only source text
   bool runs_programs = false;     // `run` takes a program rather than a script
 };

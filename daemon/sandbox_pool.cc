@@ -33,10 +33,11 @@ uint64_t NextSandboxId() {
 
 }  // namespace
 
-SandboxPool::SandboxPool(EventLoop& loop, ZygoteLink& link, CgroupTree& cgroups, UidAllocator& uids,
-                         Options options)
+SandboxPool::SandboxPool(EventLoop& loop, ZygoteLink& link, ZygoteChannel& zygote,
+                         CgroupTree& cgroups, UidAllocator& uids, Options options)
     : loop_(loop),
       link_(link),
+      zygote_(zygote),
       cgroups_(cgroups),
       uids_(uids),
       options_(std::move(options)),
@@ -181,7 +182,7 @@ void SandboxPool::ForkInto(Sandbox& sandbox, bool has_landlock, const std::vecto
     ++request.cgroup_procs;
   }
   sandbox.channel = std::move(ours);
-  link_.Fork(request, sent, [this, id = sandbox.id, alive = alive_](auto forked) {
+  link_.Fork(zygote_, request, sent, [this, id = sandbox.id, alive = alive_](auto forked) {
     if (*alive) Forked(id, std::move(forked));
   });
 }

@@ -1,4 +1,4 @@
-// The sandboxes of one supervisor, each with a runtime sforked into it: made ahead of use, handed
+// The sandboxes of one zygote, each with a runtime sforked into it: made ahead of use, handed
 // out, and put away when they end.
 //
 // Ready ones have warmed up and hold megabytes. Spare ones have their namespaces, cgroup and
@@ -68,8 +68,8 @@ class SandboxPool {
   using Taken = std::function<void(Result<std::unique_ptr<Sandbox>>)>;
 
   // All borrowed; `uids` outlives the pool because several generations of an image share it.
-  SandboxPool(EventLoop& loop, ZygoteLink& link, CgroupTree& cgroups, UidAllocator& uids,
-              Options options);
+  SandboxPool(EventLoop& loop, ZygoteLink& link, ZygoteChannel& zygote, CgroupTree& cgroups,
+              UidAllocator& uids, Options options);
   ~SandboxPool();
   SandboxPool(const SandboxPool&) = delete;
   SandboxPool& operator=(const SandboxPool&) = delete;
@@ -135,6 +135,7 @@ class SandboxPool {
 
   EventLoop& loop_;
   ZygoteLink& link_;
+  ZygoteChannel& zygote_;  // of that supervisor
   CgroupTree& cgroups_;
   UidAllocator& uids_;
   Options options_;

@@ -53,6 +53,7 @@ Result<VersionPtr> FindFunction(const ServiceContext& context, const std::string
 
 // Each registers one service of spore.proto. The context is captured by reference.
 void RegisterFunctions(RpcServer& server, ServiceContext& context);
+void RegisterAdvice(RpcServer& server, ServiceContext& context);  // of Functions
 void RegisterInvocations(RpcServer& server, ServiceContext& context);
 void RegisterInstances(RpcServer& server, ServiceContext& context);
 void RegisterImages(RpcServer& server, ServiceContext& context);

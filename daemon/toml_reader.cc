@@ -174,6 +174,26 @@ void TomlReader::StringMap(std::string_view key, std::map<std::string, std::stri
   *out = std::move(values);
 }
 
+std::vector<const toml::table*> TomlReader::Tables(std::string_view key) {
+  std::vector<const toml::table*> tables;
+  const toml::node* node = Take(key);
+  if (node == nullptr) return tables;
+  const toml::array* array = node->as_array();
+  if (array == nullptr) {
+    Fail(key, TypeName(*node) + " where tables are expected, as [[" + std::string(key) + "]]");
+    return tables;
+  }
+  for (const toml::node& element : *array) {
+    const toml::table* table = element.as_table();
+    if (table == nullptr) {
+      Fail(key, TypeName(element) + " where a table is expected, as [[" + std::string(key) + "]]");
+      return {};
+    }
+    tables.push_back(table);
+  }
+  return tables;
+}
+
 std::optional<uint64_t> TomlReader::ReadNumber(std::string_view key, uint64_t least,
                                                uint64_t most) {
   const toml::node* node = Take(key);

@@ -41,6 +41,8 @@ class TomlReader {
   std::optional<uint64_t> Size(std::string_view key);
   // A nested table; null when absent.
   const toml::table* Table(std::string_view key);
+  // Those of an array of tables ("[[key]]"); none when absent.
+  std::vector<const toml::table*> Tables(std::string_view key);
 
   // For checks of the caller's own: "FILE:LINE: KEY: `message`".
   void Fail(std::string_view key, const std::string& message);

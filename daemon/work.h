@@ -48,6 +48,10 @@ struct Work {
   std::string client_context;
   PayloadBudget::Charge charge;  // for these, or the script
   bool want_tail = false;
+  // What is asked of the runtime beside: whether these modules are there when it has loaded; of how
+  // much each took (daemon/advice.h).
+  std::vector<std::string> watch;
+  bool measure = false;
 
   v1::RunRequest run;
   std::vector<ClientFd> standard_fds;  // stdin, stdout, stderr of a run

@@ -1,6 +1,6 @@
-// A supervisor, its zygote and its sandboxes, from the zygote's start until the last sandbox has
-// ended. An image has one that serves, perhaps one more that is to replace it, and older ones whose
-// instances are still there.
+// A supervisor, its zygotes and their sandboxes, from the first zygote's start until the last
+// sandbox has ended. An image has one that serves, perhaps one more that is to replace it, and
+// older ones whose instances are still there.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/event_loop.h"
+#include "daemon/library_zygotes.h"
 #include "daemon/sandbox_pool.h"
 #include "daemon/zygote_link.h"
 #include "spore.pb.h"
@@ -29,7 +30,10 @@ struct ZygoteGeneration {
   EventLoop::TimerId start_timer = 0;
   std::vector<std::function<void()>> when_gone;
   std::unique_ptr<ZygoteLink> link;
-  std::unique_ptr<SandboxPool> pool;
+  std::unique_ptr<SandboxPool> pool;  // of the runtime's own zygote
+  std::unique_ptr<LibraryZygotes> libraries;
+
+  size_t in_use() const { return pool->in_use() + libraries->in_use(); }
 };
 
 }  // namespace spore

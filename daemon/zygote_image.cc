@@ -41,8 +41,9 @@ ZygoteImage::~ZygoteImage() {
   if (group_added_) (void)cgroups_.RemoveGroup(manifest_.name);
 }
 
-uint64_t ZygoteImage::Take(Taken taken) {
+uint64_t ZygoteImage::Take(const Wish& wish, Taken taken) {
   const uint64_t request = next_request_++;
+  if (!wish.set.empty()) options_.keeper->Wanted(KeyOf(wish.set), wish.saves_us);
   if (stopping_) {
     taken(MakeError(ErrorKind::kUnavailable, "spored is stopping"));
     return request;
@@ -51,12 +52,14 @@ uint64_t ZygoteImage::Take(Taken taken) {
     taken(tl::unexpected(FailedError()));
     return request;
   }
-  if (state_ == v1::Image::READY && current_->pool->ready() + current_->pool->spare() > 0) {
-    ZygoteGeneration* generation = current_;
-    generation->pool->Take([&](Result<std::unique_ptr<Sandbox>> sandbox) {
-      taken(Lease{generation, std::move(*sandbox)});
-    });
-    return request;
+  if (state_ == v1::Image::READY) {
+    const Source source = SourceOf(wish.set);
+    if (source.pool->ready() + source.pool->spare() > 0) {
+      source.pool->Take([&](Result<std::unique_ptr<Sandbox>> sandbox) {
+        taken(source.LeaseOf(std::move(*sandbox)));
+      });
+      return request;
+    }
   }
   StartIfNeeded();
   if (state_ == v1::Image::FAILED) {
@@ -65,6 +68,7 @@ uint64_t ZygoteImage::Take(Taken taken) {
   }
   Waiter& waiter = waiters_[request];
   waiter.taken = std::move(taken);
+  waiter.set = wish.set;
   waiter.timer = loop_.AddTimer(kTakeLimit, [this, request] {
     Answer(request, MakeError(ErrorKind::kOverloaded,
                               "no sandbox of image " + manifest_.name + " was ready within 30 s"));
@@ -73,11 +77,11 @@ uint64_t ZygoteImage::Take(Taken taken) {
   return request;
 }
 
-// From the current generation's pool, those that wait at no other.
+// From the current generation's pools, those that wait at no other.
 void ZygoteImage::ServeWaiters() {
   std::vector<uint64_t> requests;
   for (const auto& [request, waiter] : waiters_) {
-    if (waiter.generation == nullptr) requests.push_back(request);
+    if (waiter.pool == nullptr) requests.push_back(request);
   }
   for (const uint64_t request : requests) {
     // Each that is served may do anything to the others.
@@ -87,16 +91,16 @@ void ZygoteImage::ServeWaiters() {
 
 void ZygoteImage::TakeFromPool(uint64_t request) {
   Waiter& waiter = waiters_.at(request);
-  ZygoteGeneration* generation = current_;
-  waiter.generation = generation;
-  const uint64_t pool_request = generation->pool->Take(
-      [this, request, generation, alive = alive_](Result<std::unique_ptr<Sandbox>> sandbox) {
+  const Source source = SourceOf(waiter.set);
+  waiter.pool = source.pool;
+  const uint64_t pool_request = source.pool->Take(
+      [this, request, source, alive = alive_](Result<std::unique_ptr<Sandbox>> sandbox) {
         if (!*alive) return;
         const auto found = waiters_.find(request);
         if (found == waiters_.end()) return;
-        found->second.generation = nullptr;
-        if (sandbox) return Answer(request, Lease{generation, std::move(*sandbox)});
-        // The zygote went; the next generation serves those who wait.
+        found->second.pool = nullptr;
+        if (sandbox) return Answer(request, source.LeaseOf(std::move(*sandbox)));
+        // The zygote went; the one above it or the next generation serves those who wait.
         if (sandbox.error().kind == ErrorKind::kUnavailable && !stopping_) return;
         Answer(request, tl::unexpected(std::move(sandbox).error()));
       });
@@ -119,7 +123,7 @@ void ZygoteImage::CancelTake(uint64_t request) {
 // It waits no longer.
 void ZygoteImage::Withdraw(const Waiter& waiter) {
   loop_.CancelTimer(waiter.timer);
-  if (waiter.generation != nullptr) waiter.generation->pool->Cancel(waiter.pool_request);
+  if (waiter.pool != nullptr) waiter.pool->Cancel(waiter.pool_request);
 }
 
 void ZygoteImage::RefuseWaiters(const Error& error) {
@@ -129,11 +133,17 @@ void ZygoteImage::RefuseWaiters(const Error& error) {
 }
 
 size_t ZygoteImage::spare_sandboxes() const {
-  return current_ != nullptr ? current_->pool->spare() : 0;
+  if (current_ == nullptr) return 0;
+  size_t spare = current_->pool->spare();
+  for (const auto& zygote : current_->libraries->all()) spare += zygote->pool().spare();
+  return spare;
 }
 
 size_t ZygoteImage::ready_sandboxes() const {
-  return current_ != nullptr ? current_->pool->ready() : 0;
+  if (current_ == nullptr) return 0;
+  size_t ready = current_->pool->ready();
+  for (const auto& zygote : current_->libraries->all()) ready += zygote->pool().ready();
+  return ready;
 }
 
 Error ZygoteImage::FailedError() const {
@@ -184,6 +194,13 @@ v1::Image ZygoteImage::Describe() const {
   image.set_forks(forks_);
   image.set_runtime_version(runtime_version_);
   *image.mutable_limits() = options_.limits;
+  for (const LibrarySet& held : manifest_.sets) {
+    v1::LibrarySet* set = image.add_sets();
+    set->set_name(held.name);
+    set->set_parent(held.parent);
+    for (const std::string& module : held.modules) set->add_modules(module);
+    set->set_eager(held.eager);
+  }
   return image;
 }
 
@@ -214,13 +231,16 @@ v1::Zygote ZygoteImage::Describe(const ZygoteGeneration& generation) const {
 
 std::vector<v1::Zygote> ZygoteImage::DescribeZygotes() const {
   std::vector<v1::Zygote> zygotes;
-  for (const auto& generation : generations_list_) zygotes.push_back(Describe(*generation));
+  for (const auto& generation : generations_list_) {
+    zygotes.push_back(Describe(*generation));
+    DescribeSets(*generation, zygotes);
+  }
   return zygotes;
 }
 
 std::optional<MemoryHolder> ZygoteImage::DescribeIdleMemory() const {
   if (state_ != v1::Image::READY || next_ != nullptr || !waiters_.empty()) return std::nullopt;
-  if (current_->pool->in_use() > 0) return std::nullopt;
+  if (current_->in_use() > 0) return std::nullopt;
   const uint64_t idle_ns = MonotonicNs() - std::max(used_ns_, current_->ready_ns);
   if (idle_ns < kIdleForEviction) return std::nullopt;
   MemoryHolder holder;
@@ -230,8 +250,16 @@ std::optional<MemoryHolder> ZygoteImage::DescribeIdleMemory() const {
   return holder;
 }
 
-v1::Zygote ZygoteImage::DescribeZygote() const {
-  return current_ != nullptr ? Describe(*current_) : v1::Zygote();
+v1::Zygote ZygoteImage::DescribeZygote(const std::string& set) const {
+  if (current_ == nullptr) return {};
+  v1::Zygote zygote = Describe(*current_);
+  if (set.empty()) return zygote;
+  std::vector<v1::Zygote> sets;
+  DescribeSets(*current_, sets);
+  for (const v1::Zygote& held : sets) {
+    if (held.set() == set) return held;
+  }
+  return zygote;
 }
 
 }  // namespace spore

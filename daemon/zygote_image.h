@@ -19,6 +19,7 @@
 #include "daemon/memory_keeper.h"
 #include "daemon/rotation_schedule.h"
 #include "daemon/sandbox_pool.h"
+#include "daemon/tree_keeper.h"
 #include "daemon/uid_allocator.h"
 #include "daemon/zygote_generation.h"
 #include "daemon/zygote_link.h"
@@ -43,11 +44,20 @@ class ZygoteImage {
     v1::Limits limits;        // of whoever asks for no others
     SandboxDefaults sandbox;  // what of them a sandbox is made with
     RotationSchedule::Limits rotation;
+    BlockingLane* lane = nullptr;
+    TreeKeeper* keeper = nullptr;
   };
-  // A sandbox, and the generation whose zygote is to be forked into it. Whoever holds it gives the
-  // sandbox back by generation->pool->Dispose; the generation outlives its sandboxes.
+  // The library set that a start is to come from, if its zygote is there.
+  struct Wish {
+    std::string set;        // of the manifest, or empty
+    uint64_t saves_us = 0;  // what that is thought to save
+  };
+  // A sandbox, and the generation of which one zygote was forked into it. Whoever holds it gives
+  // the sandbox back by pool->Dispose; generation and pool outlive their sandboxes.
   struct Lease {
     ZygoteGeneration* generation = nullptr;
+    SandboxPool* pool = nullptr;
+    std::string set;  // that it comes from
     std::unique_ptr<Sandbox> sandbox;
   };
   using Taken = std::function<void(Result<Lease>)>;
@@ -61,7 +71,7 @@ class ZygoteImage {
   void StartIfNeeded();
   // Calls back at once when a sandbox is ready, else when there is one, at the latest after the
   // start limit. Returns an id for CancelTake.
-  uint64_t Take(Taken taken);
+  uint64_t Take(const Wish& wish, Taken taken);
   void CancelTake(uint64_t request);
 
   // Starts the zygote, now, unless there is one; done when it is ready, or why it is not.
@@ -74,6 +84,15 @@ class ZygoteImage {
   // Replaces the zygote by a fresh one; done when that serves, or why it does not. One that is just
   // starting is fresh. kPrecondition when there is none.
   void Rotate(Done done);
+
+  Error NoSuchSet(const std::string& set) const;
+  // Makes the zygote of a library set, and those that it needs; done when it serves.
+  void WarmSet(const std::string& set, Done done);
+  // Ends the zygote of a library set and those made from it. kPrecondition when there is none.
+  Result<> EvictSet(const std::string& set);
+  // What the TreeKeeper has decided.
+  void GrowSet(const std::string& set);
+  void ShrinkSet(const std::string& set, const std::string& reason);
 
   // Starts nothing any more, and ends each supervisor with the last of its sandboxes; `done` runs
   // when the last supervisor has been reaped.
@@ -89,17 +108,25 @@ class ZygoteImage {
   // A copy of the generation's zygote has been given to a function or run.
   void CountFork(ZygoteGeneration& generation);
   v1::Image Describe() const;
-  // Of each generation, the oldest first; without memory.
+  // Of each generation, the oldest first, with its sets; without memory.
   std::vector<v1::Zygote> DescribeZygotes() const;
-  // Of the one that serves or is to.
-  v1::Zygote DescribeZygote() const;
+  // Of the one that serves or is to; of its set, if not empty.
+  v1::Zygote DescribeZygote(const std::string& set = {}) const;
 
  private:
   struct Waiter {
     Taken taken;
+    std::string set;
     EventLoop::TimerId timer = 0;
-    uint64_t pool_request = 0;  // when it waits at the pool
-    ZygoteGeneration* generation = nullptr;
+    uint64_t pool_request = 0;    // when it waits at the pool
+    SandboxPool* pool = nullptr;  // at which it waits
+  };
+  // A zygote that can serve now.
+  struct Source {
+    ZygoteGeneration* generation;
+    SandboxPool* pool;
+    LibraryZygote* library;  // null: the runtime's own
+    Lease LeaseOf(std::unique_ptr<Sandbox> sandbox) const;
   };
   // zygote_image_life.cc
   void Start();
@@ -123,6 +150,15 @@ class ZygoteImage {
   void RotationFailed(const std::string& reason);
   void TakeOver();
   void ArmRotation();
+
+  // zygote_image_sets.cc
+  std::unique_ptr<LibraryZygotes> MakeLibraries(ZygoteGeneration* generation);
+  Source SourceOf(const std::string& set);
+  void GrowAlike(ZygoteGeneration* generation, std::function<void()> done);
+  void SetsServe();
+  void ServeWaitersSoon();
+  TreeKeeper::Key KeyOf(const std::string& set) const { return {manifest_.name, set}; }
+  void DescribeSets(const ZygoteGeneration& generation, std::vector<v1::Zygote>& zygotes) const;
 
   // zygote_image.cc
   void ServeWaiters();

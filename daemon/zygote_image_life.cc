@@ -62,10 +62,11 @@ Result<ZygoteGeneration*> ZygoteImage::NewGeneration() {
   generation->started_unix_ms = NowUnixMs();
   SPORE_ASSIGN(generation->link, StartLink(generation));
   generation->pool = std::make_unique<SandboxPool>(
-      loop_, *generation->link, cgroups_, uids_,
+      loop_, *generation->link, generation->link->zygote(), cgroups_, uids_,
       SandboxPool::Options{manifest_.name, options_.ready_sandboxes,
                            std::max(options_.ready_sandboxes, options_.max_ready_sandboxes),
                            options_.spare_sandboxes, options_.sandbox});
+  generation->libraries = MakeLibraries(generation);
   generation->start_timer =
       loop_.AddTimer(kStartLimit, [this, generation] { StartTimedOut(generation); });
   generations_list_.push_back(std::move(made));
@@ -99,14 +100,19 @@ void ZygoteImage::Ready(ZygoteGeneration* generation, const wire::ZygoteReady& r
   Log(LogLevel::kInfo, "image " + manifest_.name + ": ready, " + runtime_version_ + ", preload " +
                            std::to_string(ready.preload_us / 1000) + " ms, " +
                            DescribeFlat(*generation));
+  generation->libraries->StartStem();
   if (generation == current_) return Serve();
   generation->pool->FillThen([this, generation] {
     if (generation != next_) return;
-    Log(LogLevel::kInfo, "image " + manifest_.name + ": process " +
-                             std::to_string(generation->link->zygote_host_pid()) +
-                             " is its zygote from now on");
-    Retire(*current_);
-    TakeOver();
+    CancelTimer(generation->start_timer);
+    GrowAlike(generation, [this, generation] {
+      if (generation != next_) return;
+      Log(LogLevel::kInfo, "image " + manifest_.name + ": process " +
+                               std::to_string(generation->link->zygote_host_pid()) +
+                               " is its zygote from now on");
+      Retire(*current_);
+      TakeOver();
+    });
   });
 }
 
@@ -120,6 +126,7 @@ void ZygoteImage::Serve() {
   schedule_.Began(MonotonicNs(), RandomNumber());
   ArmRotation();
   current_->pool->Fill();
+  SetsServe();
   Settle(awaiting_start_, {});
   ServeWaiters();
 }
@@ -187,7 +194,7 @@ void ZygoteImage::Evict(Done done) {
   if (stopping_) return done(MakeError(ErrorKind::kUnavailable, "spored is stopping"));
   if (current_ == nullptr)
     return done(MakeError(ErrorKind::kPrecondition, image + " has no zygote to evict"));
-  if (const size_t count = current_->pool->in_use(); count > 0) {
+  if (const size_t count = current_->in_use(); count > 0) {
     return done(MakeError(
         ErrorKind::kPrecondition,
         image + ": " + std::to_string(count) +
@@ -218,11 +225,17 @@ void ZygoteImage::Evict(Done done) {
   Settle(awaiting_rotation_, tl::unexpected(evicted));
 }
 
-// Nobody is forked from it any more. Its supervisor ends with the last of its sandboxes.
+// Nobody is forked from it any more, nor from the zygotes of its sets. Its supervisor ends with the
+// last of its sandboxes.
 void ZygoteImage::Retire(ZygoteGeneration& generation) {
   generation.state = v1::Zygote::DRAINING;
   CancelTimer(generation.start_timer);
-  generation.pool->Retire([&generation] { generation.link->Close(); });
+  auto left = std::make_shared<int>(2);
+  const auto empty = [&generation, left] {
+    if (--*left == 0) generation.link->Close();
+  };
+  generation.libraries->Retire(empty);
+  generation.pool->Retire(empty);
   generation.link->EndZygote();
 }
 

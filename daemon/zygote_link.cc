@@ -17,23 +17,12 @@ namespace {
 constexpr size_t kMaxMessageLine = 1024;
 constexpr int kMaxReapAttempts = 2000;
 
-// The text of a Failure, which another process filled in: it need not be terminated.
-Error ToError(const wire::Failure& failure, std::string_view doing) {
-  std::string text(failure.operation, strnlen(failure.operation, sizeof failure.operation));
-  // A module's message may have several lines; an error has one.
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return Error{ErrorKind::kInternal, failure.errno_value, text, {}, {}}.Wrap(doing);
-}
-
-Error FdsLost(std::string_view whose) {
-  return Error{ErrorKind::kOverloaded,
-               EMFILE,
-               "receive the descriptors of " + std::string(whose),
-               {},
-               "spored has too many open files for now: try again later, or raise LimitNOFILE"};
-}
-
 }  // namespace
+
+std::string DescribeExit(const wire::ProcessExited& exited) {
+  return std::string("it ended with ") + (exited.code == CLD_EXITED ? "status " : "signal ") +
+         std::to_string(exited.status);
+}
 
 ZygoteLink::ZygoteLink(EventLoop& loop, std::string name, Cgroup cgroup, Handlers handlers)
     : loop_(loop),
@@ -83,10 +72,10 @@ void ZygoteLink::Attach(ZygoteProcess process) {
       loop_, std::move(process.supervisor),
       PacketChannel::Handlers{[this](Packet& packet) { SupervisorPacket(packet); },
                               [this](int) { SupervisorGone(); }});
-  zygote_ = std::make_unique<PacketChannel>(
-      loop_, std::move(process.zygote),
-      PacketChannel::Handlers{[this](Packet& packet) { ZygotePacket(packet); },
-                              [this](int) { ZygoteClosed(); }});
+  zygote_ = std::make_unique<ZygoteChannel>(
+      loop_, "image " + name_, std::move(process.zygote),
+      ZygoteChannel::Handlers{[this](const wire::ZygoteReady& ready) { handlers_.on_ready(ready); },
+                              [this](const std::string& reason) { ZygoteGone(reason); }});
 }
 
 void ZygoteLink::ReadMessages() {
@@ -121,9 +110,9 @@ void ZygoteLink::LauncherEnded() {
   launcher_pidfd_.Reset();
   if (info.si_code == CLD_EXITED && info.si_status == 0) return;
   ReadMessages();
-  ZygoteGone("spore-zygote ended with " +
-             std::string(info.si_code == CLD_EXITED ? "status " : "signal ") +
-             std::to_string(info.si_status));
+  zygote_->End("spore-zygote ended with " +
+               std::string(info.si_code == CLD_EXITED ? "status " : "signal ") +
+               std::to_string(info.si_status));
 }
 
 void ZygoteLink::MakeSandbox(const wire::MakeSandbox& request, std::span<const int> fds,
@@ -137,15 +126,23 @@ void ZygoteLink::MakeSandbox(const wire::MakeSandbox& request, std::span<const i
   making_[request.sandbox_id] = std::move(done);
 }
 
-void ZygoteLink::Fork(const wire::Fork& request, std::span<const int> fds,
-                      std::function<void(Result<Forked>)> done) {
-  if (zygote_ == nullptr) {
-    return done(MakeError(ErrorKind::kUnavailable, "the zygote of image " + name_ + " ended"));
-  }
-  if (auto sent = zygote_->SendStruct(request, fds); !sent) {
-    return done(tl::unexpected(std::move(sent).error().Wrap("ask for a fork")));
-  }
-  forking_[request.sandbox_id] = std::move(done);
+void ZygoteLink::Fork(ZygoteChannel& zygote, const wire::Fork& request, std::span<const int> fds,
+                      ZygoteChannel::Done done) {
+  zygote.Fork(request, fds, CountFork(std::move(done)));
+}
+
+void ZygoteLink::ForkZygote(ZygoteChannel& zygote, const wire::ForkZygote& request, int socket,
+                            ZygoteChannel::Done done) {
+  zygote.ForkZygote(request, socket, CountFork(std::move(done)));
+}
+
+ZygoteChannel::Done ZygoteLink::CountFork(ZygoteChannel::Done done) {
+  ++forking_;
+  return [this, done = std::move(done), alive = alive_](Result<Forked> forked) {
+    done(std::move(forked));
+    // Exits nobody can claim any more (a sandbox that failed to be made).
+    if (*alive && --forking_ == 0) early_exits_.clear();
+  };
 }
 
 void ZygoteLink::SupervisorPacket(Packet& packet) {
@@ -185,18 +182,14 @@ void ZygoteLink::HandleMade(Packet& packet) {
 
 void ZygoteLink::HandleExit(const wire::ProcessExited& exited) {
   // Until it is ready, which tells its pid, it is the supervisor's only child.
-  if (!ready_ || exited.pid == zygote_pid_) {
-    return ZygoteGone(std::string("it ended with ") +
-                      (exited.code == CLD_EXITED ? "status " : "signal ") +
-                      std::to_string(exited.status));
-  }
+  if (!zygote_->ready() || exited.pid == zygote_->pid()) return zygote_->End(DescribeExit(exited));
   const auto found = exit_handlers_.find(exited.pid);
   if (found != exit_handlers_.end()) {
     auto handler = std::move(found->second);
     exit_handlers_.erase(found);
     return handler(exited);
   }
-  if (!forking_.empty()) early_exits_[exited.pid] = exited;
+  if (forking_ > 0) early_exits_[exited.pid] = exited;
 }
 
 void ZygoteLink::OnExit(int32_t pid, std::function<void(const Exit&)> handler) {
@@ -219,73 +212,10 @@ void ZygoteLink::ForgetExit(int32_t pid) {
   exit_handlers_.erase(pid);
 }
 
-void ZygoteLink::ZygotePacket(Packet& packet) {
-  wire::Header header{.type = wire::Type::kForked};
-  if (packet.data.size() < sizeof header) return;
-  memcpy(&header, packet.data.data(), sizeof header);
-  if (header.magic != wire::kMagic) return ZygoteGone("it is of another build");
-  if (header.type == wire::Type::kForked) HandleForked(packet);
-  if (header.type == wire::Type::kZygoteReady) HandleReady(packet);
-}
-
-void ZygoteLink::HandleReady(Packet& packet) {
-  wire::ZygoteReady message;
-  if (ready_ || zygote_gone_ || !packet.CopyTo(message)) return;
-  message.runtime_version[sizeof message.runtime_version - 1] = 0;
-  message.flat_note[sizeof message.flat_note - 1] = 0;
-  if (message.failure.failed()) {
-    zygote_explained_ = true;
-    return ZygoteGone(ToError(message.failure, "it could not get ready").Message());
-  }
-  zygote_pid_ = message.pid;
-  zygote_host_pid_ = packet.sender;
-  ready_ = true;
-  handlers_.on_ready(message);
-}
-
-void ZygoteLink::HandleForked(Packet& packet) {
-  Forked forked;
-  if (!packet.CopyTo(forked.message)) return;
-  const auto found = forking_.find(forked.message.sandbox_id);
-  if (found == forking_.end()) return;
-  auto done = std::move(found->second);
-  forking_.erase(found);
-  const std::shared_ptr<bool> alive = alive_;
-  if (forked.message.failure.failed()) {
-    done(tl::unexpected(ToError(forked.message.failure, "fork the zygote")));
-  } else if (packet.fds_lost) {
-    done(tl::unexpected(FdsLost("a forked runtime")));
-  } else if (packet.fds.size() != 1) {
-    done(MakeError(ErrorKind::kInternal, "a forked runtime came without its descriptor"));
-  } else {
-    forked.pidfd = std::move(packet.fds.front());
-    done(std::move(forked));
-  }
-  // Exits nobody can claim any more (a sandbox that failed to be made).
-  if (*alive && forking_.empty()) early_exits_.clear();
-}
-
-// How it ended is told by the supervisor, on another socket: give that a moment to arrive.
-void ZygoteLink::ZygoteClosed() {
-  loop_.AddTimer(std::chrono::milliseconds(50), [this, alive = alive_] {
-    if (*alive) ZygoteGone("it closed its socket");
-  });
-}
-
 void ZygoteLink::ZygoteGone(const std::string& reason) {
-  if (zygote_gone_) return;
-  zygote_gone_ = true;
-  zygote_.reset();
-  const std::shared_ptr<bool> alive = alive_;
-  auto forking = std::move(forking_);
-  forking_.clear();
-  for (auto& [id, done] : forking) {
-    done(MakeError(ErrorKind::kUnavailable, "the zygote of image " + name_ + " ended: " + reason));
-  }
-  if (!*alive) return;
   ReadMessages();
   // One that could not say why itself may have written it.
-  const bool explained = zygote_explained_ || ready_ || last_message_.empty();
+  const bool explained = zygote_->explained() || zygote_->ready() || last_message_.empty();
   handlers_.on_zygote_gone(explained ? reason : reason + ": " + last_message_);
 }
 
@@ -295,7 +225,7 @@ uint64_t ZygoteLink::memory_bytes() const {
 }
 
 void ZygoteLink::EndZygote() {
-  ZygoteGone("it is not needed any more");
+  zygote_->End("it is not needed any more");
 }
 
 void ZygoteLink::Close() {
@@ -312,7 +242,7 @@ void ZygoteLink::SupervisorGone() {
   for (auto& [id, done] : making) {
     done(MakeError(ErrorKind::kUnavailable, "the supervisor of image " + name_ + " ended"));
   }
-  if (*alive) ZygoteGone("its supervisor ended");
+  if (*alive) zygote_->End("its supervisor ended");
   if (*alive) Reap();
 }
 

@@ -1,4 +1,5 @@
-// The daemon's end of one supervisor and its zygote: sends requests, routes what comes back.
+// The daemon's end of one supervisor and of the zygote that it started: sends requests, routes what
+// comes back. Zygotes of library sets are the supervisor's children too, each with its own channel.
 //
 // A link is one generation: it starts once, and when its zygote or supervisor ends it is not
 // repaired but replaced (ZygoteImage). Sandboxes outlive the zygote that forked their runtimes,
@@ -19,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "daemon/packet_channel.h"
+#include "daemon/zygote_channel.h"
 #include "daemon/zygote_spawn.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
@@ -26,6 +28,9 @@
 #include "zygote/protocol.h"
 
 namespace spore {
+
+// "it ended with status 1".
+std::string DescribeExit(const wire::ProcessExited& exited);
 
 class ZygoteLink {
  public:
@@ -42,10 +47,7 @@ class ZygoteLink {
     std::vector<UniqueFd> fds;
     std::optional<Error> lost;  // it is there, but its descriptors did not come: why
   };
-  struct Forked {
-    wire::Forked message;
-    UniqueFd pidfd;
-  };
+  using Forked = ZygoteChannel::Forked;
   // How a process ended; nothing: its supervisor ended with it.
   using Exit = std::optional<wire::ProcessExited>;
 
@@ -60,8 +62,11 @@ class ZygoteLink {
   // The callbacks run exactly once, with an error when the other side has gone.
   void MakeSandbox(const wire::MakeSandbox& request, std::span<const int> fds,
                    std::function<void(Result<Made>)> done);
-  void Fork(const wire::Fork& request, std::span<const int> fds,
-            std::function<void(Result<Forked>)> done);
+  // By `zygote`, one of this supervisor's.
+  void Fork(ZygoteChannel& zygote, const wire::Fork& request, std::span<const int> fds,
+            ZygoteChannel::Done done);
+  void ForkZygote(ZygoteChannel& zygote, const wire::ForkZygote& request, int socket,
+                  ZygoteChannel::Done done);
 
   // Tells of the end of a child of the supervisor (pid as the supervisor sees it), also of one
   // that has been reported already but whose Forked message is only being handled now.
@@ -75,9 +80,10 @@ class ZygoteLink {
 
   // What the kernel charges to the supervisor and the zygote.
   uint64_t memory_bytes() const;
-  bool usable() const { return ready_ && !zygote_gone_; }
+  ZygoteChannel& zygote() { return *zygote_; }
+  bool usable() const { return zygote_->usable(); }
   bool supervisor_alive() const { return supervisor_ != nullptr; }
-  pid_t zygote_host_pid() const { return zygote_host_pid_; }
+  pid_t zygote_host_pid() const { return zygote_->host_pid(); }
 
  private:
   ZygoteLink(EventLoop& loop, std::string name, Cgroup cgroup, Handlers handlers);
@@ -85,12 +91,9 @@ class ZygoteLink {
   void ReadMessages();
   void LauncherEnded();
   void SupervisorPacket(Packet& packet);
-  void ZygotePacket(Packet& packet);
   void HandleMade(Packet& packet);
-  void HandleForked(Packet& packet);
-  void HandleReady(Packet& packet);
+  ZygoteChannel::Done CountFork(ZygoteChannel::Done done);
   void HandleExit(const wire::ProcessExited& exited);
-  void ZygoteClosed();
   void ZygoteGone(const std::string& reason);
   void SupervisorGone();
   void Reap();
@@ -105,24 +108,19 @@ class ZygoteLink {
   UniqueFd messages_fd_;
   std::string message_line_;
   std::string last_message_;  // the last line they wrote: the likeliest reason of a failure
-  bool ready_ = false;
-  bool zygote_gone_ = false;
-  bool zygote_explained_ = false;  // it sent the reason itself
   bool supervisor_gone_ = false;
-  int32_t zygote_pid_ = 0;  // in the supervisor's pid namespace
-  pid_t zygote_host_pid_ = 0;
   int reap_attempts_ = 0;
   bool unreapable_ = false;  // stuck in the kernel: nobody waits for it any more
   EventLoop::TimerId reap_timer_ = 0;
   std::map<uint64_t, std::function<void(Result<Made>)>> making_;
-  std::map<uint64_t, std::function<void(Result<Forked>)>> forking_;
+  size_t forking_ = 0;  // orders that are not answered yet
   std::map<int32_t, std::function<void(const Exit&)>> exit_handlers_;
   std::map<int32_t, wire::ProcessExited> early_exits_;  // of runtimes whose Forked is on its way
   std::shared_ptr<bool> alive_;
   std::unique_ptr<EventLoop::Watch> launcher_watch_;
   std::unique_ptr<EventLoop::Watch> messages_watch_;
   std::unique_ptr<PacketChannel> supervisor_;
-  std::unique_ptr<PacketChannel> zygote_;
+  std::unique_ptr<ZygoteChannel> zygote_;
 };
 
 }  // namespace spore

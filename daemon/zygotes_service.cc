@@ -50,17 +50,19 @@ Result<ZygoteImage*> Operated(const ServiceContext& context, const Call& call,
 }
 
 // Answers with the zygote that there is then.
-ZygoteImage::Done AnswerWith(const CallPtr& call, const ZygoteImage& image) {
-  return [call, &image](const Result<>& result) {
+ZygoteImage::Done AnswerWith(const CallPtr& call, const ZygoteImage& image,
+                             const std::string& set = {}) {
+  return [call, &image, set](const Result<>& result) {
     if (!result) return call->Fail(result.error());
-    call->Reply(image.DescribeZygote());
+    call->Reply(image.DescribeZygote(set));
   };
 }
 
 void Warm(ServiceContext& context, const CallPtr& call, const v1::WarmZygoteRequest& request) {
   auto image = Operated(context, *call, request.image(), "warm");
   if (!image) return call->Fail(image.error());
-  (*image)->Warm(AnswerWith(call, **image));
+  if (request.set().empty()) return (*image)->Warm(AnswerWith(call, **image));
+  (*image)->WarmSet(request.set(), AnswerWith(call, **image, request.set()));
 }
 
 void Rotate(ServiceContext& context, const CallPtr& call, const v1::RotateZygoteRequest& request) {
@@ -72,6 +74,11 @@ void Rotate(ServiceContext& context, const CallPtr& call, const v1::RotateZygote
 void Evict(ServiceContext& context, const CallPtr& call, const v1::EvictZygoteRequest& request) {
   auto image = Operated(context, *call, request.image(), "evict");
   if (!image) return call->Fail(image.error());
+  if (!request.set().empty()) {
+    auto evicted = (*image)->EvictSet(request.set());
+    if (!evicted) return call->Fail(evicted.error());
+    return call->Reply(v1::EvictZygoteResponse());
+  }
   if (request.force()) context.invoker.EvictAllOf(**image, "its zygote was evicted");
   (*image)->Evict([call](const Result<>& result) {
     if (!result) return call->Fail(result.error());

@@ -4,8 +4,8 @@
 //
 //   supervisor  SOCK_SEQPACKET  one an image; trusted code on both ends
 //               spored -> MakeSandbox          supervisor -> SandboxMade, ProcessExited
-//   zygote      SOCK_SEQPACKET  one an image; the far end has run operator-chosen libraries
-//               spored -> Prepare, Fork        zygote -> ZygoteReady, Forked
+//   zygote      SOCK_SEQPACKET  one a zygote; the far end has run operator-chosen libraries
+//               spored -> Prepare, Fork, ForkZygote   zygote -> ZygoteReady, Forked
 //   instance    SOCK_STREAM     one an instance; the far end is the tenant's from the moment its
 //               code is loaded: spored treats what it reads as hostile
 //               spored -> Specialise, Load, Invoke   instance -> Confined, Loaded, Response, Failed
@@ -31,6 +31,7 @@ enum class Type : uint32_t {
   kFork,
   kForked,
   kPrepare,
+  kForkZygote,
 };
 
 struct Header {
@@ -141,7 +142,18 @@ struct Fork {
   uint32_t reserved = 0;
 };
 
-// zygote -> spored. On success with one descriptor: the pidfd of the runtime process.
+// spored -> zygote, before any Fork: sfork into no sandbox. The child is a zygote itself, with the
+// caller's privileges, filter and cgroup: it imports `modules`, says ZygoteReady on the channel
+// that comes as the one descriptor, and takes orders there from then on. Answered by Forked, before
+// that, under `zygote_id`, which no sandbox has.
+constexpr uint32_t kMaxModuleNames = 4096;
+struct ForkZygote {
+  Header header{.type = Type::kForkZygote};
+  uint64_t zygote_id = 0;
+  char modules[kMaxModuleNames] = {};  // comma-separated, NUL-terminated
+};
+
+// zygote -> spored. On success with one descriptor: the pidfd of the runtime process, or zygote.
 struct Forked {
   Header header{.type = Type::kForked};
   uint64_t sandbox_id = 0;
@@ -165,7 +177,8 @@ enum class FrameType : uint32_t {
   kConfined =
       16,     // body: struct Confined; first, and once. A failure is sent by trusted code, which
               // then exits; success goes out with what is sent next, and tells only times
-  kLoaded,    // body: JSON {"began_us": n, "ended_us": n}, of CLOCK_MONOTONIC
+  kLoaded,    // body: JSON {"began_us": n, "ended_us": n}, of CLOCK_MONOTONIC; with "imported":
+              // [names] if the Load had "watch": those of them that are loaded now
   kResponse,  // body: the result as JSON
   kFailed,    // body: JSON {"errorType", "errorMessage", "stackTrace": [..]}; the instance
               // stays usable
@@ -212,7 +225,9 @@ struct Confined {
 
 // Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
 //   "function_version":"3","memory_limit_in_mb":"128","environment":{..},
-//   "compile":true or absent}
+//   "compile":true or absent, "watch":["numpy",..] or absent, "measure":true or absent}
+//   With "measure" the handler is loaded but not called: the first Invoke is answered by what the
+//   load took, see daemon/advice.h.
 // Load JSON, script: {"mode":"script","argv":["script.py",..],"script":"..text..",
 //   "memory_limit_in_mb":"128","environment":{..}}; an archive of programs, a jar, comes as a file:
 //   "archive":"/var/task/app.jar" in place of "script"

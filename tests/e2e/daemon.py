@@ -230,13 +230,14 @@ class Spored:
         return Completed(done)
 
     def deploy(self, name, files, handler="app.handler", isolation="ISOLATION_INSTANCE",
-               limits=None, runtime="python", image="", environment=None, client=None):
+               limits=None, runtime="python", image="", environment=None, client=None,
+               **settings):
         """Deploys through the socket. `files`: a zip's bytes, {name: content}, or a directory."""
         archive = files if isinstance(files, bytes) else make_zip(files)
         descriptor = ttrpc.sealed_memfd(archive)
         values = {"name": name, "settings": {
             "runtime": runtime, "image": image, "handler": handler, "isolation": isolation,
-            "limits": limits or {}, "environment": environment or {}}}
+            "limits": limits or {}, "environment": environment or {}, **settings}}
         try:
             if client:
                 return client.call("Functions", "Deploy", values, [descriptor])

@@ -79,6 +79,7 @@ void AddCommonOptions(CLI::App& command, Context& context);
 CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name,
                      const std::string& description);
 
+void AddAdvise(CLI::App& app, Context& context);
 void AddCheck(CLI::App& app, Context& context);
 void AddFunction(CLI::App& app, Context& context);
 void AddFunctionDeploy(CLI::App& function, Context& context);

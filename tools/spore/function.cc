@@ -65,6 +65,7 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Runtime", settings.runtime()},
       {"Image", settings.image()},
       {"Image digest", response->image_digest()},
+      {"Libraries", settings.libraries()},
       {"Handler", settings.handler()},
       {"Isolation", IsolationName(settings.isolation())},
       {"Instances", fmt::format("{} of at most {}", response->instances(), limits.max_instances())},

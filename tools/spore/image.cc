@@ -95,6 +95,12 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Threads", image->threads() ? "of preloaded modules are copied" : ""},
       {"Flat", image->flat() ? "" : "no, by its manifest"},
   };
+  for (const v1::LibrarySet& set : image->sets()) {
+    pairs.emplace_back("Library set",
+                       set.name() + ": " + Joined(set.modules()) +
+                           (set.parent().empty() ? "" : "; on top of " + set.parent()) +
+                           (set.eager() ? "; always there" : ""));
+  }
   const std::map<std::string, std::string> environment(image->environment().begin(),
                                                        image->environment().end());
   for (const auto& [key, value] : environment) pairs.emplace_back("Environment", key + "=" + value);

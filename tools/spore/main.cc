@@ -36,6 +36,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddRun(app, context);
   AddPs(app, context);
   AddLogs(app, context);
+  AddAdvise(app, context);
   AddImage(app, context);
   AddZygote(app, context);
   AddStats(app, context);

@@ -109,6 +109,10 @@ void AddSettingsOptions(CLI::App& command, v1::FunctionSettings& settings) {
   command
       .add_option("--image", *settings.mutable_image(), "Image (default: named like the runtime)")
       ->type_name("NAME");
+  command
+      .add_option("--libraries", *settings.mutable_libraries(),
+                  "Library set of the image to start from; none; or auto: what fits (default)")
+      ->type_name("SET");
   command.add_option("--handler", *settings.mutable_handler(), "What to call: MODULE.FUNCTION")
       ->type_name("NAME");
   command

@@ -6,6 +6,7 @@
 #include "tools/spore/context.h"
 #include "tools/spore/output.h"
 #include "tools/spore/units.h"
+#include "tools/spore/zygote_tree.h"
 
 namespace spore::cli {
 namespace {
@@ -14,6 +15,20 @@ constexpr const char* kService = "spore.v1.Zygotes";
 
 Expected<v1::ListZygotesResponse> Ask(const Context& context) {
   return CallDaemon<v1::ListZygotesResponse>(context, kService, "List", v1::ListZygotesRequest());
+}
+
+// A zygote's name in commands: of an image "python", of a library set of it "python/numpy".
+std::string NameOf(const v1::Zygote& zygote) {
+  return zygote.set().empty() ? zygote.image() : zygote.image() + "/" + zygote.set();
+}
+template <typename Request>
+void SetName(const std::string& name, Request& request) {
+  const size_t slash = name.find('/');
+  request.set_image(name.substr(0, slash));
+  if (slash != name.npos) request.set_set(name.substr(slash + 1));
+}
+void SetName(const std::string& name, v1::RotateZygoteRequest& request) {
+  request.set_image(name);
 }
 
 void PrintZygotes(const v1::ListZygotesResponse& response) {
@@ -28,7 +43,8 @@ void PrintZygotes(const v1::ListZygotesResponse& response) {
                {"MEMORY", Align::kRight},
                {"FLAT", Align::kRight}});
   for (const v1::Zygote& zygote : response.zygotes()) {
-    table.Add({zygote.image(), StateName(zygote.state()),
+    if (zygote.state() == v1::Zygote::ABSENT) continue;
+    table.Add({NameOf(zygote), StateName(zygote.state()),
                zygote.pid() == 0 ? "-" : fmt::format("{}", zygote.pid()),
                HumanAge(zygote.started_unix_ms()), fmt::format("{}", zygote.forks()),
                fmt::format("{}", zygote.sandboxes_ready()), fmt::format("{}", zygote.instances()),
@@ -46,11 +62,13 @@ void PrintZygotes(const v1::ListZygotesResponse& response) {
   }
 }
 
-Outcome List(const Context& context) {
+Outcome List(const Context& context, bool tree) {
   auto response = Ask(context);
   if (!response) return tl::unexpected(response.error());
   if (context.json) {
     PrintJsonList(response->zygotes());
+  } else if (tree) {
+    PrintZygoteTree(*response);
   } else {
     PrintZygotes(*response);
   }
@@ -64,7 +82,7 @@ Outcome Renew(const Context& context, const std::vector<std::string>& images, co
   const auto call = [&](client::Connection& connection,
                         const std::string& image) -> client::Result<> {
     Request request;
-    request.set_image(image);
+    SetName(image, request);
     auto zygote = connection.Call<v1::Zygote>(kService, method, request);
     if (!zygote) return tl::unexpected(zygote.error());
     if (context.json) {
@@ -93,8 +111,15 @@ Outcome Rotate(const Context& context, std::vector<std::string> images, bool all
     auto response = Ask(context);
     if (!response) return tl::unexpected(response.error());
     for (const v1::Zygote& zygote : response->zygotes()) {
-      if (zygote.state() == v1::Zygote::READY) images.push_back(zygote.image());
+      if (zygote.state() == v1::Zygote::READY && zygote.set().empty())
+        images.push_back(zygote.image());
     }
+  }
+  for (const std::string& image : images) {
+    if (image.find('/') == image.npos) continue;
+    return Fail(kUsage, "rotate: " + image +
+                            ": a library set's zygote is a copy of its image's and " +
+                            "has the same layout: rotate " + image.substr(0, image.find('/')));
   }
   return Renew<v1::RotateZygoteRequest>(context, images, "Rotate");
 }
@@ -103,7 +128,7 @@ Outcome Evict(const Context& context, const std::vector<std::string>& images, bo
   return CallForEach(
       context, images, [&](client::Connection& connection, const auto& image) -> client::Result<> {
         v1::EvictZygoteRequest request;
-        request.set_image(image);
+        SetName(image, request);
         request.set_force(force);
         auto evicted = connection.Call<v1::EvictZygoteResponse>(kService, "Evict", request);
         if (!evicted) return tl::unexpected(evicted.error());
@@ -124,19 +149,23 @@ void AddZygote(CLI::App& app, Context& context) {
   zygote->require_subcommand(1);
 
   CLI::App* list = AddCommand(*zygote, context, "ls", "List zygotes");
-  list->callback([&context] { context.command = [&context] { return List(context); }; });
+  auto tree = std::make_shared<bool>(false);
+  list->add_flag("--tree", *tree,
+                 "Show library sets below their images, those without a zygote too");
+  list->callback(
+      [&context, tree] { context.command = [&context, tree] { return List(context, *tree); }; });
 
   CLI::App* warm =
       AddCommand(*zygote, context, "warm", "Start zygotes and wait until they are ready");
   auto warmed = std::make_shared<Arguments>();
-  warm->add_option("IMAGE", warmed->images, "Images")->required();
+  warm->add_option("IMAGE", warmed->images, "Images, or IMAGE/SET")->required();
   warm->callback([&context, warmed] {
     context.command = [&context, warmed] { return Warm(context, warmed->images); };
   });
 
   CLI::App* evict = AddCommand(*zygote, context, "evict", "End zygotes that nobody needs");
   auto evicted = std::make_shared<Arguments>();
-  evict->add_option("IMAGE", evicted->images, "Images")->required();
+  evict->add_option("IMAGE", evicted->images, "Images, or IMAGE/SET")->required();
   evict->add_flag("--force", evicted->flag, "Kill all instances of the images first");
   evict->callback([&context, evicted] {
     context.command = [&context, evicted] {

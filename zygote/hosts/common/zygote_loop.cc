@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -11,6 +12,7 @@
 #include "sandbox/sys/fd_message.h"
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/copy_zygote.h"
 #include "zygote/hosts/common/working_set.h"
 
 namespace spore {
@@ -36,35 +38,76 @@ bool AwaitWarmUp() {
 
 class Zygote {
  public:
-  Zygote(FrozenProcess process, ChildPrograms programs, const RuntimeHooks& hooks,
+  Zygote(FrozenProcess process, ChildPrograms programs, const ForkOptions& options,
          WorkingSet working_set)
       : process_(std::move(process)),
         programs_(std::move(programs)),
-        hooks_(hooks),
+        hooks_(options.hooks),
+        copies_zygotes_(options.copies_zygotes),
         working_set_(std::move(working_set)) {}
 
-  // True in a child.
-  Result<bool> ServeOne() {
-    wire::Fork request;
-    SPORE_ASSIGN(ReceivedMessage received,
-                 ReceiveMessage(kZygoteFd, std::as_writable_bytes(std::span(&request, 1))));
+  enum class Became { kItself, kInstance, kZygote };
+
+  // Serves one order; in a copy, what that is to be.
+  Result<Became> ServeOne() {
+    static_assert(sizeof(wire::ForkZygote) > sizeof(wire::Fork));
+    std::array<std::byte, sizeof(wire::ForkZygote)> buffer;
+    SPORE_ASSIGN(ReceivedMessage received, ReceiveMessage(kZygoteFd, buffer));
     const uint64_t received_ns = StepLog::Now();
     if (received.bytes == 0)
       return MakeError(ErrorKind::kUnavailable, "spored closed the zygote socket");
-    if (received.bytes != sizeof request || request.header.magic != wire::kMagic ||
-        request.header.type != wire::Type::kFork) {
-      return MakeError(ErrorKind::kInternal, "an order that is not a Fork message");
+    if (wire::Fork request; IsOrder(buffer, received.bytes, request)) {
+      forked_ = true;
+      return ServeFork(request, received.fds, received_ns);
     }
+    wire::ForkZygote request;
+    if (copies_zygotes_ && !forked_ && IsOrder(buffer, received.bytes, request))
+      return ServeForkZygote(request, received.fds);
+    return MakeError(ErrorKind::kInternal, "an order that this zygote does not take");
+  }
+
+  Unspecialised child() {
+    return {uid_, kept_, entered_, std::move(process_), std::move(programs_)};
+  }
+  LibraryZygote library_zygote() { return {std::move(modules_)}; }
+
+ private:
+  template <typename Order>
+  static bool IsOrder(std::span<const std::byte> bytes, size_t size, Order& order) {
+    const wire::Type type = order.header.type;
+    if (size != sizeof order) return false;
+    memcpy(static_cast<void*>(&order), bytes.data(), sizeof order);
+    return order.header.magic == wire::kMagic && order.header.type == type;
+  }
+
+  Result<Became> ServeFork(const wire::Fork& request, ReceivedFds& fds, uint64_t received_ns) {
     wire::Forked reply;
     reply.sandbox_id = request.sandbox_id;
     UniqueFd pidfd;
-    Result<pid_t> pid = ForkInto(request, received.fds, received_ns, reply.steps, pidfd);
+    Result<pid_t> pid = ForkInto(request, fds, received_ns, reply.steps, pidfd);
     if (pid && *pid == 0) {
       uid_ = request.uid;
       // EnterSandbox has closed them by number, and other files have those numbers now.
-      for (UniqueFd& fd : received.fds.fd) (void)fd.Release();
-      return true;
+      for (UniqueFd& fd : fds.fd) (void)fd.Release();
+      return Became::kInstance;
     }
+    return Answer(reply, pid, pidfd);
+  }
+
+  Result<Became> ServeForkZygote(const wire::ForkZygote& request, ReceivedFds& fds) {
+    wire::Forked reply;
+    reply.sandbox_id = request.zygote_id;
+    UniqueFd pidfd;
+    Result<pid_t> pid = CopyZygote(process_, fds, hooks_, &pidfd);
+    if (pid && *pid == 0) {
+      modules_.assign(request.modules, strnlen(request.modules, sizeof request.modules));
+      return Became::kZygote;
+    }
+    return Answer(reply, pid, pidfd);
+  }
+
+  static Result<Became> Answer(wire::Forked& reply, const Result<pid_t>& pid,
+                               const UniqueFd& pidfd) {
     if (pid) {
       reply.pid = *pid;
     } else {
@@ -74,14 +117,9 @@ class Zygote {
     }
     const int fd = pidfd.get();
     SPORE_TRY(SendStruct(kZygoteFd, reply, std::span(&fd, pidfd.valid() ? 1 : 0)));
-    return false;
+    return Became::kItself;
   }
 
-  Unspecialised child() {
-    return {uid_, kept_, entered_, std::move(process_), std::move(programs_)};
-  }
-
- private:
   Result<pid_t> ForkInto(const wire::Fork& request, const ReceivedFds& fds, uint64_t received_ns,
                          StepLog& log, UniqueFd& pidfd) {
     SPORE_ASSIGN(const ForkDescriptors named, NameDescriptors(request, fds));
@@ -115,10 +153,13 @@ class Zygote {
   FrozenProcess process_;
   ChildPrograms programs_;
   RuntimeHooks hooks_;
+  bool copies_zygotes_;
+  bool forked_ = false;  // into a sandbox
   WorkingSet working_set_;
   KeptDescriptors kept_;  // of the next child; in a child, its own
   uint32_t uid_ = 0;      // in a child: of its sandbox
   StepLog entered_;       // in a child: how it came there
+  std::string modules_;   // in a zygote to be: what it shall import
 };
 
 // What spored sent before this process was started. The defaults where it sent nothing.
@@ -133,11 +174,16 @@ wire::Prepare Preparation() {
   return prepare;
 }
 
-// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is.
+// Makes forks cheap whose zygote is large; one that cannot be flat serves as it is. What is flat in
+// a zygote that was copied is so in its copy; what that has imported itself is not moved.
 Result<> Flatten(uint64_t from_bytes, wire::ZygoteReady& ready) {
-  FlatReport report{.note = "the image says flat = false"};
-  if (Preparation().flat != 0) {
+  static uint64_t flat_bytes = 0;  // of this process, or of those that it is a copy of
+  FlatReport report{.flat_bytes = flat_bytes, .note = "it is a copy of a flat one"};
+  if (Preparation().flat == 0) {
+    report.note = "the image says flat = false";
+  } else if (flat_bytes == 0) {
     SPORE_ASSIGN(report, FlattenMemory({.worthwhile_bytes = from_bytes}));
+    flat_bytes = report.flat_bytes;
   }
   ready.flat_bytes = report.flat_bytes;
   ready.unmoved_bytes = report.unmoved_bytes;
@@ -206,7 +252,7 @@ void ReportUnready(const char* reason) {
   (void)SendStruct(kZygoteFd, ready);
 }
 
-Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& options) {
+Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
   ChildPrograms programs;
   SPORE_ASSIGN(programs.final_program, CompileFinalProgram(NetworkPolicy::kNone));
   SPORE_ASSIGN(programs.last_program, CompileLastProgram());
@@ -218,16 +264,24 @@ Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& opt
   WorkingSet working_set;
   if (options.warms_up || !options.rehearsal_load.empty()) {
     SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, working_set));
-    if (rehearses) return Unspecialised(std::move(process), std::move(programs), options.warms_up);
+    if (rehearses)
+      return Copy(Unspecialised(std::move(process), std::move(programs), options.warms_up));
   }
   ready.header.type = wire::Type::kZygoteReady;
   ready.pid = getpid();
   SPORE_TRY(SendStruct(kZygoteFd, ready));
-  Zygote zygote(std::move(process), std::move(programs), options.hooks, std::move(working_set));
+  Zygote zygote(std::move(process), std::move(programs), options, std::move(working_set));
   for (;;) {
-    SPORE_ASSIGN(const bool in_child, zygote.ServeOne());
-    if (in_child) return zygote.child();
+    SPORE_ASSIGN(const Zygote::Became became, zygote.ServeOne());
+    if (became == Zygote::Became::kInstance) return Copy(zygote.child());
+    if (became == Zygote::Became::kZygote) return Copy(zygote.library_zygote());
   }
+}
+
+Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& options) {
+  SPORE_ASSIGN(Copy copy, ServeOrders(ready, options));
+  if (auto* child = std::get_if<Unspecialised>(&copy)) return std::move(*child);
+  return MakeError(ErrorKind::kInternal, "a copy that this runtime cannot be");
 }
 
 }  // namespace spore

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/result.h"
@@ -26,6 +27,7 @@ struct ForkOptions {
   // The runtime has threads and descriptors of its own. Each child has them again: the descriptors
   // when it enters its sandbox, the threads when it is confined.
   bool threads = false;
+  bool copies_zygotes = false;  // takes ForkZygote orders
   // Bodies of Load and Invoke for a handler of Spore's own: when given, what a child will touch is
   // learnt from it (working_set.h). AwaitTenant returns at once in the child that rehearses.
   std::string rehearsal_load, rehearsal_invoke;
@@ -79,9 +81,18 @@ class Unspecialised {
   ChildPrograms programs_;
 };
 
-// Freezes the process, tells spored that it is ready, and serves Fork orders. Returns only in a
-// child; the zygote itself leaves through the error when spored is gone or something no later
+// A copy that is to be a zygote, with all that the zygote had but its control socket: that is its
+// own. It imports what it is told to and serves in its turn.
+struct LibraryZygote {
+  std::string modules;  // comma-separated
+};
+using Copy = std::variant<Unspecialised, LibraryZygote>;
+
+// Freezes the process, tells spored that it is ready, and serves its orders. Returns only in a
+// copy; the zygote itself leaves through the error when spored is gone or something no later
 // order could mend has happened.
+Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options);
+// The same for a runtime whose copies cannot be zygotes.
 Result<Unspecialised> ServeForks(wire::ZygoteReady ready, const ForkOptions& options);
 
 // Tells spored why this zygote cannot be.

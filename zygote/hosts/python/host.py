@@ -1,9 +1,9 @@
 """The Python host: the zygote of an image, and in its children the instance.
 
 Run by the image's own interpreter as `python3 -I -B -X utf8 host.py MODULE,MODULE,... [warm-up=MODULE.FUNCTION]
-[threads]`. Until
-serve_forks returns, this is the zygote: only modules that the image's operator listed have run.
-Then it is a child in a sandbox of its own, made ahead of its use, still trusted. When await_tenant
+[threads]`. Until serve_forks returns, this is the zygote: only modules that the image's operator listed
+have run. It returns in copies. One may be told to import more, a library set of that list, and be a zygote
+too. Any other is a child in a sandbox of its own, made ahead of its use, still trusted. When await_tenant
 has returned it is confined for good, and about to run a tenant's code.
 """
 
@@ -21,6 +21,7 @@ _HOST = "/run/spore/host/python"
 sys.path.insert(0, _HOST)
 import _spore  # noqa: E402
 import spore_function  # noqa: E402
+import spore_measure  # noqa: E402,F401
 import spore_renew  # noqa: E402
 import spore_script  # noqa: E402
 
@@ -68,26 +69,42 @@ def refuse_python_threads():
     sys.exit(1)
 
 
-def main():
-    gc.disable()
-    started = time.monotonic_ns()
-    modules, *options = sys.argv[1:]
-    preload([name for name in modules.split(",") if name])
-    call_warm_up(options)
-    spore_renew.install()
-    spore_function.prepare()
-    spore_function.warm_up(_HOST, times=10)
-    sys.argv = [""]
+def serve_as_zygote(started, threads):
+    """None in a child in a sandbox; in a copy that is to be a zygote, the modules that it shall import."""
+    spore_renew.prepare()
     # What exists now lives for ever: collections in children must not touch, and so copy, it.
     gc.collect()
     gc.freeze()
     refuse_python_threads()
     version = "%d.%d.%d" % sys.version_info[:3]
     try:
-        _spore.serve_forks(version, (time.monotonic_ns() - started) // 1000, "threads" in options)
+        return _spore.serve_forks(version, (time.monotonic_ns() - started) // 1000, threads)
     except RuntimeError as error:
         _spore.report_unready(str(error))
         sys.exit(1)
+
+
+def main():
+    gc.disable()
+    started = time.monotonic_ns()
+    modules, *options = sys.argv[1:]
+    sys.argv = [""]
+    preload([name for name in modules.split(",") if name])
+    call_warm_up(options)
+    spore_renew.install()
+    spore_function.prepare()
+    spore_function.warm_up(_HOST, times=10)
+    more = serve_as_zygote(started, "threads" in options)
+    while more is not None:
+        # A copy that is to be the zygote of a library set.
+        started = time.monotonic_ns()
+        modules = [name for name in more.split(",") if name]
+        spore_function.without_task_root(lambda: preload(modules))
+        loaded = time.monotonic_ns()
+        if modules:
+            spore_function.warm_up(_HOST, times=1)
+        # What the set saves each start: not what else happens here.
+        more = serve_as_zygote(started + time.monotonic_ns() - loaded, "threads" in options)
     # Again, in the child: the pages that serving a request writes to are copied now, not then.
     if not _spore.tenant_waiting():
         spore_function.warm_up(_HOST, times=1)

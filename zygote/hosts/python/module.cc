@@ -80,12 +80,13 @@ spore::Result<> CheckNoThreads() {
       std::to_string(threads) + " with the first: " + spore::DescribeThreads());
 }
 
-spore::Result<spore::Unspecialised> Serve(const spore::wire::ZygoteReady& ready, bool threads) {
+spore::Result<spore::Copy> Serve(const spore::wire::ZygoteReady& ready, bool threads) {
   if (!threads) SPORE_TRY(CheckNoThreads());
-  return spore::ServeForks(ready,
-                           {.hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
-                            .threads = threads,
-                            .warms_up = true});
+  return spore::ServeOrders(
+      ready, {.hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
+              .threads = threads,
+              .copies_zygotes = true,
+              .warms_up = true});
 }
 
 PyObject* ServeForks(PyObject*, PyObject* args) {
@@ -96,12 +97,16 @@ PyObject* ServeForks(PyObject*, PyObject* args) {
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", version);
   ready.preload_us = preload_us;
-  spore::Result<spore::Unspecialised> child = Serve(ready, threads != 0);
-  if (!child) {
-    PyErr_SetString(PyExc_RuntimeError, child.error().Message().c_str());
+  spore::Result<spore::Copy> copy = Serve(ready, threads != 0);
+  if (!copy) {
+    PyErr_SetString(PyExc_RuntimeError, copy.error().Message().c_str());
     return nullptr;
   }
-  this_child = std::make_unique<spore::Unspecialised>(std::move(*child));
+  if (const auto* zygote = std::get_if<spore::LibraryZygote>(&*copy))
+    return PyUnicode_FromStringAndSize(zygote->modules.data(),
+                                       static_cast<Py_ssize_t>(zygote->modules.size()));
+  this_child =
+      std::make_unique<spore::Unspecialised>(std::get<spore::Unspecialised>(std::move(*copy)));
   Py_RETURN_NONE;
 }
 
@@ -197,8 +202,10 @@ PyObject* Rehearse(PyObject*, PyObject* args) {
 
 PyMethodDef kMethods[] = {
     {"serve_forks", ServeForks, METH_VARARGS,
-     "serve_forks(version, preload_us, threads)\n\nReturns in each child, inside its sandbox. Its "
-     "threads, where there may be any, come back in await_tenant."},
+     "serve_forks(version, preload_us, threads) -> None or str\n\nReturns in each child, inside "
+     "its "
+     "sandbox: None. Its threads, where there may be any, come back in await_tenant. And in a copy "
+     "that is to be a zygote, outside of any: the modules to import before it serves."},
     {"thread_states", CountThreadStates, METH_NOARGS, "thread_states() -> int"},
     {"tenant_waiting", TenantWaiting, METH_NOARGS, "tenant_waiting() -> bool"},
     {"await_tenant", AwaitTenant, METH_NOARGS,

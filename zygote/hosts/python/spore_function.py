@@ -25,6 +25,7 @@ from importlib.machinery import (
 )
 
 import _spore
+import spore_measure
 from spore_context import Context
 
 LOAD, INVOKE, CODE = 1, 2, 4
@@ -256,8 +257,20 @@ def prepare():
     sys.path_importer_cache[_TASK_ROOT] = finder
 
 
-def _loaded(started):
-    return b'{"began_us":%d,"ended_us":%d}' % (started // 1000, time.monotonic_ns() // 1000)
+def without_task_root(action):
+    """In a zygote: nothing below the task's directory, empty as it is, shall answer for a library."""
+    sys.path.remove(_TASK_ROOT)
+    action()
+    sys.path.insert(0, _TASK_ROOT)
+
+
+def _loaded(started, load):
+    """When the handler was loaded; and of the modules that spored asks after, which are there."""
+    ended = time.monotonic_ns()
+    if "watch" not in load:
+        return b'{"began_us":%d,"ended_us":%d}' % (started // 1000, ended // 1000)
+    return _encode({"began_us": started // 1000, "ended_us": ended // 1000,
+                    "imported": [name for name in load["watch"] if name in sys.modules]}).encode()
 
 
 def _flush():
@@ -291,6 +304,7 @@ def serve(root=_TASK_ROOT):
     started = time.monotonic_ns()
     load = _parse(body)
     tell = _tell_compiled if load.get("compile") else None
+    measure = spore_measure.Measure(root) if load.get("measure") else None
     try:
         _enter(load, root)
         handler = load_handler(load["handler"], root, compiled, tell)
@@ -298,7 +312,9 @@ def serve(root=_TASK_ROOT):
         _spore.send(FATAL, 0, _describe(error.kind, error, error.stack))
         os._exit(1)
     # Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
-    _spore.queue(LOADED, 0, _loaded(started))
+    _spore.queue(LOADED, 0, _loaded(started, load))
+    if measure:
+        handler = measure.report
     while frame := _spore.receive():
         kind, identifier, body = frame
         if kind != INVOKE:

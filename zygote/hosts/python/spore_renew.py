@@ -27,6 +27,10 @@ def _renew():
 
 def install():
     os.register_at_fork(after_in_child=_renew)
+
+
+def prepare():
+    """In a zygote that has imported what it will."""
     if "ssl" in sys.modules:
         # Setting OpenSSL's generator up takes a millisecond; renewing it, microseconds.
         sys.modules["ssl"].RAND_bytes(1)

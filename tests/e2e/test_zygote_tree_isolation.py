@@ -1,0 +1,48 @@
+"""A sandbox that comes from the zygote of a library set is as confined as any."""
+import pytest
+import sets
+from test_isolation import (  # noqa: F401
+    host_files,
+    test_every_sandbox_has_an_identity_of_its_own,
+    test_files_of_the_host_cannot_be_read,
+    test_filter_cannot_be_fooled_by_hidden_bits,
+    test_foreign_system_call_tables_are_closed,
+    test_kernel_interfaces_are_closed,
+    test_mount_tree_cannot_be_changed,
+    test_namespaces_cannot_be_made_or_joined,
+    test_network_is_out_of_reach,
+    test_no_descriptor_is_inherited,
+    test_no_privilege_is_held_or_gained,
+    test_nothing_but_tmp_can_be_written,
+    test_nothing_of_another_invocation_is_seen,
+    test_proc_shows_the_sandbox_alone,
+    test_processes_cannot_be_traced_or_read,
+    test_setuid_programs_give_nothing,
+    test_signal_to_everybody_stays_inside,
+    test_zygote_is_not_root_of_the_host,
+)
+
+
+@pytest.fixture(scope="module")
+def spored():
+    with sets.place(), sets.serve() as server:
+        assert server.cli("zygote", "warm", "sets/dearer").code == 0
+        deploy = server.deploy
+        # The tests deploy as they always do: here it all comes from a set.
+        server.deploy = lambda name, files, *args, **settings: deploy(
+            name, files, *args, **{"image": "sets", "libraries": "dearer", **settings})
+        yield server
+        assert "dearer" in {z["set"] for z in sets.zygotes(server) if z["state"] == "READY"}
+
+
+@pytest.fixture(scope="module")
+def victims(spored, victim_archive):
+    spored.deploy("victims", victim_archive, isolation="ISOLATION_INVOCATION",
+                  limits={"memory_bytes": 256 << 20, "timeout_ms": 30000})
+    start = spored.invoke("victims", {"victim": "proc_view"})["start_reason"]
+    assert start.endswith("from library set dearer"), start
+
+    def call(victim, **event):
+        return spored.result("victims", {"victim": victim, **event})
+
+    return call
