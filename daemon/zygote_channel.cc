@@ -66,6 +66,7 @@ void ZygoteChannel::HandleReady(Packet& packet) {
   wire::ZygoteReady message;
   if (ready_ || gone_ || !packet.CopyTo(message)) return;
   message.runtime_version[sizeof message.runtime_version - 1] = 0;
+  message.flat_note[sizeof message.flat_note - 1] = 0;
   if (message.failure.failed()) {
     explained_ = true;
     return End(ToError(message.failure, "it could not get ready").Message());

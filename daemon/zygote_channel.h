@@ -43,6 +43,8 @@ class ZygoteChannel {
   ZygoteChannel(const ZygoteChannel&) = delete;
   ZygoteChannel& operator=(const ZygoteChannel&) = delete;
 
+  // Before it is started: it looks for this when it has loaded everything.
+  Result<> Send(const wire::Prepare& prepare) { return socket_->SendStruct(prepare); }
   // `done` runs exactly once, with an error when the zygote has gone.
   void Fork(const wire::Fork& request, std::span<const int> fds, Done done);
   // `socket`: the control socket of the copy.

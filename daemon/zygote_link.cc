@@ -56,7 +56,7 @@ Result<std::unique_ptr<ZygoteLink>> ZygoteLink::Start(EventLoop& loop, const Ima
   SPORE_TRY(link->cgroup_.Attach(launcher));
   const std::array<std::byte, 1> go{};
   const wire::Prepare prepare{.flat = image.flat ? 1u : 0u};
-  SPORE_TRY(link->zygote_->SendStruct(prepare));
+  SPORE_TRY(link->zygote_->Send(prepare));
   SPORE_TRY(link->supervisor_->Send(go));
   return link;
 }
