@@ -222,6 +222,8 @@ VICTIM(Flat, DiscardingKeepsTheProtectionAndErrors) {
   static char* const memory = Filled(2 * kMib);
   const FrozenProcess frozen = FreezeFlat();
   SforkAndCheck(frozen, 1, [] {
+    REQUIRE(madvise(memory + 1, kPage, MADV_DONTNEED) < 0 && errno == EINVAL);
+    REQUIRE(IsFilled(memory, 2 * kMib));
     REQUIRE(mprotect(memory, kMib, PROT_READ) == 0);
     REQUIRE(madvise(memory, 2 * kMib, MADV_DONTNEED) == 0);
     REQUIRE(IsZero(memory, 2 * kMib));

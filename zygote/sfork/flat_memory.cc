@@ -88,7 +88,7 @@ int Replace(const FlatMapping& mapping) {
     return 0;
   }
   // More mappings than a process may have: what is asked for can still be had.
-  if ((mapping.protection & PROT_WRITE) == 0) return -1;
+  if (errno != ENOMEM || (mapping.protection & PROT_WRITE) == 0) return -1;
   memset(address, 0, length);
   return 0;
 }
@@ -110,6 +110,7 @@ Look FindFlatMapping(const FlatTable& table, uintptr_t begin, uintptr_t end, Fla
 }
 
 int Discard(const FlatTable& table, uintptr_t address, size_t length, int advice) {
+  if (address % kPage != 0) return Advise(address, address + length, advice);  // EINVAL
   const int saved = errno;
   const uintptr_t end = address + ((length + kPage - 1) & ~(kPage - 1));
   FlatMapping mapping;
