@@ -13,6 +13,8 @@ import subprocess
 import tarfile
 import tempfile
 
+# Fault points of an import.
+POINTS = ["image-staged", "image-unpacked", "image-listed", "image-root-placed", "image-placed"]
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 

@@ -305,7 +305,7 @@ def test_a_restart_finds_everything_again(spored, root):
     assert import_image(spored, "kept", root).out.startswith("unchanged kept@1")
 
 
-@pytest.mark.parametrize("point", ["image-staged", "image-unpacked", "image-listed", "image-root-placed", "image-placed"])
+@pytest.mark.parametrize("point", own.POINTS)
 @pytest.mark.parametrize("how", ["fail", "kill"])
 def test_nothing_half_made_stays(root, point, how):
     """At each step of an import: an error, and SIGKILL, after which the next start sweeps."""
