@@ -1,6 +1,7 @@
 #include "daemon/config.h"
 
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,6 +15,11 @@ namespace {
 // Host uids from 2^32-2 on have special meanings.
 constexpr uint64_t kLastUid = 0xfffffffd;
 constexpr uint64_t kBlock = 65536;
+
+uint64_t HostMemory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(size) : 0;
+}
 
 std::string KeyOf(const google::protobuf::FieldDescriptor& field) {
   std::string key = field.name();
@@ -80,6 +86,7 @@ void ReadClientLimits(TomlReader& parent, const std::string& file, ClientLimits*
   reader.Number("max-instances", 1, 60000, &limits->max_instances);
   reader.Number("max-queue", 0, 1'000'000, &limits->max_queue);
   reader.Number("max-functions", 0, 1'000'000, &limits->max_functions);
+  reader.Number("max-reserved", 0, 60000, &limits->max_reserved);
   ReadPayloadMemory(reader, &limits->payload_memory);
   parent.Check(reader.Finish());
 }
@@ -133,6 +140,7 @@ std::string DefaultConfigPath() {
 Config DefaultConfig() {
   Config config;
   config.default_limits = DefaultLimits();
+  config.memory_reserve = HostMemory() / 20;
   config.image_dirs = {SPORE_IMAGES_DIR, SPORE_LOCAL_IMAGES_DIR};
   // A build tree that was not installed.
   if (const char* directory = std::getenv("SPORE_IMAGES");
@@ -160,6 +168,8 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Number("uid-base", kBlock, kLastUid, &config.uid_base);
   reader.Number("uid-count", 2 * kBlock, UINT32_MAX, &config.uid_count);
   reader.Number("ready-sandboxes", 0, 1024, &config.ready_sandboxes);
+  reader.Number("max-ready-sandboxes", 0, 4096, &config.max_ready_sandboxes);
+  if (const auto bytes = reader.Size("memory-reserve")) config.memory_reserve = *bytes;
   ReadRotation(reader, &config);
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);

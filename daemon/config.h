@@ -44,6 +44,7 @@ struct ClientLimits {
   uint32_t max_instances = 250;  // live at once, of its functions and runs
   uint32_t max_queue = 256;      // of its invocations, waiting
   uint32_t max_functions = 1000;
+  uint32_t max_reserved = 16;            // instances kept ready, of all its functions
   uint64_t payload_memory = 256u << 20;  // bytes of its requests in progress
 };
 
@@ -58,6 +59,8 @@ struct Config {
   uint32_t uid_base = 0x70000000;           // host uids [base, base + count) belong to Spore
   uint32_t uid_count = 64 * 65536;          // 65536 an image; the last block is for helpers
   uint32_t ready_sandboxes = 8;             // made ahead, an image
+  uint32_t max_ready_sandboxes = 32;        // as many, where so many were wanted at once lately
+  uint64_t memory_reserve = 0;              // of the host, to be kept free; DefaultConfig: a 20th
   uint64_t zygote_max_age_ms = 86'400'000;  // a zygote is replaced after; 0: never
   uint64_t zygote_max_forks = 100'000;      // likewise
   uint64_t library_memory = 512u << 20;     // of zygotes of library sets that were not asked for

@@ -14,6 +14,7 @@
 #include "daemon/invoker.h"
 #include "daemon/log.h"
 #include "daemon/log_store.h"
+#include "daemon/memory_keeper.h"
 #include "daemon/paths.h"
 #include "daemon/payload_budget.h"
 #include "daemon/recovery.h"
@@ -55,6 +56,7 @@ class Daemon {
   std::unique_ptr<Images> images_;
   std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
+  std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
   std::optional<ListeningSocket> socket_;
   std::unique_ptr<RpcServer> server_;
@@ -107,6 +109,13 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.limits.client_queue = config_.client.max_queue;
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
+  memory_keeper_.emplace(*loop_, config_.memory_reserve,
+                         MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
+                                                 return invoker_->EvictForMemory(most, why);
+                                               },
+                                               [this](size_t most, const std::string& why) {
+                                                 return images_->EvictForMemory(most, why);
+                                               }});
   context_.emplace(ServiceContext{*loop_,
                                   *lane_,
                                   config_,
@@ -146,6 +155,9 @@ Result<> Daemon::SetUp(const std::map<std::string, ImageManifest>& manifests) {
 Result<> Daemon::Serve() {
   signals_->Watch(*loop_, [this](int signal) { BeginStop(signal); });
   images_->StartEager();
+  for (const auto& version : store_->List()) {
+    if (version->function.settings().min_instances() > 0) invoker_->FunctionReplaced(version);
+  }
   Log(LogLevel::kInfo,
       "serving on " +
           (socket_->passed_by_systemd() ? std::string("systemd's socket") : config_.socket));
@@ -161,6 +173,7 @@ void Daemon::BeginStop(int signal) {
     return;
   }
   stopping_ = true;
+  memory_keeper_.reset();
   Log(LogLevel::kInfo, std::string("stopping: ") + sigdescr_np(signal));
   (void)sd_notify(0, "STOPPING=1");
   server_->Drain();

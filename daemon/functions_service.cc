@@ -31,7 +31,29 @@ Result<> ResolveSettings(const ServiceContext& context, const v1::Limits& base,
   }
   SPORE_ASSIGN(*settings.mutable_limits(),
                ResolveLimits(settings.limits(), base, context.config.max_limits));
-  return {};
+  if (settings.min_instances() <= settings.limits().max_instances()) return {};
+  return MakeError(ErrorKind::kInvalid,
+                   "min_instances: " + std::to_string(settings.min_instances()) +
+                       " is out of range; expected at most max_instances, " +
+                       std::to_string(settings.limits().max_instances()));
+}
+
+// What is kept ready for one client (limits-per-client).
+Result<> CheckReserve(const ServiceContext& context, const v1::Function& function) {
+  uint64_t count = function.settings().min_instances();
+  if (count == 0 || function.owner_uid() == 0) return {};
+  for (const VersionPtr& version : context.store.List()) {
+    const v1::Function& other = version->function;
+    if (other.owner_uid() == function.owner_uid() && other.name() != function.name())
+      count += other.settings().min_instances();
+  }
+  const uint32_t most = context.config.client.max_reserved;
+  if (count <= most) return {};
+  return MakeError(ErrorKind::kOverloaded,
+                   "uid " + std::to_string(function.owner_uid()) + " would reserve " +
+                       std::to_string(count) + " instances, of the " + std::to_string(most) +
+                       " that it may (limits-per-client.max-reserved)",
+                   "ask for fewer with --min-instances");
 }
 
 // The store's thread has more to do than to wait for whatever else a client may have passed.
@@ -65,7 +87,7 @@ v1::Function WithInstances(const ServiceContext& context, const v1::Function& fu
 void AnswerVersion(ServiceContext& context, const CallPtr& call, const Result<VersionPtr>& stored) {
   if (!stored) return call->Fail(stored.error());
   const v1::Function& function = (*stored)->function;
-  context.invoker.FunctionReplaced(function.name(), function.version());
+  context.invoker.FunctionReplaced(*stored);
   call->Reply(WithInstances(context, function));
 }
 
@@ -87,6 +109,7 @@ void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& req
   auto resolved =
       ResolveSettings(context, context.config.default_limits, *function.mutable_settings());
   if (!resolved) return call->Fail(resolved.error());
+  if (auto room = CheckReserve(context, function); !room) return call->Fail(room.error());
   if (fds.size() != 1) {
     return call->Fail({ErrorKind::kInvalid, 0, "deploy needs the archive as a descriptor", {}, {}});
   }
@@ -118,6 +141,7 @@ v1::FunctionSettings Merge(const v1::FunctionSettings& current, const v1::Update
   if (asked.isolation() != v1::ISOLATION_UNSPECIFIED) merged.set_isolation(asked.isolation());
   if (!request.keep_environment()) *merged.mutable_environment() = asked.environment();
   *merged.mutable_limits() = asked.limits();
+  if (asked.has_min_instances()) merged.set_min_instances(asked.min_instances());
   return merged;
 }
 
@@ -132,6 +156,7 @@ void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& req
   *function.mutable_settings() = Merge(function.settings(), request);
   auto resolved = ResolveSettings(context, current, *function.mutable_settings());
   if (!resolved) return call->Fail(resolved.error());
+  if (auto room = CheckReserve(context, function); !room) return call->Fail(room.error());
   UniqueFd archive;
   if (request.archive_attached()) {
     if (fds.size() != 1) {

@@ -1,5 +1,6 @@
 #include "daemon/images.h"
 
+#include "daemon/log.h"
 #include "daemon/paths.h"
 #include "daemon/validate.h"
 
@@ -47,6 +48,7 @@ Result<std::unique_ptr<Images>> Images::Create(
     options.host_directory = HostsDirectory();
     options.uid_base = uid_base;
     options.ready_sandboxes = config.ready_sandboxes;
+    options.max_ready_sandboxes = config.max_ready_sandboxes;
     options.rotation = {config.zygote_max_age_ms * 1'000'000, config.zygote_max_forks};
     options.limits = limits;
     options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
@@ -94,6 +96,26 @@ Result<ZygoteImage*> Images::FindNamed(const std::string& name) const {
   if (found != images_.end()) return found->second.get();
   return MakeError(ErrorKind::kNotFound, "image: no image \"" + name.substr(0, 64) +
                                              "\"; there are " + Names(images_, ""));
+}
+
+size_t Images::EvictForMemory(size_t most, const std::string& reason) {
+  std::vector<MemoryHolder> holders;
+  std::vector<ZygoteImage*> images;
+  for (const auto& [name, image] : images_) {
+    auto holder = image->DescribeIdleMemory();
+    if (!holder) continue;
+    holder->id = images.size();
+    holders.push_back(*holder);
+    images.push_back(image.get());
+  }
+  size_t ended = 0;
+  for (const uint64_t id : ByWorth(holders)) {
+    if (ended == most) break;
+    Log(LogLevel::kInfo, "image " + images[id]->manifest().name + ": " + reason);
+    images[id]->Evict([](const Result<>&) {});
+    ++ended;
+  }
+  return ended;
 }
 
 void Images::ShutDown(std::function<void()> done) {

@@ -30,6 +30,8 @@ class Images {
   // The same, of whatever runtime.
   Result<ZygoteImage*> FindNamed(const std::string& name) const;
   const std::map<std::string, std::unique_ptr<ZygoteImage>>& all() const { return images_; }
+  // Ends at most so many zygotes that nobody needs, for their memory; how many it did.
+  size_t EvictForMemory(size_t most, const std::string& reason);
   // Ends every zygote and supervisor; `done` runs when the last has been reaped.
   void ShutDown(std::function<void()> done);
 

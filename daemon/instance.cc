@@ -57,6 +57,8 @@ Instance::Instance(const Environment& environment, SlotId slot, std::string id,
       isolation_(first_work.isolation),
       owner_uid_(first_work.owner),
       started_unix_ms_(NowUnixMs()),
+      watch_(first_work.watch),
+      measure_(first_work.measure),
       runs_program_(first_work.runs_program),
       created_ns_(MonotonicNs()),
       parser_(limits_.response_bytes()),
@@ -160,16 +162,17 @@ void Instance::OnLoaded(const Frame& frame) {
   loaded_ns_ = std::clamp(times->ended_ns, work_sent_ns_, MonotonicNs());
   const uint64_t began_ns = std::clamp(times->began_ns, work_sent_ns_, loaded_ns_);
   if (work_) work_->trace.AddOf("instance", "load", began_ns, loaded_ns_);
-  if (times->imported && work_ && !work_->watch.empty()) KeepImports(*times);
+  load_us_ = (loaded_ns_ - began_ns) / 1000;
+  if (times->imported && !watch_.empty()) KeepImports(*times->imported);
+  if (std::exchange(preparing_, false)) return BeIdle();
   // A script has no more to say here; what it writes all the same stays unread.
   if (!version_) channel_->PauseReading();
 }
 
 // Its word again: it chooses among the image's sets, and what it says to have taken cannot be more
 // than has passed.
-void Instance::KeepImports(const LoadTimes& times) {
-  const uint64_t us = (loaded_ns_ - std::clamp(times.began_ns, work_sent_ns_, loaded_ns_)) / 1000;
-  environment_.import_hints.Keep(version_, {BestSet(*manifest_, *times.imported), us});
+void Instance::KeepImports(const std::vector<std::string>& imported) {
+  environment_.import_hints.Keep(version_, {BestSet(*manifest_, imported), load_us_});
 }
 
 void Instance::OnResponse(Frame& frame) {
@@ -186,9 +189,16 @@ void Instance::OnFailed(const Frame& frame) {
   awaits_compiled_ = false;
   const bool fatal = frame.type == wire::FrameType::kFatal;
   const bool expected = loaded_ ? frame.id == invocations_ : fatal;
-  if (!version_ || !work_ || !expected) return Rubbish("an error that nobody had asked for");
+  if (!version_ || !(work_ || preparing_) || !expected)
+    return Rubbish("an error that nobody had asked for");
   auto error = ParseFailed(frame.body);
   if (!error) return Rubbish("an error report that is " + error.error().Message());
+  if (preparing_) {
+    LogLine(v1::LogLine::SYSTEM,
+            "could not be loaded ahead: " + error->type() + ": " + error->message());
+    preparing_ = false;
+    return AwaitEnd();  // it exits by itself
+  }
   WorkResult result = NewResult();
   result.error = std::move(*error);
   Answer(std::move(result));
@@ -212,7 +222,7 @@ void Instance::OnRuntimeEnded(const ZygoteLink::Exit& exited) {
   facts_.runtime = exited;
   if (dying()) return;
   // What it wrote last may still be on its way.
-  if (channel_ && work_ && version_) return AwaitEnd();
+  if (channel_ && (work_ || preparing_) && version_) return AwaitEnd();
   BeginDying();
 }
 
@@ -261,13 +271,18 @@ void Instance::AwaitEnd() {
   });
 }
 
+v1::StartKind Instance::WorkStartedAs() const {
+  return invocations_ > 1 ? v1::START_KIND_WARM : StartedAs();
+}
+
 v1::StartKind Instance::StartedAs() const {
   return runs_program_ ? v1::START_KIND_COLD : v1::START_KIND_FORK;
 }
 
 WorkResult Instance::NewResult() const {
   WorkResult result;
-  result.start_kind = reused_ ? v1::START_KIND_WARM : StartedAs();
+  result.start_kind = WorkStartedAs();
+  result.loaded_ahead = reused_ && invocations_ == 1;
   result.start_reason = work_->start_reason;
   result.instance_id = id_;
   result.duration_us = WallUs();
@@ -303,13 +318,25 @@ void Instance::AfterAnswer() {
   if (isolation_ != v1::ISOLATION_INSTANCE) {
     return Kill(v1::Death::EVICTION, "its one invocation is done");
   }
+  BeIdle();
+}
+
+void Instance::BeIdle() {
+  if (deadline_timer_ != 0) environment_.loop.CancelTimer(deadline_timer_);
+  deadline_timer_ = 0;
   state_ = State::kIdle;
+  idle_since_ns_ = MonotonicNs();
   loaded_ns_ = 0;
+  ArmIdle();
+  environment_.owner.InstanceIdle(*this);
+}
+
+void Instance::ArmIdle() {
   idle_timer_ = environment_.loop.AddTimer(std::chrono::milliseconds(limits_.idle_ms()), [this] {
     idle_timer_ = 0;
+    if (!environment_.owner.MayEndIdle(*this)) return ArmIdle();
     Kill(v1::Death::EVICTION, "idle for " + std::to_string(limits_.idle_ms()) + " ms");
   });
-  environment_.owner.InstanceIdle(*this);
 }
 
 void Instance::EndInvocationLog(const std::string& error_line, uint64_t memory_peak_bytes) {
@@ -322,7 +349,7 @@ void Instance::EndInvocationLog(const std::string& error_line, uint64_t memory_p
           "REPORT RequestId: " + work_->request_id + "\tDuration: " + Milliseconds(WallUs()) +
               " ms\tMemory Size: " + std::to_string(limits_.memory_bytes() >> 20) +
               " MB\tMax Memory Used: " + std::to_string(peak_mb) +
-              " MB\tStart: " + (reused_ ? "warm" : "fork"));
+              " MB\tStart: " + (WorkStartedAs() == v1::START_KIND_WARM ? "warm" : "fork"));
 }
 
 void Instance::LogLine(v1::LogLine::Stream stream, std::string_view line) {
@@ -377,6 +404,7 @@ void Instance::Gone(const SandboxPool::Gone& gone) {
   }
   death_ = DetermineDeath(facts_);
   if (version_) output_.Finish();
+  if (preparing_) LogLine(v1::LogLine::SYSTEM, "could not be loaded ahead: " + death_.message());
   if (work_) AnswerDeath(death_);
   environment_.owner.InstanceGone(*this);
 }
@@ -391,6 +419,14 @@ void Instance::AnswerDeath(const v1::Death& death) {
     result.death = death;
   }
   Answer(std::move(result));
+}
+
+MemoryHolder Instance::DescribeMemory() const {
+  MemoryHolder holder;
+  if (auto usage = sandbox_->cgroup.Usage()) holder.bytes = usage->memory_bytes;
+  holder.idle_ms = (MonotonicNs() - idle_since_ns_) / 1'000'000;
+  holder.rebuild_us = load_us_;
+  return holder;
 }
 
 v1::Instance Instance::Describe() const {

@@ -23,6 +23,7 @@
 #include "daemon/import_hints.h"
 #include "daemon/instance_channel.h"
 #include "daemon/log_store.h"
+#include "daemon/memory_keeper.h"
 #include "daemon/output_capture.h"
 #include "daemon/scheduler.h"
 #include "daemon/work.h"
@@ -41,6 +42,8 @@ class Instance {
    public:
     virtual ~Owner() = default;
     virtual void InstanceIdle(Instance& instance) = 0;
+    // Whether an instance that has been idle for as long as its function says may be ended.
+    virtual bool MayEndIdle(const Instance& instance) = 0;
     virtual void InstanceDying(Instance& instance) = 0;
     virtual void InstanceGone(Instance& instance) = 0;
     // The instance had ended before it read this work: it is for another one.
@@ -61,7 +64,9 @@ class Instance {
 
   // Puts the runtime into the sandbox and gives it its first work.
   void Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_ptr<Work> work);
-  // There is no sandbox for it: answers the work and is gone.
+  // The same without any work: it loads its function and is idle then.
+  void Prepare(ZygoteImage& image, ZygoteImage::Lease lease);
+  // There is no sandbox for it: answers the work, if there is any, and is gone.
   void StartFailed(std::unique_ptr<Work> work, const Error& error);
   // The next invocation of an idle instance. One that turns out to have ended gives it back.
   void Invoke(std::unique_ptr<Work> work);
@@ -78,16 +83,20 @@ class Instance {
   // The work in progress, or 0.
   uint64_t current_work() const { return work_ ? work_->id : 0; }
   v1::Instance Describe() const;
+  // Of an idle one: what its end would give back, and cost; without an id.
+  MemoryHolder DescribeMemory() const;
 
  private:
   enum class State { kStarting, kIdle, kBusy, kDying, kDead };
 
   // instance_start.cc
+  void Enter(ZygoteImage& image, ZygoteImage::Lease lease);
   Result<> Launch();
   Result<> Specialise(const TenantDescriptors& descriptors, const std::string& frames);
   Result<> TakeProgramOf(Work& work, TenantDescriptors& descriptors);
   Result<std::string> FirstFrames();
   Result<std::string> NextInvokeFrame();
+  void StartDeadline();
   void BeginWork();
 
   // instance.cc
@@ -96,7 +105,7 @@ class Instance {
   void OnConfined(const Frame& frame);
   void OnCompiled(Frame& frame);
   void OnLoaded(const Frame& frame);
-  void KeepImports(const LoadTimes& times);
+  void KeepImports(const std::vector<std::string>& imported);
   void OnResponse(Frame& frame);
   void OnFailed(const Frame& frame);
   void OnRuntimeEnded(const ZygoteLink::Exit& exited);
@@ -104,6 +113,8 @@ class Instance {
   void OnInitEnded();
   bool HasEnded() const;
   void GiveBack();
+  void BeIdle();
+  void ArmIdle();
   void OnTimeout();
   void AwaitEnd();
   void Answer(WorkResult result);
@@ -111,6 +122,7 @@ class Instance {
   void AfterAnswer();
   void EndInvocationLog(const std::string& error_line, uint64_t memory_peak_bytes);
   v1::StartKind StartedAs() const;
+  v1::StartKind WorkStartedAs() const;
   WorkResult NewResult() const;
   void LogLine(v1::LogLine::Stream stream, std::string_view line);
   void Rubbish(const std::string& what);
@@ -135,13 +147,18 @@ class Instance {
 
   State state_ = State::kStarting;
   std::unique_ptr<Work> work_;
+  std::vector<std::string> watch_;  // as Work's
+  bool measure_;
   bool runs_program_;  // what runs replaces the copy of the zygote
   uint64_t invocations_ = 0;
-  bool reused_ = false;  // the current work met an idle instance
-  bool heard_ = false;   // anything at all since then
+  bool preparing_ = false;  // it loads its function, and there is no work
+  bool reused_ = false;     // the current work met an idle instance
+  bool heard_ = false;      // anything at all since then
   uint64_t work_start_ns_ = 0;
   uint64_t work_sent_ns_ = 0;
   uint64_t loaded_ns_ = 0;
+  uint64_t load_us_ = 0;  // what its function's start took
+  uint64_t idle_since_ns_ = 0;
   uint64_t created_ns_;
   std::string tail_;
   std::optional<Error> start_error_;  // Spore's own failure while it started

@@ -73,23 +73,35 @@ CgroupLimits ToCgroupLimits(const v1::Limits& limits) {
 }  // namespace
 
 void Instance::Start(ZygoteImage& image, ZygoteImage::Lease lease, std::unique_ptr<Work> work) {
+  work_ = std::move(work);
+  Enter(image, std::move(lease));
+  if (!dying()) BeginWork();
+}
+
+void Instance::Prepare(ZygoteImage& image, ZygoteImage::Lease lease) {
+  preparing_ = true;
+  Enter(image, std::move(lease));
+  if (dying()) return;
+  StartDeadline();
+  output_.BeginInvocation(limits_.output_bytes());
+}
+
+void Instance::Enter(ZygoteImage& image, ZygoteImage::Lease lease) {
   generation_ = lease.generation;
   pool_ = lease.pool;
   sandbox_ = std::move(lease.sandbox);
-  work_ = std::move(work);
   sandbox_uid_ = sandbox_->uid;
   host_uid_base_ = image.uid_base();
   manifest_ = &image.manifest();
   image_environment_ = manifest_->environment;
   cgroup_paths_ = sandbox_->cgroup.Paths();
   sandbox_->on_init_ended = [this] { OnInitEnded(); };
-  state_ = State::kBusy;
+  state_ = preparing_ ? State::kStarting : State::kBusy;
   if (auto launched = Launch(); !launched) {
     start_error_ = std::move(launched).error().Wrap("start an instance");
     return BeginDying();
   }
   image.CountFork(*generation_);
-  BeginWork();
 }
 
 Result<> Instance::Launch() {
@@ -112,8 +124,10 @@ Result<> Instance::Launch() {
   }
   const uint64_t prepared = MonotonicNs();
   SPORE_TRY(Specialise(descriptors, frames));
-  work_->trace.Add("prepare", begin, prepared);
-  work_->trace.Add("send", prepared, MonotonicNs());
+  if (work_) {
+    work_->trace.Add("prepare", begin, prepared);
+    work_->trace.Add("send", prepared, MonotonicNs());
+  }
   return {};
 }
 
@@ -169,15 +183,20 @@ Result<> Instance::Specialise(const TenantDescriptors& descriptors, const std::s
 }
 
 Result<std::string> Instance::FirstFrames() {
-  const std::string program = work_->program ? "/var/task/" + ProgramName(work_->run) : "";
-  if (runs_program_) return LoadProgramFrame(work_->run, program, image_environment_);
-  if (!version_) return LoadScriptFrame(work_->run, program, image_environment_);
-  SPORE_ASSIGN(const std::string invoke, NextInvokeFrame());
+  if (!version_) {
+    const std::string program = work_->program ? "/var/task/" + ProgramName(work_->run) : "";
+    return runs_program_ ? LoadProgramFrame(work_->run, program, image_environment_)
+                         : LoadScriptFrame(work_->run, program, image_environment_);
+  }
+  std::string invoke;
+  if (work_) {
+    SPORE_ASSIGN(invoke, NextInvokeFrame());
+  }
   const v1::Function& function = version_->function;
   // What is asked beside is asked once: it is no part of the frames that are kept.
-  if (work_->measure || !work_->watch.empty())
+  if (measure_ || !watch_.empty())
     return LoadFunctionFrame(function, image_environment_,
-                             LoadWishes{.watch = work_->watch, .measure = work_->measure}) +
+                             LoadWishes{.watch = watch_, .measure = measure_}) +
            invoke;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
     if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))
@@ -200,11 +219,15 @@ Result<std::string> Instance::NextInvokeFrame() {
   return frame;
 }
 
-// The work is on its way: its clock, its deadline, its log.
-void Instance::BeginWork() {
+void Instance::StartDeadline() {
   work_sent_ns_ = MonotonicNs();
   deadline_timer_ = environment_.loop.AddTimer(std::chrono::milliseconds(limits_.timeout_ms()),
                                                [this] { OnTimeout(); });
+}
+
+// The work is on its way: its clock, its deadline, its log.
+void Instance::BeginWork() {
+  StartDeadline();
   if (!version_) return;
   tail_.clear();
   output_.BeginInvocation(limits_.output_bytes());

@@ -47,6 +47,7 @@ void AnswerInvoke(const CallPtr& call, bool takes_memfd, bool trace, const Work&
   }
   response.set_start_kind(result.start_kind);
   response.set_start_reason(std::move(result.start_reason));
+  response.set_loaded_ahead(result.loaded_ahead);
   response.set_request_id(work.request_id);
   response.set_function_version(work.version->function.version());
   response.set_instance_id(std::move(result.instance_id));

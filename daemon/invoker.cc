@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "daemon/log.h"
+#include "daemon/memory_keeper.h"
 #include "daemon/random_id.h"
 
 namespace spore {
@@ -11,6 +13,8 @@ constexpr auto kStopLimit = std::chrono::seconds(5);
 constexpr size_t kCodeCacheBytes = 16u << 20;
 // What a set that a function names is thought to save, until there has been one.
 constexpr uint64_t kNamedSavesUs = 50'000;
+// Preparing an instance takes the CPU from whoever has just been served, so it waits a little.
+constexpr auto kReplenishDelay = std::chrono::milliseconds(2);
 
 std::string KindName(v1::StartKind kind) {
   switch (kind) {
@@ -39,6 +43,7 @@ Invoker::Invoker(EventLoop& loop, LogStore& logs, Images& images, const Options&
 Invoker::~Invoker() {
   *alive_ = false;
   if (expiry_timer_ != 0) loop_.CancelTimer(expiry_timer_);
+  if (replenish_timer_ != 0) loop_.CancelTimer(replenish_timer_);
   if (stop_timer_ != 0) loop_.CancelTimer(stop_timer_);
 }
 
@@ -69,6 +74,7 @@ void Invoker::Enqueue(std::unique_ptr<Work> work, bool again) {
     ticket.function = work->version->function.name();
     ticket.version = work->version->function.version();
     ticket.reuse = work->isolation == v1::ISOLATION_INSTANCE;
+    ticket.fresh = work->measure;
   }
   queued_[ticket.id] = std::move(work);
   Apply(scheduler_.Submit(std::move(ticket)));
@@ -86,7 +92,7 @@ void Invoker::WorkUnread(std::unique_ptr<Work> work) {
 void Invoker::Apply(const Actions& actions) {
   for (const Action& action : actions) {
     std::unique_ptr<Work> work;
-    if (action.kind != Action::Kind::kEvict) {
+    if (action.kind != Action::Kind::kEvict && action.kind != Action::Kind::kPrepare) {
       auto found = queued_.extract(action.ticket);
       if (found.empty()) continue;
       work = std::move(found.mapped());
@@ -102,6 +108,9 @@ void Invoker::Apply(const Actions& actions) {
       case Action::Kind::kStart:
         StartInstance(action, std::move(work));
         break;
+      case Action::Kind::kPrepare:
+        PrepareInstance(action);
+        break;
       case Action::Kind::kEvict:
         if (held != held_.end()) KillHeld(held->second, v1::Death::EVICTION, action.reason);
         break;
@@ -110,6 +119,20 @@ void Invoker::Apply(const Actions& actions) {
         break;
     }
   }
+  ArmReplenish();
+}
+
+void Invoker::ArmReplenish() {
+  if (replenish_timer_ != 0 || stopping_) return;
+  const auto due_ns = scheduler_.next_replenish_ns();
+  if (!due_ns) return;
+  const uint64_t now = MonotonicNs();
+  const std::chrono::nanoseconds delay(*due_ns > now ? *due_ns - now : 0);
+  replenish_timer_ =
+      loop_.AddTimer(std::max<std::chrono::nanoseconds>(delay, kReplenishDelay), [this] {
+        replenish_timer_ = 0;
+        if (!stopping_) Apply(scheduler_.Replenish(MonotonicNs()));
+      });
 }
 
 void Invoker::Refuse(std::unique_ptr<Work> work, const Error& error) {
@@ -127,22 +150,53 @@ void Invoker::StartInstance(const Action& action, std::unique_ptr<Work> work) {
     Refuse(std::move(work), image.error());
     return Apply(scheduler_.SlotGone(slot));
   }
+  const ZygoteImage::Wish wish = WishOf(**image, *work);
+  AddHeld(slot, *work, **image);
+  held_.at(slot).pending = std::move(work);
+  AwaitSandbox(slot, **image, wish);
+}
+
+void Invoker::AddHeld(SlotId slot, const Work& work, ZygoteImage& image) {
   Held& held = held_[slot];
   held.instance = std::make_unique<Instance>(
       Instance::Environment{loop_, logs_, code_cache_, import_hints_, *this}, slot, NewInstanceId(),
-      *work);
-  held.image = *image;
-  const ZygoteImage::Wish wish = WishOf(**image, *work);
-  held.pending = std::move(work);
+      work);
+  held.image = &image;
   held.pending_since_ns = MonotonicNs();
+  held.waiting = true;
   by_id_[held.instance->id()] = slot;
+}
+
+void Invoker::AwaitSandbox(SlotId slot, ZygoteImage& image, const ZygoteImage::Wish& wish) {
   // May call back at once, and then hold no request any more.
   const uint64_t request =
-      (*image)->Take(wish, [this, slot, alive = alive_](Result<ZygoteImage::Lease> lease) {
+      image.Take(wish, [this, slot, alive = alive_](Result<ZygoteImage::Lease> lease) {
         if (*alive) SandboxTaken(slot, std::move(lease));
       });
   const auto after = held_.find(slot);
-  if (after != held_.end() && after->second.pending) after->second.take_request = request;
+  if (after != held_.end() && after->second.waiting) after->second.take_request = request;
+}
+
+void Invoker::PrepareInstance(const Action& action) {
+  const auto version = reserved_.at(action.function);
+  const v1::FunctionSettings& settings = version->function.settings();
+  auto image = images_.Find(settings.runtime(), settings.image());
+  if (!image) {
+    scheduler_.PrepareFailed(action.slot, MonotonicNs());
+    Log(LogLevel::kError,
+        "function " + action.function + ": cannot be prepared: " + image.error().Message());
+    return Apply(scheduler_.SlotGone(action.slot));
+  }
+  Work work(MonotonicNs());
+  work.version = version;
+  work.image = settings.image();
+  work.limits = settings.limits();
+  work.isolation = settings.isolation();
+  work.owner = version->function.owner_uid();
+  const ZygoteImage::Wish wish = WishOf(**image, work);
+  AddHeld(action.slot, work, **image);
+  held_.at(action.slot).preparing = true;
+  AwaitSandbox(action.slot, **image, wish);
 }
 
 // The set that its function names, or that fits what the function was seen to import. While nothing
@@ -160,7 +214,7 @@ ZygoteImage::Wish Invoker::WishOf(const ZygoteImage& image, Work& work) const {
 
 void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   const auto found = held_.find(slot);
-  if (found == held_.end() || !found->second.pending) {
+  if (found == held_.end() || !found->second.waiting) {
     // Killed while it waited; CancelTake should have prevented this.
     if (lease) lease->pool->Dispose(std::move(lease->sandbox), [](const auto&) {});
     return;
@@ -168,7 +222,9 @@ void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   Held& held = found->second;
   std::unique_ptr<Work> work = std::move(held.pending);
   held.take_request = 0;
+  held.waiting = false;
   if (!lease) return held.instance->StartFailed(std::move(work), lease.error());
+  if (!work) return held.instance->Prepare(*held.image, std::move(*lease));
   const uint64_t now = MonotonicNs();
   work->trace.Add("take sandbox", held.pending_since_ns, now);
   if (!lease->set.empty()) work->start_reason += ", from library set " + lease->set;
@@ -184,7 +240,8 @@ void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
 }
 
 void Invoker::KillHeld(Held& held, v1::Death::Cause cause, const std::string& message) {
-  if (!held.pending) return held.instance->Kill(cause, message);
+  if (!held.waiting) return held.instance->Kill(cause, message);
+  held.waiting = false;
   if (held.take_request != 0) held.image->CancelTake(held.take_request);
   held.take_request = 0;
   std::unique_ptr<Work> work = std::move(held.pending);
@@ -227,10 +284,16 @@ void Invoker::ArmExpiry() {
 }
 
 void Invoker::InstanceIdle(Instance& instance) {
+  held_.at(instance.slot()).preparing = false;
   Apply(scheduler_.SlotIdle(instance.slot()));
 }
 
+bool Invoker::MayEndIdle(const Instance& instance) {
+  return scheduler_.MayEnd(instance.slot());
+}
+
 void Invoker::InstanceDying(Instance& instance) {
+  if (held_.at(instance.slot()).preparing) scheduler_.PrepareFailed(instance.slot(), MonotonicNs());
   scheduler_.SlotDying(instance.slot());
 }
 
@@ -248,12 +311,26 @@ void Invoker::InstanceGone(Instance& instance) {
   CheckStopped();
 }
 
-void Invoker::FunctionReplaced(const std::string& function, uint64_t version) {
-  Apply(scheduler_.Replace(function, version));
+void Invoker::FunctionReplaced(const std::shared_ptr<const FunctionVersion>& version) {
+  const v1::Function& function = version->function;
+  const v1::FunctionSettings& settings = function.settings();
+  if (settings.min_instances() > 0) {
+    reserved_[function.name()] = version;
+  } else {
+    reserved_.erase(function.name());
+  }
+  scheduler_.SetReserve(function.name(), {.version = function.version(),
+                                          .instances = settings.min_instances(),
+                                          .max_instances = settings.limits().max_instances(),
+                                          .reuse = settings.isolation() == v1::ISOLATION_INSTANCE,
+                                          .client = function.owner_uid()});
+  Apply(scheduler_.Replace(function.name(), function.version()));
 }
 
 void Invoker::FunctionRemoved(const std::string& function) {
   RefuseQueuedOf(function);
+  reserved_.erase(function);
+  scheduler_.SetReserve(function, {});
   Apply(scheduler_.Replace(function, 0));
   std::vector<SlotId> slots;
   for (auto& [slot, held] : held_) {
@@ -339,12 +416,25 @@ void Invoker::EvictAllOf(const ZygoteImage& image, const std::string& message) {
   }
 }
 
+size_t Invoker::EvictForMemory(size_t most, const std::string& reason) {
+  std::vector<MemoryHolder> holders;
+  for (const SlotId slot : scheduler_.Evictable()) {
+    MemoryHolder holder = held_.at(slot).instance->DescribeMemory();
+    holder.id = slot;
+    holders.push_back(holder);
+  }
+  const Actions actions = scheduler_.EvictOf(ByWorth(holders), most, reason);
+  Apply(actions);
+  return actions.size();
+}
+
 void Invoker::CountResult(const Work& work, const WorkResult& result) {
   if (result.refused) {
     if (result.refused->kind == ErrorKind::kOverloaded) ++stats_.overloaded;
     return;
   }
   ++stats_.starts[KindName(result.start_kind)];
+  if (result.loaded_ahead) ++stats_.loaded_ahead;
   if (!work.version) {
     ++stats_.runs;
     return;

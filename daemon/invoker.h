@@ -28,6 +28,7 @@ struct InvokerStats {
   uint64_t invocation_errors = 0;
   uint64_t runs = 0;
   uint64_t overloaded = 0;
+  uint64_t loaded_ahead = 0;               // invocations that met a prepared instance
   std::map<std::string, uint64_t> starts;  // by kind
   std::map<std::string, uint64_t> deaths;  // by cause
   LatencyHistogram latency;
@@ -51,8 +52,9 @@ class Invoker : private Instance::Owner {
   // its handler cannot be interrupted.
   void Cancel(uint64_t work_id);
 
-  // A function has this version from now on; or none any more.
-  void FunctionReplaced(const std::string& function, uint64_t version);
+  // A function has this version from now on, of which instances are prepared if its settings say
+  // so; or it has none any more.
+  void FunctionReplaced(const std::shared_ptr<const FunctionVersion>& version);
   void FunctionRemoved(const std::string& function);
 
   // Live and recently ended instances that `visible` admits by owner and function; the others are
@@ -64,6 +66,8 @@ class Invoker : private Instance::Owner {
   Result<> Kill(const std::string& id);
   // Kills every live instance of an image.
   void EvictAllOf(const ZygoteImage& image, const std::string& message);
+  // Ends at most so many idle instances, for their memory; how many it did.
+  size_t EvictForMemory(size_t most, const std::string& reason);
   uint32_t LiveOf(const std::string& function) const { return scheduler_.live_of(function); }
 
   const InvokerStats& stats() const { return stats_; }
@@ -76,12 +80,15 @@ class Invoker : private Instance::Owner {
   struct Held {
     std::unique_ptr<Instance> instance;
     ZygoteImage* image = nullptr;
-    uint64_t take_request = 0;      // while it waits for a sandbox
+    bool waiting = false;           // for a sandbox
+    uint64_t take_request = 0;      // likewise
     std::unique_ptr<Work> pending;  // until it has one
+    bool preparing = false;         // for nobody yet; until it is idle
     uint64_t pending_since_ns = 0;
   };
 
   void InstanceIdle(Instance& instance) override;
+  bool MayEndIdle(const Instance& instance) override;
   void InstanceDying(Instance& instance) override;
   void InstanceGone(Instance& instance) override;
   void WorkUnread(std::unique_ptr<Work> work) override;
@@ -91,6 +98,10 @@ class Invoker : private Instance::Owner {
   void Refuse(std::unique_ptr<Work> work, const Error& error);
   void StartInstance(const Action& action, std::unique_ptr<Work> work);
   ZygoteImage::Wish WishOf(const ZygoteImage& image, Work& work) const;
+  void PrepareInstance(const Action& action);
+  void AwaitSandbox(SlotId slot, ZygoteImage& image, const ZygoteImage::Wish& wish);
+  void ArmReplenish();
+  void AddHeld(SlotId slot, const Work& work, ZygoteImage& image);
   void SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease);
   void KillHeld(Held& held, v1::Death::Cause cause, const std::string& message);
   void RefuseQueuedOf(const std::string& function);
@@ -111,7 +122,10 @@ class Invoker : private Instance::Owner {
   std::unordered_map<SlotId, Held> held_;
   std::map<std::string, SlotId> by_id_;
   std::deque<v1::Instance> dead_;  // the youngest last
+  // Of those functions of which instances are prepared.
+  std::unordered_map<std::string, std::shared_ptr<const FunctionVersion>> reserved_;
   EventLoop::TimerId expiry_timer_ = 0;
+  EventLoop::TimerId replenish_timer_ = 0;
   EventLoop::TimerId stop_timer_ = 0;
   bool stopping_ = false;
   std::function<void()> stopped_;

@@ -20,6 +20,8 @@ constexpr auto kRefillDelay = std::chrono::milliseconds(2);
 constexpr auto kFailureDelay = std::chrono::milliseconds(200);
 constexpr auto kRemovalDelay = std::chrono::milliseconds(10);
 constexpr uint32_t kMaxMakingAtOnce = 16;
+constexpr auto kShrinkInterval = std::chrono::seconds(1);
+constexpr size_t kMaxShrunkAtOnce = 4;
 constexpr uint32_t kFailuresUntilError = 3;
 constexpr uint64_t kTmpBytesPerInode = 4096;
 
@@ -45,6 +47,7 @@ SandboxPool::~SandboxPool() {
   *alive_ = false;
   if (refill_timer_ != 0) loop_.CancelTimer(refill_timer_);
   if (removal_timer_ != 0) loop_.CancelTimer(removal_timer_);
+  if (shrink_timer_ != 0) loop_.CancelTimer(shrink_timer_);
   for (auto& sandbox : ready_) uids_.Return(sandbox->uid);
   for (auto& [id, sandbox] : making_) uids_.Return(sandbox->uid);
   for (auto& [id, ending] : ending_) uids_.Return(ending.sandbox->uid);
@@ -52,7 +55,7 @@ SandboxPool::~SandboxPool() {
 
 void SandboxPool::Fill() {
   if (retired_) return;
-  const size_t wanted = options_.target + waiting_.size();
+  const size_t wanted = Target() + waiting_.size();
   while (!retired_ && ready_.size() + making_.size() < wanted &&
          making_.size() < kMaxMakingAtOnce && refill_timer_ == 0) {
     MakeOne();
@@ -67,7 +70,7 @@ void SandboxPool::FillThen(std::function<void()> filled) {
 
 // Not at once: the caller is in the middle of something.
 void SandboxPool::TellIfFilled() {
-  if (!filled_ || ready_.size() < options_.target) return;
+  if (!filled_ || ready_.size() < Target()) return;
   loop_.Post([filled = std::exchange(filled_, nullptr), alive = alive_] {
     if (*alive) filled();
   });
@@ -230,6 +233,7 @@ void SandboxPool::RuntimeEnded(uint64_t id) {
 void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
   if (waiting_.empty()) {
     ready_.push_back(std::move(sandbox));
+    if (ready_.size() > options_.least) ShrinkLater();
     TellIfFilled();
     return Fill();
   }
@@ -238,6 +242,34 @@ void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
   const std::shared_ptr<bool> alive = alive_;
   HandOut(std::move(sandbox), taken);
   if (*alive) Fill();
+}
+
+// A burst empties the pool of what it had; the next one of its size shall find enough.
+uint32_t SandboxPool::Target() const {
+  return std::clamp(demand_.Peak(MonotonicNs()), options_.least, options_.most);
+}
+
+void SandboxPool::ShrinkLater() {
+  if (shrink_timer_ != 0 || retired_) return;
+  shrink_timer_ = loop_.AddTimer(kShrinkInterval, [this] {
+    shrink_timer_ = 0;
+    Shrink();
+  });
+}
+
+// The oldest go first, few at a time: the end of a sandbox costs as much as its making.
+void SandboxPool::Shrink() {
+  const size_t target = Target();
+  for (size_t i = 0; i < kMaxShrunkAtOnce && ready_.size() > target; ++i) Drop(ready_.front()->id);
+  if (ready_.size() > options_.least) ShrinkLater();
+}
+
+uint64_t SandboxPool::ready_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& sandbox : ready_) {
+    if (auto usage = sandbox->cgroup.Usage()) bytes += usage->memory_bytes;
+  }
+  return bytes;
 }
 
 void SandboxPool::HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken) {
@@ -264,6 +296,7 @@ void SandboxPool::MakeFailed(const Error& error) {
 
 uint64_t SandboxPool::Take(Taken taken) {
   const uint64_t request = next_request_++;
+  demand_.Count(MonotonicNs());
   if (retired_) {
     taken(MakeError(ErrorKind::kUnavailable, "the zygote of image " + options_.group + " ended"));
     return request;
@@ -287,7 +320,7 @@ void SandboxPool::Cancel(uint64_t request) {
 }
 
 void SandboxPool::RefillSoon() {
-  if (ready_.size() < options_.target / 2 || ready_.empty()) return Fill();
+  if (ready_.size() < options_.least / 2 || ready_.empty()) return Fill();
   if (refill_timer_ != 0) return;
   refill_timer_ = loop_.AddTimer(kRefillDelay, [this] {
     refill_timer_ = 0;

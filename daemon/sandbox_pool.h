@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "daemon/demand.h"
 #include "daemon/event_loop.h"
 #include "daemon/uid_allocator.h"
 #include "daemon/zygote_link.h"
@@ -48,7 +49,8 @@ class SandboxPool {
  public:
   struct Options {
     std::string group;         // of the cgroup tree
-    uint32_t target = 8;       // how many to keep ready
+    uint32_t least = 8;        // so many are kept ready,
+    uint32_t most = 8;         // or as many as were taken at once lately, up to this
     SandboxDefaults defaults;  // what they are made with
   };
   // What a sandbox had used when it ended, and how its init ended.
@@ -81,6 +83,7 @@ class SandboxPool {
   void Retire(std::function<void()> empty);
 
   size_t ready() const { return ready_.size(); }
+  uint64_t ready_bytes() const;                     // memory of those; reads a file for each
   size_t in_use() const { return in_use_.size(); }  // taken, and not yet disposed of
   // Sandboxes that exist, whatever their state.
   size_t live() const { return ready_.size() + making_.size() + in_use_.size() + ending_.size(); }
@@ -106,6 +109,9 @@ class SandboxPool {
   void TellIfEmpty();
   void HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken);
   void RefillSoon();
+  uint32_t Target() const;
+  void ShrinkLater();
+  void Shrink();
   void Release(std::unique_ptr<Sandbox> sandbox);
 
   EventLoop& loop_;
@@ -121,6 +127,8 @@ class SandboxPool {
   uint64_t next_request_ = 1;
   EventLoop::TimerId refill_timer_ = 0;
   EventLoop::TimerId removal_timer_ = 0;
+  EventLoop::TimerId shrink_timer_ = 0;
+  Demand demand_;
   std::deque<std::unique_ptr<Sandbox>> ready_;
   std::map<uint64_t, std::unique_ptr<Sandbox>> making_;
   std::map<uint64_t, Sandbox*> in_use_;

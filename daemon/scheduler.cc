@@ -1,6 +1,7 @@
 #include "daemon/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace spore {
 
@@ -23,7 +24,8 @@ Scheduler::Client& Scheduler::ClientOf(uid_t uid) {
 }
 
 void Scheduler::DropIfUnused(Function* function, Client* client) {
-  if (function->live == 0 && function->queued == 0) functions_.erase(std::string(function->name));
+  if (function->live == 0 && function->queued == 0 && function->reserve.instances == 0)
+    functions_.erase(std::string(function->name));
   if (client->live == 0 && client->queued == 0) clients_.erase(uid_t{client->uid});
 }
 
@@ -75,30 +77,23 @@ bool Scheduler::MayWait(const Ticket& ticket, const Client& client) const {
 
 Scheduler::Blocked Scheduler::TryPlace(const Ticket& ticket, Function& function, Client& client,
                                        Actions& actions) {
-  if (ticket.reuse) {
-    const auto idle = std::find_if(function.idle.rbegin(), function.idle.rend(), [&](SlotId id) {
-      return slots_.at(id).version == ticket.version;
-    });
-    if (idle != function.idle.rend()) {
-      const SlotId id = *idle;
-      Slot& slot = slots_.at(id);
-      TakeFromIdle(id, slot);
-      slot.state = State::kBusy;
-      actions.push_back(Action{.kind = Action::Kind::kReuse,
-                               .slot = id,
-                               .ticket = ticket.id,
-                               .reason = "an idle instance of this version was there"});
-      return Blocked::kNo;
-    }
+  if (const auto idle = FindIdle(ticket, function)) {
+    Slot& slot = slots_.at(*idle);
+    TakeFromIdle(*idle, slot);
+    slot.state = State::kBusy;
+    const bool fresh = !std::exchange(slot.used, true);
+    actions.push_back(Action{.kind = Action::Kind::kReuse,
+                             .slot = *idle,
+                             .ticket = ticket.id,
+                             .reason = fresh ? "an instance that had loaded this version ahead"
+                                             : "an idle instance of this version was there"});
+    return Blocked::kNo;
   }
   // Runs have no function and no limit but their client's and the host's.
   if (!ticket.function.empty() && function.live >= ticket.max_instances) return Blocked::kFunction;
   if (AtItsLimit(client)) return Blocked::kClient;
   if (slots_.size() >= limits_.max_instances) return Blocked::kHost;
-  const SlotId id = next_slot_++;
-  slots_[id] = Slot{&function, &client, ticket.version, State::kBusy, 0};
-  ++function.live;
-  ++client.live;
+  const SlotId id = AddSlot(function, client, ticket.version, /*used=*/true);
   std::string reason = "no idle instance of this version";
   if (!ticket.reuse) reason = "a sandbox of its own for every invocation";
   if (ticket.function.empty()) reason = "a sandbox of its own for every run";
@@ -107,11 +102,30 @@ Scheduler::Blocked Scheduler::TryPlace(const Ticket& ticket, Function& function,
   return Blocked::kNo;
 }
 
+SlotId Scheduler::AddSlot(Function& function, Client& client, uint64_t version, bool used) {
+  const SlotId id = next_slot_++;
+  slots_[id] = Slot{&function, &client, version, State::kBusy, 0, used};
+  ++function.live;
+  ++client.live;
+  if (version == function.reserve.version) ++function.reserved_live;
+  return id;
+}
+
+// The one that was used last. Where each invocation has its own, only what nobody has used.
+std::optional<SlotId> Scheduler::FindIdle(const Ticket& ticket, const Function& function) const {
+  if (ticket.fresh) return std::nullopt;
+  for (auto idle = function.idle.rbegin(); idle != function.idle.rend(); ++idle) {
+    const Slot& slot = slots_.at(*idle);
+    if (slot.version == ticket.version && (ticket.reuse || !slot.used)) return *idle;
+  }
+  return std::nullopt;
+}
+
 void Scheduler::PlaceQueued(Actions& actions) {
   for (auto it = queue_.begin(); it != queue_.end();) {
     Function& function = *it->function;
     const bool host_full = slots_.size() >= limits_.max_instances;
-    if ((host_full && (!it->ticket.reuse || function.idle.empty())) ||
+    if ((host_full && function.idle.empty()) ||
         TryPlace(it->ticket, function, *it->client, actions) != Blocked::kNo) {
       ++it;
       continue;
@@ -132,9 +146,9 @@ void Scheduler::MakeRoom(Actions& actions) {
     if (waiting.ticket.function.empty() || function.live < waiting.ticket.max_instances) {
       if (!AtItsLimit(client)) {
         ++wait_for_host;
-      } else if (client.dying < client.queued && !client.idle_by_age.empty()) {
-        Evict(client.idle_by_age.begin()->second, actions,
-              "the limit of instances of its client is reached");
+      } else if (client.dying < client.queued) {
+        if (const auto oldest = OldestToEvict(client.idle_by_age))
+          Evict(*oldest, actions, "the limit of instances of its client is reached");
       }
       continue;
     }
@@ -142,8 +156,10 @@ void Scheduler::MakeRoom(Actions& actions) {
     Evict(function.idle.front(), actions, "another version of the function is wanted");
   }
   if (slots_.size() < limits_.max_instances) return;
-  while (dying_ < wait_for_host && !idle_by_age_.empty()) {
-    Evict(idle_by_age_.begin()->second, actions, "the host's limit of instances is reached");
+  while (dying_ < wait_for_host) {
+    const auto oldest = OldestToEvict(idle_by_age_);
+    if (!oldest) return;
+    Evict(*oldest, actions, "the host's limit of instances is reached");
   }
 }
 
@@ -164,6 +180,10 @@ Actions Scheduler::SlotIdle(SlotId id) {
   if (found == slots_.end() || found->second.state != State::kBusy) return actions;
   Slot& slot = found->second;
   slot.state = State::kIdle;
+  if (!slot.used && slot.version == slot.function->reserve.version) {
+    --slot.function->preparing;
+    slot.function->prepare_failures = 0;
+  }
   slot.idle_order = next_idle_order_++;
   slot.function->idle.push_back(id);
   slot.client->idle_by_age[slot.idle_order] = id;
@@ -182,6 +202,10 @@ void Scheduler::SlotDying(SlotId id) {
   if (found == slots_.end() || found->second.state == State::kDying) return;
   Slot& slot = found->second;
   if (slot.state == State::kIdle) TakeFromIdle(id, slot);
+  if (slot.version == slot.function->reserve.version) {
+    --slot.function->reserved_live;
+    if (slot.state == State::kBusy && !slot.used) --slot.function->preparing;
+  }
   slot.state = State::kDying;
   ++slot.function->dying;
   ++slot.client->dying;

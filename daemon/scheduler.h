@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "sandbox/sys/result.h"
@@ -27,6 +28,7 @@ struct SchedulerLimits {
   uint32_t max_instances = 1000;  // on the host
   uint32_t max_queue = 1024;
   uint64_t max_queue_ns = 10'000'000'000;
+  uint32_t prepared_at_once = 2;  // of a function
   // Of one client; uid 0 has none of these.
   uint32_t client_instances = 250;
   uint32_t client_queue = 256;
@@ -38,24 +40,37 @@ struct Ticket {
   std::string function;  // empty: a run
   uint64_t version = 0;
   bool reuse = false;          // an idle instance will do
+  bool fresh = false;          // nor will one that has loaded the function ahead
   uint32_t max_instances = 0;  // of the function
   uid_t client = 0;            // whose function, or run, it is
   uint64_t now_ns = 0;
   bool again = false;  // it had been placed, with an instance that was dead: first in the queue
 };
 
+// What of a function is kept ready although nobody has asked for it: of one whose instances are
+// used again, so many live ones; of any other, so many that have it loaded and served nobody.
+struct Reserve {
+  uint64_t version = 0;
+  uint32_t instances = 0;      // 0: none
+  uint32_t max_instances = 0;  // of the function
+  bool reuse = false;
+  uid_t client = 0;
+};
+
 struct Action {
   enum class Kind {
-    kReuse,   // give `ticket` to the idle instance in `slot`
-    kStart,   // start an instance in `slot` for `ticket`
-    kEvict,   // kill the idle instance in `slot`
-    kRefuse,  // answer `ticket` with `error`
+    kReuse,    // give `ticket` to the idle instance in `slot`
+    kStart,    // start an instance in `slot` for `ticket`
+    kPrepare,  // start an instance of `function` in `slot` that loads it, for nobody yet
+    kEvict,    // kill the idle instance in `slot`
+    kRefuse,   // answer `ticket` with `error`
   };
   Kind kind;
   SlotId slot = 0;
   TicketId ticket = 0;
-  std::string reason;  // why this, in words
-  Error error;         // of kRefuse
+  std::string function;  // of kPrepare
+  std::string reason;    // why this, in words
+  Error error;           // of kRefuse
 };
 using Actions = std::vector<Action>;
 
@@ -80,6 +95,22 @@ class Scheduler {
   // `version` is current from now on: idle instances of others are evicted. Version 0: removed.
   Actions Replace(const std::string& function, uint64_t version);
 
+  // scheduler_reserve.cc
+  void SetReserve(const std::string& function, const Reserve& reserve);
+  // Whether the instance may be ended for its idleness: its function's reserve is whole without it.
+  bool MayEnd(SlotId slot) const;
+  // Idle instances that no reserve needs.
+  std::vector<SlotId> Evictable() const;
+  // Evicts the first `most` of these that still are.
+  Actions EvictOf(const std::vector<SlotId>& slots, size_t most, const std::string& reason);
+  // Prepares what reserves lack, while there is room and nobody waits.
+  Actions Replenish(uint64_t now_ns);
+  // The instance in this slot could not be prepared. The function's next one is tried later: after
+  // a second, then after twice as long each time, at most five minutes.
+  void PrepareFailed(SlotId slot, uint64_t now_ns);
+  // When Replenish has something to do; nothing: not before another call.
+  std::optional<uint64_t> next_replenish_ns() const;
+
   size_t live() const { return slots_.size(); }
   size_t idle() const { return idle_by_age_.size(); }
   size_t queued() const { return queue_.size(); }
@@ -93,6 +124,11 @@ class Scheduler {
     uint32_t dying = 0;
     uint64_t current = 0;      // version; 0: not known
     std::vector<SlotId> idle;  // the last one was used last
+    Reserve reserve;
+    uint32_t reserved_live = 0;  // of the reserve's version, not dying
+    uint32_t preparing = 0;      // of those
+    uint32_t prepare_failures = 0;
+    uint64_t prepare_after_ns = 0;
   };
   // One uid, while it has instances or waits for some.
   struct Client {
@@ -109,6 +145,7 @@ class Scheduler {
     uint64_t version = 0;
     State state = State::kBusy;
     uint64_t idle_order = 0;
+    bool used = true;  // has been given to a ticket
   };
   struct Waiting {
     Ticket ticket;
@@ -117,6 +154,13 @@ class Scheduler {
   };
   enum class Blocked { kNo, kFunction, kClient, kHost };
 
+  SlotId AddSlot(Function& function, Client& client, uint64_t version, bool used);
+  std::optional<SlotId> FindIdle(const Ticket& ticket, const Function& function) const;
+  uint32_t Lacking(const Function& function) const;
+  uint32_t MayPrepare(const Function& function) const;
+  bool IsReserved(const Slot& slot) const;
+  void CountReserved(Function& function);
+  std::optional<SlotId> OldestToEvict(const std::map<uint64_t, SlotId>& idle_by_age) const;
   Function& FunctionOf(const std::string& name);
   Client& ClientOf(uid_t uid);
   void DropIfUnused(Function* function, Client* client);
@@ -137,6 +181,7 @@ class Scheduler {
   uint64_t next_idle_order_ = 1;
   uint32_t dying_ = 0;
   std::unordered_map<std::string, std::unique_ptr<Function>> functions_;
+  std::unordered_set<Function*> reserved_;  // those with a reserve
   std::unordered_map<uid_t, std::unique_ptr<Client>> clients_;
   std::unordered_map<SlotId, Slot> slots_;
   std::map<uint64_t, SlotId> idle_by_age_;  // the oldest first

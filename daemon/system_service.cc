@@ -44,6 +44,7 @@ void Stats(ServiceContext& context, const CallPtr& call) {
   response.set_invocation_errors(stats.invocation_errors);
   response.set_runs(stats.runs);
   response.set_overloaded(stats.overloaded);
+  response.set_loaded_ahead(stats.loaded_ahead);
   for (const auto& [kind, count] : stats.starts) (*response.mutable_starts())[kind] = count;
   for (const auto& [cause, count] : stats.deaths) (*response.mutable_deaths())[cause] = count;
   response.set_instances_live(static_cast<uint32_t>(scheduler.live()));

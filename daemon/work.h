@@ -27,6 +27,7 @@ struct WorkResult {
   v1::Death death;                         // of a run
   v1::StartKind start_kind = v1::START_KIND_UNSPECIFIED;
   std::string start_reason;
+  bool loaded_ahead = false;  // of an instance that had served nobody, the function was loaded
   std::string instance_id;
   std::string log_tail;
   uint64_t duration_us = 0;

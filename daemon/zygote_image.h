@@ -10,11 +10,13 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
+#include "daemon/memory_keeper.h"
 #include "daemon/rotation_schedule.h"
 #include "daemon/sandbox_pool.h"
 #include "daemon/tree_keeper.h"
@@ -34,6 +36,7 @@ class ZygoteImage {
     std::string host_directory;
     uint32_t uid_base = 0;  // host uid of root in the image's user namespace
     uint32_t ready_sandboxes = 8;
+    uint32_t max_ready_sandboxes = 32;
     v1::Limits limits;        // of whoever asks for no others
     SandboxDefaults sandbox;  // what of them a sandbox is made with
     RotationSchedule::Limits rotation;
@@ -72,6 +75,8 @@ class ZygoteImage {
   // Ends the zygote and its waiting sandboxes; done when they are gone. kPrecondition when there is
   // none, or instances or requests need it.
   void Evict(Done done);
+  // Of a zygote that nobody needs and nobody has needed for a while; nothing: there is none.
+  std::optional<MemoryHolder> DescribeIdleMemory() const;
   // Replaces the zygote by a fresh one; done when that serves, or why it does not. One that is just
   // starting is fresh. kPrecondition when there is none.
   void Rotate(Done done);
@@ -138,6 +143,7 @@ class ZygoteImage {
   void ArmRotation();
 
   // zygote_image_sets.cc
+  SandboxPool::Options PoolOptions() const;
   std::unique_ptr<LibraryZygotes> MakeLibraries(ZygoteGeneration* generation);
   Source SourceOf(const std::string& set);
   void GrowAlike(ZygoteGeneration* generation, std::function<void()> done);
@@ -164,6 +170,7 @@ class ZygoteImage {
   std::string reason_;
   std::string runtime_version_;
   uint64_t forks_ = 0;
+  uint64_t used_ns_ = 0;  // when it was last copied for somebody
   bool group_added_ = false;
   uint64_t generations_ = 0;
   std::chrono::milliseconds back_off_{};

@@ -63,6 +63,7 @@ void ZygoteImage::ArmRotation() {
 
 void ZygoteImage::CountFork(ZygoteGeneration& generation) {
   ++forks_;
+  used_ns_ = MonotonicNs();
   ++generation.forks;
   if (&generation == current_ && generation.forks == schedule_.last_fork()) ArmRotation();
 }

@@ -12,14 +12,14 @@ ZygoteImage::Lease ZygoteImage::Source::LeaseOf(std::unique_ptr<Sandbox> sandbox
   return {generation, pool, library != nullptr ? library->set().name : "", std::move(sandbox)};
 }
 
+SandboxPool::Options ZygoteImage::PoolOptions() const {
+  return {manifest_.name, options_.ready_sandboxes,
+          std::max(options_.ready_sandboxes, options_.max_ready_sandboxes), options_.sandbox};
+}
+
 std::unique_ptr<LibraryZygotes> ZygoteImage::MakeLibraries(ZygoteGeneration* generation) {
-  const LibraryZygote::Parts parts{
-      loop_,
-      *options_.lane,
-      *generation->link,
-      cgroups_,
-      uids_,
-      SandboxPool::Options{manifest_.name, options_.ready_sandboxes, options_.sandbox}};
+  const LibraryZygote::Parts parts{loop_,    *options_.lane, *generation->link,
+                                   cgroups_, uids_,          PoolOptions()};
   return std::make_unique<LibraryZygotes>(
       parts, manifest_,
       LibraryZygotes::Handlers{

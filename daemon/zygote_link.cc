@@ -217,6 +217,11 @@ void ZygoteLink::ZygoteGone(const std::string& reason) {
   handlers_.on_zygote_gone(explained ? reason : reason + ": " + last_message_);
 }
 
+uint64_t ZygoteLink::memory_bytes() const {
+  const auto usage = cgroup_.Usage();
+  return usage ? usage->memory_bytes : 0;
+}
+
 void ZygoteLink::EndZygote() {
   zygote_->End("it is not needed any more");
 }

@@ -79,6 +79,8 @@ class ZygoteLink {
   void Close();
 
   ZygoteChannel& zygote() { return *zygote_; }
+  // What the kernel charges to the supervisor and its zygotes.
+  uint64_t memory_bytes() const;
   bool usable() const { return zygote_->usable(); }
   bool supervisor_alive() const { return supervisor_ != nullptr; }
   pid_t zygote_host_pid() const { return zygote_->host_pid(); }

@@ -80,6 +80,13 @@ def wait_until(condition, seconds=20, what="condition"):
         time.sleep(0.02)
 
 
+def assert_stays(condition, seconds, what="condition"):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert condition(), f"did not stay so for {seconds} s: {what}"
+        time.sleep(0.02)
+
+
 def toml_value(value):
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -40,7 +40,7 @@ def _parse(text):
             i += 3
         elif stack and stack[-1][0] == "message":
             repeated = token == "repeated"
-            if repeated:
+            if token in ("repeated", "optional"):
                 i += 1
             kind, name, number = tokens[i], tokens[i + 1], int(tokens[i + 3])
             pair = re.match(r"map<(\w+), *(\w+)>", kind)

@@ -14,7 +14,7 @@ def chrooted():
     return subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode != 0
 
 
-def test_quick_run_against_a_running_daemon(spored):
+def test_quick_run_against_a_running_daemon(spored, tmp_path):
     done = bench("--quick", "--json", "--socket", str(spored.socket))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -24,13 +24,26 @@ def test_quick_run_against_a_running_daemon(spored):
     left_out = {line.split()[0].strip(":") for line in report["left_out"]}
     assert left_out <= ({"bwrap", "runc"} if chrooted() else set()), report["left_out"]
     for word in {"relay", "fork alone", "fresh sandbox", "reused", "python3", "bwrap", "runc", "fresh node",
-                 "fresh java", "node itself", "java itself"} - left_out:
+                 "fresh java", "loaded ahead", "node itself", "java itself"} - left_out:
         assert any(word in name for name in names), names
     assert all(row["p50_us"] > 0 and row["p99_us"] >= row["p50_us"] for row in report["rows"])
-    assert report["concurrent"]["failed"] == 0 and report["concurrent"]["answered"] == 40
-    assert report["memory"]["instances"] == 4 and report["memory"]["pss_bytes"] > 0
-    assert report["memory"]["daemon_pss_bytes"] > 0
+    many = report["concurrent"]
+    assert {row["clients"] for row in many} == {1, 8}
+    assert {row["what"] for row in many} == {"Spore: fresh sandbox", *({"runc run"} - {
+        name + " run" for name in left_out})}
+    assert all(row["failed"] == 0 and row["answered"] > 0 for row in many), many
+    assert all(row["p999_us"] >= row["p99_us"] >= row["p50_us"] > 0 for row in many)
+    assert all(len(row["percentiles_us"]) == 101 for row in report["rows"])
+    assert [row["instances"] for row in report["memory"]] == [1, 2, 4]
+    assert all(row["pss_bytes"] > 0 and row["daemon_pss_bytes"] > 0 for row in report["memory"])
     assert spored.call("Functions", "List")["functions"] == []
+    (tmp_path / "report.json").write_text(done.stdout)
+    drawn = subprocess.run([daemon.ROOT / "tools/bench/plot.py", tmp_path / "report.json",
+                            tmp_path / "plots"], capture_output=True, text=True)
+    assert drawn.returncode == 0, drawn.stderr
+    plots = {path.name: path.read_text() for path in (tmp_path / "plots").iterdir()}
+    assert set(plots) == {"latency.svg", "clients.svg", "memory.svg"}
+    assert all("</svg>" in text for text in plots.values())
 
 
 def test_table(spored):

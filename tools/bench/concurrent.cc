@@ -15,10 +15,9 @@ struct Share {
   std::string first_failure;
 };
 
-void Work(client::Connection& connection, const std::string& fresh, unsigned requests,
-          Share& share) {
-  for (unsigned i = 0; i < requests; ++i) {
-    auto us = TimeInvoke(connection, fresh, "1", v1::START_KIND_FORK);
+void Work(const Request& request, unsigned count, Share& share) {
+  for (unsigned i = 0; i < count; ++i) {
+    auto us = request();
     if (us) {
       share.latency.Add(*us);
     } else if (share.failures++ == 0) {
@@ -29,28 +28,22 @@ void Work(client::Connection& connection, const std::string& fresh, unsigned req
 
 }  // namespace
 
-client::Result<ConcurrentReport> MeasureConcurrent(const std::string& socket,
-                                                   const std::string& fresh, unsigned clients,
-                                                   unsigned requests_each) {
-  std::vector<client::Connection> connections;
-  for (unsigned i = 0; i < clients; ++i) {
-    auto connection = client::Connection::Open(socket);
-    if (!connection) return tl::unexpected(connection.error());
-    connections.push_back(std::move(*connection));
-  }
-  std::vector<Share> shares(clients);
+ConcurrentReport MeasureConcurrent(const std::string& what, const std::vector<Request>& clients,
+                                   unsigned requests_each) {
+  std::vector<Share> shares(clients.size());
   std::vector<std::thread> threads;
   const Stopwatch watch;
-  for (unsigned i = 0; i < clients; ++i) {
-    threads.emplace_back([&connection = connections[i], &fresh, requests_each, &share = shares[i]] {
-      Work(connection, fresh, requests_each, share);
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    threads.emplace_back([&request = clients[i], requests_each, &share = shares[i]] {
+      Work(request, requests_each, share);
     });
   }
   for (std::thread& thread : threads) thread.join();
   const double seconds = watch.Us() / 1e6;
 
   ConcurrentReport report;
-  report.clients = clients;
+  report.what = what;
+  report.clients = static_cast<unsigned>(clients.size());
   for (const Share& share : shares) {
     report.latency.Add(share.latency);
     report.failures += share.failures;
@@ -58,6 +51,22 @@ client::Result<ConcurrentReport> MeasureConcurrent(const std::string& socket,
   }
   report.per_second = static_cast<double>(report.latency.count()) / seconds;
   return report;
+}
+
+client::Result<ConcurrentReport> MeasureFresh(const std::string& socket, const std::string& fresh,
+                                              unsigned clients, unsigned requests_each) {
+  std::vector<client::Connection> connections;
+  for (unsigned i = 0; i < clients; ++i) {
+    auto connection = client::Connection::Open(socket);
+    if (!connection) return tl::unexpected(connection.error());
+    connections.push_back(std::move(*connection));
+  }
+  std::vector<Request> requests;
+  for (client::Connection& connection : connections) {
+    requests.emplace_back(
+        [&connection, &fresh] { return TimeInvoke(connection, fresh, "1", v1::START_KIND_FORK); });
+  }
+  return MeasureConcurrent("Spore: fresh sandbox", requests, requests_each);
 }
 
 }  // namespace spore::bench

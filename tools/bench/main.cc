@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -31,7 +32,7 @@ struct Options {
   std::string spored;
   std::string images;  // empty: where spored looks
   unsigned rounds = 60;
-  unsigned clients = 64;
+  std::vector<unsigned> clients = {1, 8, 64};
   unsigned requests_each = 20;
   unsigned idle_instances = 32;
   bool quick = false;
@@ -79,6 +80,7 @@ class Benchmark {
   client::Result<> AddLanguages();
   client::Result<> TakeRound();
   client::Result<> Measure();
+  client::Result<> MeasureMany();
 
   Options options_;
   Progress progress_;
@@ -93,6 +95,7 @@ class Benchmark {
   std::optional<client::Connection> connection_;
   std::optional<Functions> functions_;
   client::Fd null_;
+  std::vector<Peer> many_peers_;
 };
 
 std::size_t Benchmark::AddSource(Row row, unsigned each_round, unsigned warm_up,
@@ -145,6 +148,10 @@ client::Result<> Benchmark::AddSpore() {
             4, 20, [this] {
               return TimeInvoke(*connection_, functions_->fresh(), "1", v1::START_KIND_FORK);
             });
+  AddSource({.name = "Spore: fresh sandbox, function loaded ahead",
+             .base = relay_row_,
+             .starts_processes = true},
+            4, 20, [this] { return TimeLoadedAhead(*connection_, functions_->ahead(), "1"); });
   AddSource({.name = "Spore: run of 'pass', request to its end",
              .base = fresh_row_,
              .starts_processes = true},
@@ -163,6 +170,7 @@ client::Result<> Benchmark::AddPeers() {
   for (const Peer& peer : FindPeers(folder_->path(), report_.left_out)) {
     AddSource({.name = peer.name, .base = fresh_row_, .starts_processes = true}, 1, 1,
               [peer] { return TimePeer(peer); });
+    if (peer.many) many_peers_.push_back(peer);
   }
   return {};
 }
@@ -187,6 +195,12 @@ client::Result<> Benchmark::AddLanguages() {
                                        .base = fresh_row_,
                                        .starts_processes = true},
                                       2, 5, sample);
+    auto ahead = functions_->Add(language.runtime, language.handler, language.folder, kLoadedAhead);
+    if (!ahead) return tl::unexpected(ahead.error());
+    AddSource({.name = "Spore: fresh " + language.runtime + " sandbox, loaded ahead",
+               .base = relay_row_,
+               .starts_processes = true},
+              2, 5, [this, name = *ahead] { return TimeLoadedAhead(*connection_, name, "1"); });
     if (options_.peers) {
       AddSource({.name = language.alone.name, .base = row, .starts_processes = true}, 1, 1,
                 [peer = language.alone] { return TimePeer(peer); });
@@ -232,6 +246,25 @@ client::Result<> Benchmark::Measure() {
   return {};
 }
 
+// Each number of clients, Spore's and then those of a peer that isolates as well.
+client::Result<> Benchmark::MeasureMany() {
+  for (const unsigned clients : options_.clients) {
+    if (clients == 0) continue;
+    progress_.Say(fmt::format("{} clients at once", clients));
+    // As many requests of few clients, or their p99.9 would be of a handful.
+    const unsigned each = std::max(options_.requests_each, options_.requests_each * 16 / clients);
+    auto fresh = MeasureFresh(options_.socket, functions_->fresh(), clients, each);
+    if (!fresh) return tl::unexpected(fresh.error());
+    report_.concurrent.push_back(std::move(*fresh));
+    for (const Peer& peer : many_peers_) {
+      const std::vector<Request> requests(clients, [&peer] { return TimePeer(peer); });
+      const unsigned few = std::max(2u, 4 * options_.requests_each / clients);
+      report_.concurrent.push_back(MeasureConcurrent(peer.name, requests, few));
+    }
+  }
+  return {};
+}
+
 client::Result<Report> Benchmark::Run() {
   auto folder = TemporaryFolder::Make();
   if (!folder) return tl::unexpected(folder.error());
@@ -247,22 +280,17 @@ client::Result<Report> Benchmark::Run() {
   }
   auto measured = Measure();
   if (!measured) return tl::unexpected(measured.error());
-  if (options_.clients > 0) {
-    progress_.Say(fmt::format("{} clients at once", options_.clients));
-    auto many = MeasureConcurrent(options_.socket, functions_->fresh(), options_.clients,
-                                  options_.requests_each);
-    if (!many) return tl::unexpected(many.error());
-    report_.concurrent = std::move(*many);
-    auto one =
-        MeasureConcurrent(options_.socket, functions_->fresh(), 1, options_.requests_each * 10);
-    if (!one) return tl::unexpected(one.error());
-    report_.back_to_back = std::move(*one);
-  }
+  auto many = MeasureMany();
+  if (!many) return tl::unexpected(many.error());
   if (options_.idle_instances > 0) {
     progress_.Say("memory");
-    auto memory = MeasureMemory(options_.socket, functions_->held(), options_.idle_instances);
+    const unsigned most = options_.idle_instances;
+    std::vector<unsigned> counts{most};
+    for (unsigned count = most / 2; count > 0 && counts.size() < 4; count /= 2)
+      counts.insert(counts.begin(), count);
+    auto memory = MeasureMemory(options_.socket, functions_->held(), counts);
     if (!memory) return tl::unexpected(memory.error());
-    report_.memory = *memory;
+    report_.memory = std::move(*memory);
   }
   progress_.Clear();
   return std::move(report_);
@@ -278,9 +306,11 @@ void AddOptions(CLI::App& app, Options& options) {
       ->type_name("DIR");
   app.add_option("--rounds", options.rounds, "Rounds; each takes samples of every row")
       ->check(CLI::Range(1u, 100000u));
-  app.add_option("--clients", options.clients, "Clients at once; 0 leaves this part out")
+  app.add_option("--clients", options.clients,
+                 "Clients at once, one run for each number; 0 leaves this part out")
+      ->delimiter(',')
       ->check(CLI::Range(0u, 1000u));
-  app.add_option("--requests", options.requests_each, "Requests of each of these clients")
+  app.add_option("--requests", options.requests_each, "Requests of each client where they are many")
       ->check(CLI::Range(1u, 100000u));
   app.add_option("--idle", options.idle_instances, "Idle instances to weigh; 0 leaves this out")
       ->check(CLI::Range(0u, 100u));
@@ -303,7 +333,7 @@ int Main(int argc, char** argv) {
   }
   if (options.quick) {
     options.rounds = 3;
-    options.clients = 8;
+    options.clients = {1, 8};
     options.requests_each = 5;
     options.idle_instances = 4;
   }

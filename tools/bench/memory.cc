@@ -88,22 +88,11 @@ client::Result<double> ZygotePss(client::Connection& connection) {
   return 0;
 }
 
-}  // namespace
-
-client::Result<MemoryReport> MeasureMemory(const std::string& socket, const std::string& held,
-                                           unsigned instances) {
-  auto connection = client::Connection::Open(socket);
-  if (!connection) return tl::unexpected(connection.error());
-  const double before = AvailableBytes();
-  auto all = HoldAtOnce(*connection, held, instances);
-  if (!all) return tl::unexpected(all.error());
-  // The sandboxes made ahead are being replaced; wait until the host is as it was but for ours.
-  std::this_thread::sleep_for(std::chrono::seconds(2));
-  const double after = AvailableBytes();
-
+// The mean of those that idle.
+client::Result<MemoryReport> MeasureIdle(client::Connection& connection, const std::string& held) {
   v1::ListInstancesRequest request;
   request.set_function(held);
-  auto list = connection->Call<v1::ListInstancesResponse>("spore.v1.Instances", "List", request);
+  auto list = connection.Call<v1::ListInstancesResponse>("spore.v1.Instances", "List", request);
   if (!list) return tl::unexpected(list.error());
   MemoryReport report;
   for (const v1::Instance& instance : list->instances()) {
@@ -122,14 +111,37 @@ client::Result<MemoryReport> MeasureMemory(const std::string& socket, const std:
        {&report.pss_bytes, &report.private_bytes, &report.kernel_bytes, &report.processes}) {
     *value /= report.instances;
   }
-  report.host_bytes = (before - after) / report.instances;
-  auto stats = connection->Call<v1::StatsResponse>("spore.v1.System", "Stats", v1::StatsRequest());
-  if (!stats) return tl::unexpected(stats.error());
-  report.daemon_pss_bytes = static_cast<double>(stats->daemon_memory_bytes());
-  auto zygote = ZygotePss(*connection);
-  if (!zygote) return tl::unexpected(zygote.error());
-  report.zygote_pss_bytes = *zygote;
   return report;
+}
+
+}  // namespace
+
+client::Result<std::vector<MemoryReport>> MeasureMemory(const std::string& socket,
+                                                        const std::string& held,
+                                                        const std::vector<unsigned>& instances) {
+  auto connection = client::Connection::Open(socket);
+  if (!connection) return tl::unexpected(connection.error());
+  const double before = AvailableBytes();
+  std::vector<MemoryReport> reports;
+  for (const unsigned count : instances) {
+    auto all = HoldAtOnce(*connection, held, count);
+    if (!all) return tl::unexpected(all.error());
+    // The sandboxes made ahead are being replaced; wait until the host is as it was but for ours.
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    const double after = AvailableBytes();
+    auto report = MeasureIdle(*connection, held);
+    if (!report) return tl::unexpected(report.error());
+    report->host_bytes = (before - after) / report->instances;
+    auto stats =
+        connection->Call<v1::StatsResponse>("spore.v1.System", "Stats", v1::StatsRequest());
+    if (!stats) return tl::unexpected(stats.error());
+    report->daemon_pss_bytes = static_cast<double>(stats->daemon_memory_bytes());
+    auto zygote = ZygotePss(*connection);
+    if (!zygote) return tl::unexpected(zygote.error());
+    report->zygote_pss_bytes = *zygote;
+    reports.push_back(*report);
+  }
+  return reports;
 }
 
 }  // namespace spore::bench

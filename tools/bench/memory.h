@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tools/client/connection.h"
 
@@ -18,8 +19,10 @@ struct MemoryReport {
   double zygote_pss_bytes = 0;  // of the image that they came from
 };
 
-// `held`: a function that keeps its instance busy for as many milliseconds as its event says.
-client::Result<MemoryReport> MeasureMemory(const std::string& socket, const std::string& held,
-                                           unsigned instances);
+// With so many instances, for each number; ascending. `held`: a function that keeps its instance
+// busy for as many milliseconds as its event says.
+client::Result<std::vector<MemoryReport>> MeasureMemory(const std::string& socket,
+                                                        const std::string& held,
+                                                        const std::vector<unsigned>& instances);
 
 }  // namespace spore::bench

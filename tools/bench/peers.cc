@@ -58,7 +58,8 @@ std::vector<Peer> FindPeers(const std::string& folder, std::vector<std::string>&
     if (made) {
       candidates.push_back(
           {"runc run",
-           {runc, "--root", folder + "/runc", "run", "--bundle", folder + "/bundle", "@ID"}});
+           {runc, "--root", folder + "/runc", "run", "--bundle", folder + "/bundle", "@ID"},
+           /*many=*/true});
     }
   }
   std::vector<Peer> peers;

@@ -12,6 +12,7 @@ namespace spore::bench {
 struct Peer {
   std::string name;
   std::vector<std::string> argv;  // "@ID" is replaced by a fresh name
+  bool many = false;              // also measured with many clients at once
 };
 
 // Those that are installed. `folder` is where runc's bundle and state go; it must outlive the use.

@@ -86,6 +86,19 @@ Json MemoryJson(const MemoryReport& memory) {
           {"zygote_pss_bytes", memory.zygote_pss_bytes}};
 }
 
+void PrintConcurrent(const std::vector<ConcurrentReport>& reports) {
+  fmt::print("\n{:<26} {:>7} {:>12} {:>10} {:>10} {:>10} {:>6}\n", "AT ONCE, WITHOUT A PAUSE",
+             "clients", "a second", "p50", "p99", "p99.9", "n");
+  for (const ConcurrentReport& many : reports) {
+    fmt::print("{:<26} {:>7} {:>12.0f} {:>10} {:>10} {:>10} {:>6}{}\n", many.what, many.clients,
+               many.per_second, Us(many.latency.Median()), Us(many.latency.Percentile(99)),
+               Us(many.latency.Percentile(99.9)), many.latency.count(),
+               many.failures > 0
+                   ? fmt::format("; {} failed ({})", many.failures, many.first_failure)
+                   : "");
+  }
+}
+
 void PrintMemory(const MemoryReport& memory) {
   fmt::print("\nMEMORY of one more idle instance, mean of {}\n", memory.instances);
   fmt::print("  user memory (PSS)       {:>10}\n", Bytes(memory.pss_bytes));
@@ -108,17 +121,8 @@ void PrintTable(const Report& report) {
     fmt::print("{:<15} {:<42} {:>10} {:>10} {:>6}\n", RatioText(report, row), row.name,
                Us(row.samples.Median()), Us(row.samples.Percentile(99)), row.samples.count());
   }
-  for (const auto& part : {report.concurrent, report.back_to_back}) {
-    if (!part) continue;
-    const ConcurrentReport& many = *part;
-    fmt::print("\n{} CLIENT(S) AT ONCE, without a pause, every request in a fresh sandbox\n",
-               many.clients);
-    fmt::print("  p50 {}, p99 {}, {:.0f} requests a second; {} answered, {} failed{}\n",
-               Us(many.latency.Median()), Us(many.latency.Percentile(99)), many.per_second,
-               many.latency.count(), many.failures,
-               many.failures > 0 ? " (" + many.first_failure + ")" : "");
-  }
-  if (report.memory) PrintMemory(*report.memory);
+  if (!report.concurrent.empty()) PrintConcurrent(report.concurrent);
+  if (!report.memory.empty()) PrintMemory(report.memory.back());
   for (const std::string& peer : report.left_out) fmt::print("\nleft out: {}", peer);
   if (!report.left_out.empty()) fmt::print("\n");
 }
@@ -139,21 +143,28 @@ void PrintJson(const Report& report) {
                {"p90_us", row.samples.Percentile(90)},
                {"p99_us", row.samples.Percentile(99)},
                {"max_us", row.samples.Percentile(100)}};
+    // For a plot of the distribution: every percent.
+    for (int percent = 0; percent <= 100; ++percent)
+      entry["percentiles_us"].push_back(row.samples.Percentile(percent));
     if (Ratio(report, row) > 0) {
       entry["ratio"] = Ratio(report, row);
       entry["ratio_to"] = report.rows[*row.base].name;
     }
     json["rows"].push_back(std::move(entry));
   }
-  for (const auto& [key, part] : {std::pair("concurrent", &report.concurrent),
-                                  std::pair("back_to_back", &report.back_to_back)}) {
-    if (!*part) continue;
-    const ConcurrentReport& many = **part;
-    json[key] = {{"clients", many.clients},         {"answered", many.latency.count()},
-                 {"failed", many.failures},         {"per_second", many.per_second},
-                 {"p50_us", many.latency.Median()}, {"p99_us", many.latency.Percentile(99)}};
+  json["concurrent"] = Json::array();
+  for (const ConcurrentReport& many : report.concurrent) {
+    json["concurrent"].push_back({{"what", many.what},
+                                  {"clients", many.clients},
+                                  {"answered", many.latency.count()},
+                                  {"failed", many.failures},
+                                  {"per_second", many.per_second},
+                                  {"p50_us", many.latency.Median()},
+                                  {"p99_us", many.latency.Percentile(99)},
+                                  {"p999_us", many.latency.Percentile(99.9)}});
   }
-  if (report.memory) json["memory"] = MemoryJson(*report.memory);
+  json["memory"] = Json::array();
+  for (const MemoryReport& memory : report.memory) json["memory"].push_back(MemoryJson(memory));
   json["left_out"] = report.left_out;
   fmt::print("{}\n", json.dump(2));
 }

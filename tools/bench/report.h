@@ -21,9 +21,8 @@ struct Row {
 
 struct Report {
   std::vector<Row> rows;
-  std::optional<ConcurrentReport> concurrent;
-  std::optional<ConcurrentReport> back_to_back;  // one client that never pauses
-  std::optional<MemoryReport> memory;
+  std::vector<ConcurrentReport> concurrent;
+  std::vector<MemoryReport> memory;   // by the number of instances, ascending
   std::vector<std::string> left_out;  // peers that could not be measured, and why
 };
 

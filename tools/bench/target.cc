@@ -37,6 +37,7 @@ struct Wanted {
   std::string runtime;
   std::string handler;
   v1::Isolation isolation;
+  uint32_t loaded_ahead = 0;
 };
 
 client::Result<> DeployOne(client::Connection& connection, const client::Fd& code,
@@ -48,6 +49,7 @@ client::Result<> DeployOne(client::Connection& connection, const client::Fd& cod
   settings.set_handler(wanted.handler);
   settings.set_isolation(wanted.isolation);
   settings.mutable_limits()->set_idle_ms(600000);
+  if (wanted.loaded_ahead > 0) settings.set_min_instances(wanted.loaded_ahead);
   auto done = connection.Call<v1::Function>("spore.v1.Functions", "Deploy", request, {code.get()});
   if (!done) return tl::unexpected(done.error());
   return {};
@@ -98,7 +100,8 @@ client::Result<Functions> Functions::Deploy(const std::string& socket) {
   for (const Wanted& wanted :
        {Wanted{stem + "-fresh", "python", "app.answer", v1::ISOLATION_INVOCATION},
         Wanted{stem + "-reused", "python", "app.answer", v1::ISOLATION_INSTANCE},
-        Wanted{stem + "-held", "python", "app.hold", v1::ISOLATION_INSTANCE}}) {
+        Wanted{stem + "-held", "python", "app.hold", v1::ISOLATION_INSTANCE},
+        Wanted{stem + "-ahead", "python", "app.answer", v1::ISOLATION_INVOCATION, kLoadedAhead}}) {
     auto done = DeployOne(*connection, *code, wanted);
     if (!done) return tl::unexpected(done.error());
     functions.names_.push_back(wanted.name);
@@ -110,12 +113,13 @@ Functions::Functions(std::string socket)
     : socket_(std::move(socket)), stem_("spore-bench-" + std::to_string(::getpid())) {}
 
 client::Result<std::string> Functions::Add(const std::string& runtime, const std::string& handler,
-                                           const std::string& folder) {
+                                           const std::string& folder, uint32_t loaded_ahead) {
   auto code = client::PackCode(folder);
   if (!code) return tl::unexpected(code.error());
   auto connection = client::Connection::Open(socket_);
   if (!connection) return tl::unexpected(connection.error());
-  const Wanted wanted{stem_ + "-" + runtime, runtime, handler, v1::ISOLATION_INVOCATION};
+  const Wanted wanted{stem_ + "-" + runtime + (loaded_ahead > 0 ? "-ahead" : ""), runtime, handler,
+                      v1::ISOLATION_INVOCATION, loaded_ahead};
   auto done = DeployOne(*connection, *code, wanted);
   if (!done) return tl::unexpected(done.error());
   names_.push_back(wanted.name);
@@ -135,8 +139,15 @@ Functions::~Functions() {
   }
 }
 
-client::Result<double> TimeInvoke(client::Connection& connection, const std::string& function,
-                                  const std::string& payload, v1::StartKind expected) {
+namespace {
+
+struct Invoked {
+  double us = 0;
+  v1::InvokeResponse response;
+};
+
+client::Result<Invoked> Invoke(client::Connection& connection, const std::string& function,
+                               const std::string& payload) {
   v1::InvokeRequest request;
   request.set_name(function);
   request.set_payload(payload);
@@ -147,12 +158,34 @@ client::Result<double> TimeInvoke(client::Connection& connection, const std::str
   if (response->has_error()) {
     return client::LocalError(response->error().type() + ": " + response->error().message());
   }
-  if (expected != v1::START_KIND_UNSPECIFIED && response->start_kind() != expected) {
+  return Invoked{us, std::move(*response)};
+}
+
+}  // namespace
+
+client::Result<double> TimeInvoke(client::Connection& connection, const std::string& function,
+                                  const std::string& payload, v1::StartKind expected) {
+  auto invoked = Invoke(connection, function, payload);
+  if (!invoked) return tl::unexpected(invoked.error());
+  const v1::InvokeResponse& response = invoked->response;
+  if (expected != v1::START_KIND_UNSPECIFIED && response.start_kind() != expected) {
     return client::LocalError("expected " + v1::StartKind_Name(expected) + ", got " +
-                              v1::StartKind_Name(response->start_kind()) + ": " +
-                              response->start_reason());
+                              v1::StartKind_Name(response.start_kind()) + ": " +
+                              response.start_reason());
   }
-  return us;
+  return invoked->us;
+}
+
+client::Result<double> TimeLoadedAhead(client::Connection& connection, const std::string& function,
+                                       const std::string& payload) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    auto invoked = Invoke(connection, function, payload);
+    if (!invoked) return tl::unexpected(invoked.error());
+    if (invoked->response.loaded_ahead()) return invoked->us;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return client::LocalError("no instance of " + function + " was loaded ahead");
 }
 
 client::Result<double> TimeRun(client::Connection& connection, int null_fd) {

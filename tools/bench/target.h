@@ -30,6 +30,9 @@ class PrivateDaemon {
   pid_t pid_;
 };
 
+// So many are loaded ahead of a function of which any are.
+constexpr uint32_t kLoadedAhead = 2;
+
 // The functions that the benchmark deploys on the daemon, removed with this.
 class Functions {
  public:
@@ -44,10 +47,12 @@ class Functions {
   const std::string& fresh() const { return names_[0]; }   // isolation: invocation
   const std::string& reused() const { return names_[1]; }  // isolation: instance
   const std::string& held() const { return names_[2]; }    // sleeps as many ms as its event says
+  const std::string& ahead() const { return names_[3]; }   // as fresh(), loaded ahead
 
-  // Deploys one more, in a fresh sandbox for each invocation; its name.
+  // Deploys one more, in a fresh sandbox for each invocation, of which so many are loaded ahead;
+  // its name.
   client::Result<std::string> Add(const std::string& runtime, const std::string& handler,
-                                  const std::string& folder);
+                                  const std::string& folder, uint32_t loaded_ahead = 0);
 
  private:
   explicit Functions(std::string socket);
@@ -59,6 +64,9 @@ class Functions {
 // One request and its answer; the function's failure is an error. Times in microseconds.
 client::Result<double> TimeInvoke(client::Connection& connection, const std::string& function,
                                   const std::string& payload, v1::StartKind expected);
+// The same in a fresh sandbox that had the function loaded; waits until there is one.
+client::Result<double> TimeLoadedAhead(client::Connection& connection, const std::string& function,
+                                       const std::string& payload);
 // A whole script, `pass`, from the request to the news of its end.
 client::Result<double> TimeRun(client::Connection& connection, int null_fd);
 

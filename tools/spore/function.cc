@@ -68,6 +68,7 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Handler", settings.handler()},
       {"Isolation", IsolationName(settings.isolation())},
       {"Instances", fmt::format("{} of at most {}", response->instances(), limits.max_instances())},
+      {"Kept ready", fmt::format("{}", settings.min_instances())},
       {"Owner", fmt::format("uid {}", response->owner_uid())},
       {"Created", HumanTime(response->created_unix_ms())},
       {"Updated", HumanTime(response->updated_unix_ms())},

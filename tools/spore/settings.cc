@@ -125,6 +125,11 @@ void AddSettingsOptions(CLI::App& command, v1::FunctionSettings& settings) {
           "invocation: a fresh sandbox each time; instance: reuse one until idle (default)")
       ->check(CLI::IsMember({"invocation", "instance"}).description(""))
       ->type_name("invocation|instance");
+  command
+      .add_option_function<uint32_t>(
+          "--min-instances", [&settings](uint32_t v) { settings.set_min_instances(v); },
+          "Instances kept ready, the function loaded in them (default 0)")
+      ->type_name("N");
   AddLimitOptions(command, *settings.mutable_limits());
   AddFunctionLimitOptions(command, *settings.mutable_limits());
   AddEnvironmentOption(command, *settings.mutable_environment());

@@ -37,6 +37,7 @@ Outcome Stats(const Context& context) {
        fmt::format("{}, {} of them failed", stats->invocations(), stats->invocation_errors())},
       {"Runs", fmt::format("{}", stats->runs())},
       {"Starts", Counts(stats->starts())},
+      {"Loaded ahead", fmt::format("{} of the forks", stats->loaded_ahead())},
       {"Deaths", Counts(stats->deaths())},
       {"Latency", fmt::format("p50 {}, p99 {}", HumanMicroseconds(stats->latency_p50_us()),
                               HumanMicroseconds(stats->latency_p99_us()))},

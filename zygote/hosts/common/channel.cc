@@ -1,5 +1,6 @@
 #include "zygote/hosts/common/channel.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ bool ReadExactly(int fd, void* buffer, size_t bytes) {
 }
 
 std::optional<HostFrame> ReadFrame(int fd) {
+  if (fd == kInstanceFd) SendQueuedBeforeWaiting();
   wire::FrameHeader header{};
   if (!ReadExactly(fd, &header, sizeof header)) return std::nullopt;
   if (header.length > wire::kMaxFrame) return std::nullopt;
@@ -50,6 +52,28 @@ namespace {
 // Whole frames. In fixed space, so that it can be written to ahead (see TouchChannel).
 char queued[8192];
 size_t queued_bytes = 0;
+
+// Changes the parts.
+bool SendAll(int fd, iovec* parts, size_t count) {
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = count;
+  while (message.msg_iovlen > 0) {
+    ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return false;
+    while (message.msg_iovlen > 0 && static_cast<size_t>(sent) >= message.msg_iov->iov_len) {
+      sent -= static_cast<ssize_t>(message.msg_iov->iov_len);
+      ++message.msg_iov;
+      --message.msg_iovlen;
+    }
+    if (message.msg_iovlen > 0) {
+      message.msg_iov->iov_base = static_cast<char*>(message.msg_iov->iov_base) + sent;
+      message.msg_iov->iov_len -= static_cast<size_t>(sent);
+    }
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -80,29 +104,21 @@ void QueueLoaded(uint64_t began_ns) {
   (void)QueueFrame(kInstanceFd, wire::FrameType::kLoaded, 0, body, static_cast<size_t>(length));
 }
 
+void SendQueuedBeforeWaiting() {
+  if (queued_bytes == 0) return;
+  pollfd channel{kInstanceFd, POLLIN, 0};
+  if (poll(&channel, 1, 0) != 0) return;
+  iovec part{queued, std::exchange(queued_bytes, 0)};
+  // When spored is gone the next read will tell.
+  (void)SendAll(kInstanceFd, &part, 1);
+}
+
 bool WriteFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes) {
   wire::FrameHeader header{type, static_cast<uint32_t>(bytes), id};
   iovec parts[3] = {{queued, std::exchange(queued_bytes, 0)},
                     {&header, sizeof header},
                     {const_cast<void*>(body), bytes}};
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = 3;
-  while (message.msg_iovlen > 0) {
-    ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return false;
-    while (message.msg_iovlen > 0 && static_cast<size_t>(sent) >= message.msg_iov->iov_len) {
-      sent -= static_cast<ssize_t>(message.msg_iov->iov_len);
-      ++message.msg_iov;
-      --message.msg_iovlen;
-    }
-    if (message.msg_iovlen > 0) {
-      message.msg_iov->iov_base = static_cast<char*>(message.msg_iov->iov_base) + sent;
-      message.msg_iov->iov_len -= static_cast<size_t>(sent);
-    }
-  }
-  return true;
+  return SendAll(fd, parts, std::size(parts));
 }
 
 }  // namespace spore

@@ -37,6 +37,9 @@ bool QueueFrame(int fd, wire::FrameType type, uint64_t id, const void* body, siz
 // now.
 void QueueLoaded(uint64_t began_ns);
 void DropQueued();
+// Before the next frame is read: unless it is there, sends what is queued. Nothing else would wake
+// spored where no request is on its way.
+void SendQueuedBeforeWaiting();
 // Has the kernel copy what the above write to, before somebody waits for it.
 void TouchChannel();
 

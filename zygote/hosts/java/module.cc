@@ -105,6 +105,7 @@ bool ReadInto(JNIEnv* env, jbyteArray body, size_t bytes) {
 
 jbyteArray Receive(JNIEnv* env, jclass, jlongArray header_out) {
   FrameHeader header{};
+  spore::SendQueuedBeforeWaiting();
   if (!spore::ReadExactly(spore::kInstanceFd, &header, sizeof header)) return nullptr;
   if (header.type == FrameType::kReportPages) spore::ReportWorkingSet(spore::kInstanceFd);
   const jlong told[] = {static_cast<jlong>(header.type), static_cast<jlong>(header.id)};

@@ -50,6 +50,7 @@ bool ReadAhead(void* buffer, size_t bytes) {
     if (bytes == 0) return true;
     if (ahead.rehearsing) return false;
     if (bytes >= sizeof ahead.bytes) return spore::ReadExactly(spore::kInstanceFd, out, bytes);
+    spore::SendQueuedBeforeWaiting();
     const ssize_t got = read(spore::kInstanceFd, ahead.bytes, sizeof ahead.bytes);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;

@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+"""Draws what was measured: SVG files from the JSON of spore-bench and of heap_sizes.
+
+    tools/bench/plot.py REPORT.json [HEAP.jsonl] OUTPUT-DIRECTORY
+
+REPORT.json is what `spore-bench --json` has printed, HEAP.jsonl what `heap_sizes` has (examples/sfork).
+Needs python3-matplotlib (Debian).
+"""
+import json
+import pathlib
+import sys
+
+try:
+    import matplotlib
+except ImportError:
+    sys.exit("plot.py: matplotlib is missing; apt-get install python3-matplotlib")
+matplotlib.use("svg")
+matplotlib.rcParams.update({"svg.hashsalt": "spore", "figure.figsize": (8, 4.5), "axes.grid": True,
+                            "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
+import matplotlib.pyplot as plt  # noqa: E402
+
+
+def save(figure, output, name):
+    figure.tight_layout()
+    figure.savefig(output / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+    print(output / f"{name}.svg")
+
+
+def plot_latency(report, output):
+    """The distribution of each row that starts something isolated, or its language."""
+    figure, axes = plt.subplots()
+    for row in report["rows"]:
+        if "fork alone" in row["name"]:
+            continue
+        style = "-" if row["name"].startswith("Spore") else "--"
+        axes.plot([us / 1000 for us in row["percentiles_us"]], range(101), style, label=row["name"])
+    axes.set(xscale="log", xlabel="milliseconds, request to answer", ylabel="percent of samples")
+    axes.legend(fontsize="x-small")
+    save(figure, output, "latency")
+
+
+def plot_clients(report, output):
+    """How many a second, and the latency of each, as clients become more."""
+    figure, (rate, latency) = plt.subplots(1, 2)
+    for what in dict.fromkeys(row["what"] for row in report["concurrent"]):
+        rows = [row for row in report["concurrent"] if row["what"] == what]
+        clients = [row["clients"] for row in rows]
+        rate.plot(clients, [row["per_second"] for row in rows], "o-", label=what)
+        for key, style in (("p50_us", "o-"), ("p99_us", "s--"), ("p999_us", "^:")):
+            latency.plot(clients, [row[key] / 1000 for row in rows], style,
+                         label=f"{what}, {key[:-3]}")
+    rate.set(xscale="log", yscale="log", xlabel="clients", ylabel="fresh sandboxes a second")
+    latency.set(xscale="log", yscale="log", xlabel="clients", ylabel="milliseconds")
+    for axes in (rate, latency):
+        axes.legend(fontsize="x-small")
+    save(figure, output, "clients")
+
+
+def plot_memory(report, output):
+    """What the host gives for so many idle instances."""
+    figure, axes = plt.subplots()
+    counts = [row["instances"] for row in report["memory"]]
+    for key, label in (("host_bytes", "taken from the host"), ("pss_bytes", "user memory (PSS)"),
+                       ("kernel_bytes", "kernel memory (cgroup)")):
+        axes.plot(counts, [row["instances"] * row[key] / 2**20 for row in report["memory"]], "o-",
+                  label=label)
+    axes.set(xlabel="idle instances", ylabel="MiB, all of them", ylim=(0, None))
+    axes.legend()
+    save(figure, output, "memory")
+
+
+def plot_heap(rows, output):
+    """What a copy costs as the zygote's heap grows."""
+    figure, axes = plt.subplots()
+    for flat, label in ((False, "as it is"), (True, "flat")):
+        of = [row for row in rows if row["flat"] == flat]
+        axes.plot([row["heap_mib"] for row in of], [row["p50_us"] / 1000 for row in of], "o-",
+                  label=f"{label}, p50")
+        axes.plot([row["heap_mib"] for row in of], [row["p99_us"] / 1000 for row in of], "s--",
+                  label=f"{label}, p99")
+    axes.set(xscale="log", yscale="log", xlabel="heap of the zygote, MiB",
+             ylabel="milliseconds, order to the copy's first line")
+    axes.legend()
+    save(figure, output, "heap")
+
+
+def main(arguments):
+    if len(arguments) not in (2, 3):
+        sys.exit(__doc__)
+    output = pathlib.Path(arguments[-1])
+    output.mkdir(parents=True, exist_ok=True)
+    report = json.loads(pathlib.Path(arguments[0]).read_text())
+    plot_latency(report, output)
+    if report["concurrent"]:
+        plot_clients(report, output)
+    if report["memory"]:
+        plot_memory(report, output)
+    if len(arguments) == 3:
+        lines = pathlib.Path(arguments[1]).read_text().splitlines()
+        plot_heap([json.loads(line) for line in lines], output)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
