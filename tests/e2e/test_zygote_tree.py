@@ -320,6 +320,8 @@ def test_eviction_of_a_set(spored):
     done = spored.cli("zygote", "evict", "sets/dear")
     assert done.code == 4 and "set dear has no zygote to evict" in done.err, done
     for command in ("evict", "warm"):
+        done = spored.cli("zygote", command, "sets/")
+        assert done.code == 4 and 'no image "sets/"' in done.err, done
         done = spored.cli("zygote", command, "sets/nothing")
         assert done.code == 4 and "has no library set \"nothing\"" in done.err, done
 
