@@ -41,8 +41,9 @@ Instance::Instance(const Environment& environment, SlotId slot, std::string id,
       limits_(first_work.limits),
       isolation_(first_work.isolation),
       owner_uid_(first_work.owner),
-      watch_(first_work.watch),
       started_unix_ms_(NowUnixMs()),
+      watch_(first_work.watch),
+      measure_(first_work.measure),
       runs_program_(first_work.runs_program),
       created_ns_(MonotonicNs()),
       parser_(limits_.response_bytes()),
@@ -147,7 +148,7 @@ void Instance::OnLoaded(const Frame& frame) {
   const uint64_t began_ns = std::clamp(times->began_ns, work_sent_ns_, loaded_ns_);
   if (work_) work_->trace.AddOf("instance", "load", began_ns, loaded_ns_);
   load_us_ = (loaded_ns_ - began_ns) / 1000;
-  if (times->imported && !watch_.empty()) KeepImports(*times);
+  if (times->imported && !watch_.empty()) KeepImports(*times->imported);
   if (std::exchange(preparing_, false)) return BeIdle();
   // A script has no more to say here; what it writes all the same stays unread.
   if (!version_) channel_->PauseReading();
@@ -155,9 +156,8 @@ void Instance::OnLoaded(const Frame& frame) {
 
 // Its word again: it chooses among the image's sets, and what it says to have taken cannot be more
 // than has passed.
-void Instance::KeepImports(const LoadTimes& times) {
-  const uint64_t us = (loaded_ns_ - std::clamp(times.began_ns, work_sent_ns_, loaded_ns_)) / 1000;
-  environment_.import_hints.Keep(version_, {BestSet(*manifest_, *times.imported), us});
+void Instance::KeepImports(const std::vector<std::string>& imported) {
+  environment_.import_hints.Keep(version_, {BestSet(*manifest_, imported), load_us_});
 }
 
 void Instance::OnResponse(Frame& frame) {

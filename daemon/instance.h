@@ -105,7 +105,7 @@ class Instance {
   void OnConfined(const Frame& frame);
   void OnCompiled(Frame& frame);
   void OnLoaded(const Frame& frame);
-  void KeepImports(const LoadTimes& times);
+  void KeepImports(const std::vector<std::string>& imported);
   void OnResponse(Frame& frame);
   void OnFailed(const Frame& frame);
   void OnRuntimeEnded(const ZygoteLink::Exit& exited);
@@ -142,12 +142,13 @@ class Instance {
   v1::Limits limits_;
   v1::Isolation isolation_;
   uid_t owner_uid_;
-  std::vector<std::string> watch_;  // modules of which it shall tell whether it has imported them
   uint32_t host_uid_base_ = 0;
   int64_t started_unix_ms_;
 
   State state_ = State::kStarting;
   std::unique_ptr<Work> work_;
+  std::vector<std::string> watch_;  // as Work's
+  bool measure_;
   bool runs_program_;  // what runs replaces the copy of the zygote
   uint64_t invocations_ = 0;
   bool preparing_ = false;  // it loads its function, and there is no work

@@ -194,10 +194,9 @@ Result<std::string> Instance::FirstFrames() {
   }
   const v1::Function& function = version_->function;
   // What is asked beside is asked once: it is no part of the frames that are kept.
-  const bool measure = work_ && work_->measure;
-  if (measure || !watch_.empty())
+  if (measure_ || !watch_.empty())
     return LoadFunctionFrame(function, image_environment_,
-                             LoadWishes{.watch = watch_, .measure = measure}) +
+                             LoadWishes{.watch = watch_, .measure = measure_}) +
            invoke;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
     if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))

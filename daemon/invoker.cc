@@ -11,10 +11,10 @@ namespace {
 
 constexpr auto kStopLimit = std::chrono::seconds(5);
 constexpr size_t kCodeCacheBytes = 16u << 20;
-// Preparing an instance takes the CPU from whoever has just been served, so it waits a little.
-constexpr auto kReplenishDelay = std::chrono::milliseconds(2);
 // What a set that a function names is thought to save, until there has been one.
 constexpr uint64_t kNamedSavesUs = 50'000;
+// Preparing an instance takes the CPU from whoever has just been served, so it waits a little.
+constexpr auto kReplenishDelay = std::chrono::milliseconds(2);
 
 std::string KindName(v1::StartKind kind) {
   switch (kind) {
@@ -74,6 +74,7 @@ void Invoker::Enqueue(std::unique_ptr<Work> work, bool again) {
     ticket.function = work->version->function.name();
     ticket.version = work->version->function.version();
     ticket.reuse = work->isolation == v1::ISOLATION_INSTANCE;
+    ticket.fresh = work->measure;
   }
   queued_[ticket.id] = std::move(work);
   Apply(scheduler_.Submit(std::move(ticket)));

@@ -97,11 +97,11 @@ class Invoker : private Instance::Owner {
   void Apply(const Actions& actions);
   void Refuse(std::unique_ptr<Work> work, const Error& error);
   void StartInstance(const Action& action, std::unique_ptr<Work> work);
+  ZygoteImage::Wish WishOf(const ZygoteImage& image, Work& work) const;
   void PrepareInstance(const Action& action);
   void AwaitSandbox(SlotId slot, ZygoteImage& image, const ZygoteImage::Wish& wish);
   void ArmReplenish();
   void AddHeld(SlotId slot, const Work& work, ZygoteImage& image);
-  ZygoteImage::Wish WishOf(const ZygoteImage& image, Work& work) const;
   void SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease);
   void KillHeld(Held& held, v1::Death::Cause cause, const std::string& message);
   void RefuseQueuedOf(const std::string& function);

@@ -92,6 +92,11 @@ void LibraryZygote::StartStem() {
 }
 
 void LibraryZygote::End(const std::string& reason) {
+  // First, and once: what it has asked for is no failure then.
+  pool_->Retire([this] {
+    pool_empty_ = true;
+    FinishIfOver();
+  });
   zygote_.End(reason);
 }
 
@@ -103,10 +108,7 @@ void LibraryZygote::Gone(const std::string& reason) {
   handlers_.on_gone(*this, reason);
   if (!*alive) return;
   if (stem_) stem_->End(reason);
-  pool_->Retire([this] {
-    pool_empty_ = true;
-    FinishIfOver();
-  });
+  End(reason);
 }
 
 void LibraryZygote::FinishIfOver() {

@@ -113,6 +113,7 @@ SlotId Scheduler::AddSlot(Function& function, Client& client, uint64_t version, 
 
 // The one that was used last. Where each invocation has its own, only what nobody has used.
 std::optional<SlotId> Scheduler::FindIdle(const Ticket& ticket, const Function& function) const {
+  if (ticket.fresh) return std::nullopt;
   for (auto idle = function.idle.rbegin(); idle != function.idle.rend(); ++idle) {
     const Slot& slot = slots_.at(*idle);
     if (slot.version == ticket.version && (ticket.reuse || !slot.used)) return *idle;

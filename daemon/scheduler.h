@@ -40,6 +40,7 @@ struct Ticket {
   std::string function;  // empty: a run
   uint64_t version = 0;
   bool reuse = false;          // an idle instance will do
+  bool fresh = false;          // nor will one that has loaded the function ahead
   uint32_t max_instances = 0;  // of the function
   uid_t client = 0;            // whose function, or run, it is
   uint64_t now_ns = 0;

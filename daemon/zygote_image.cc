@@ -238,18 +238,6 @@ std::vector<v1::Zygote> ZygoteImage::DescribeZygotes() const {
   return zygotes;
 }
 
-std::optional<MemoryHolder> ZygoteImage::DescribeIdleMemory() const {
-  if (state_ != v1::Image::READY || next_ != nullptr || !waiters_.empty()) return std::nullopt;
-  if (current_->in_use() > 0) return std::nullopt;
-  const uint64_t idle_ns = MonotonicNs() - std::max(used_ns_, current_->ready_ns);
-  if (idle_ns < kIdleForEviction) return std::nullopt;
-  MemoryHolder holder;
-  holder.bytes = current_->link->memory_bytes() + current_->pool->ready_bytes();
-  holder.idle_ms = idle_ns / 1'000'000;
-  holder.rebuild_us = current_->preload_us;
-  return holder;
-}
-
 v1::Zygote ZygoteImage::DescribeZygote(const std::string& set) const {
   if (current_ == nullptr) return {};
   v1::Zygote zygote = Describe(*current_);
@@ -260,6 +248,20 @@ v1::Zygote ZygoteImage::DescribeZygote(const std::string& set) const {
     if (held.set() == set) return held;
   }
   return zygote;
+}
+
+std::optional<MemoryHolder> ZygoteImage::DescribeIdleMemory() const {
+  if (state_ != v1::Image::READY || next_ != nullptr || !waiters_.empty()) return std::nullopt;
+  if (current_->in_use() > 0) return std::nullopt;
+  const uint64_t idle_ns = MonotonicNs() - std::max(used_ns_, current_->ready_ns);
+  if (idle_ns < kIdleForEviction) return std::nullopt;
+  MemoryHolder holder;
+  holder.bytes = current_->link->memory_bytes() + current_->pool->ready_bytes();
+  for (const auto& zygote : current_->libraries->all())
+    holder.bytes += zygote->pool().ready_bytes();
+  holder.idle_ms = idle_ns / 1'000'000;
+  holder.rebuild_us = current_->preload_us;
+  return holder;
 }
 
 }  // namespace spore

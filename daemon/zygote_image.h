@@ -152,6 +152,7 @@ class ZygoteImage {
   void ArmRotation();
 
   // zygote_image_sets.cc
+  SandboxPool::Options PoolOptions() const;
   std::unique_ptr<LibraryZygotes> MakeLibraries(ZygoteGeneration* generation);
   Source SourceOf(const std::string& set);
   void GrowAlike(ZygoteGeneration* generation, std::function<void()> done);

@@ -62,10 +62,7 @@ Result<ZygoteGeneration*> ZygoteImage::NewGeneration() {
   generation->started_unix_ms = NowUnixMs();
   SPORE_ASSIGN(generation->link, StartLink(generation));
   generation->pool = std::make_unique<SandboxPool>(
-      loop_, *generation->link, generation->link->zygote(), cgroups_, uids_,
-      SandboxPool::Options{manifest_.name, options_.ready_sandboxes,
-                           std::max(options_.ready_sandboxes, options_.max_ready_sandboxes),
-                           options_.spare_sandboxes, options_.sandbox});
+      loop_, *generation->link, generation->link->zygote(), cgroups_, uids_, PoolOptions());
   generation->libraries = MakeLibraries(generation);
   generation->start_timer =
       loop_.AddTimer(kStartLimit, [this, generation] { StartTimedOut(generation); });

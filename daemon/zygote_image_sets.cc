@@ -12,16 +12,17 @@ ZygoteImage::Lease ZygoteImage::Source::LeaseOf(std::unique_ptr<Sandbox> sandbox
   return {generation, pool, library != nullptr ? library->set().name : "", std::move(sandbox)};
 }
 
+SandboxPool::Options ZygoteImage::PoolOptions() const {
+  return {manifest_.name, options_.ready_sandboxes,
+          std::max(options_.ready_sandboxes, options_.max_ready_sandboxes),
+          options_.spare_sandboxes, options_.sandbox};
+}
+
 std::unique_ptr<LibraryZygotes> ZygoteImage::MakeLibraries(ZygoteGeneration* generation) {
-  const LibraryZygote::Parts parts{
-      loop_,
-      *options_.lane,
-      *generation->link,
-      cgroups_,
-      uids_,
-      SandboxPool::Options{manifest_.name, options_.ready_sandboxes,
-                           std::max(options_.ready_sandboxes, options_.max_ready_sandboxes),
-                           /*spare=*/0, options_.sandbox}};
+  SandboxPool::Options pool = PoolOptions();
+  pool.spare = 0;  // the image's own are enough for a burst
+  const LibraryZygote::Parts parts{loop_,    *options_.lane, *generation->link,
+                                   cgroups_, uids_,          pool};
   return std::make_unique<LibraryZygotes>(
       parts, manifest_,
       LibraryZygotes::Handlers{

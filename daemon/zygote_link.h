@@ -78,9 +78,9 @@ class ZygoteLink {
   // Closes the supervisor's socket: it kills everything it has and ends.
   void Close();
 
-  // What the kernel charges to the supervisor and the zygote.
-  uint64_t memory_bytes() const;
   ZygoteChannel& zygote() { return *zygote_; }
+  // What the kernel charges to the supervisor and its zygotes.
+  uint64_t memory_bytes() const;
   bool usable() const { return zygote_->usable(); }
   bool supervisor_alive() const { return supervisor_ != nullptr; }
   pid_t zygote_host_pid() const { return zygote_->host_pid(); }

@@ -178,6 +178,20 @@ def test_libraries_can_be_named(spored):
     assert done.code == 4 and "image python has no library set" in done.err, done
 
 
+def test_instances_loaded_ahead_come_from_the_set(spored):
+    assert spored.cli("zygote", "warm", "sets/dear").code == 0
+    spored.deploy("ahead", {"app.py": sets.HANDLER % "dear"}, isolation="ISOLATION_INVOCATION", image="sets",
+                  libraries="dear", min_instances=2)
+    try:
+        daemon.wait_until(lambda: len([i for i in spored.instances(function="ahead") if i["state"] == "IDLE"]) == 2,
+                          what="two are ready")
+        assert spored.result("ahead") == "set"
+        advice = spored.cli("advise", "ahead", "--json").json()
+        assert advice["load_us"] >= 100_000, "loaded anew, from the plain zygote"
+    finally:
+        spored.remove_function("ahead")
+
+
 # ---- those that cannot be ----
 
 def test_set_that_cannot_import_serves_by_its_parent(spored, place):
@@ -306,6 +320,8 @@ def test_eviction_of_a_set(spored):
     done = spored.cli("zygote", "evict", "sets/dear")
     assert done.code == 4 and "set dear has no zygote to evict" in done.err, done
     for command in ("evict", "warm"):
+        done = spored.cli("zygote", command, "sets/")
+        assert done.code == 4 and 'no image "sets/"' in done.err, done
         done = spored.cli("zygote", command, "sets/nothing")
         assert done.code == 4 and "has no library set \"nothing\"" in done.err, done
 

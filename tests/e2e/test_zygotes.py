@@ -120,7 +120,7 @@ def test_unusable_image_says_why(spored):
 @pytest.mark.parametrize("arguments", [
     ["zygote", "warm"], ["zygote", "evict"], ["zygote", "rotate"]], ids=" ".join)
 def test_unknown_image(spored, arguments):
-    for name in ("nowhere", "x" * 5000, "../etc"):
+    for name in ("nowhere", "x" * 5000, ".."):
         done = spored.cli(*arguments, name)
         assert done.code == 4 and 'no image "' + name[:64] + '"; there are ' in done.err and "python" in done.err
         assert len(done.err) < 1000

@@ -68,6 +68,8 @@ max-queue-ms = 4
 dead-kept = 5
 zygote-max-age-ms = 6000
 zygote-max-forks = 7
+library-memory = "3MiB"
+library-idle-ms = 2000
 payload-memory = 10485760
 image-dirs = ["/a", "/b"]
 [limits-per-client]
@@ -104,6 +106,8 @@ timeout-ms = 1000
   EXPECT_EQ(5u, config->dead_kept);
   EXPECT_EQ(6000u, config->zygote_max_age_ms);
   EXPECT_EQ(7u, config->zygote_max_forks);
+  EXPECT_EQ(3u << 20, config->library_memory);
+  EXPECT_EQ(2000u, config->library_idle_ms);
   EXPECT_EQ((std::vector<std::string>{"/a", "/b"}), config->image_dirs);
   EXPECT_EQ(64u << 20, config->default_limits.memory_bytes());
   EXPECT_EQ(7u, config->default_limits.pids());
@@ -124,6 +128,8 @@ TEST_F(ConfigTest, ErrorsNameFileLineKeyAndExpectation) {
       "spore.toml:1: zygote-max-age-ms: 999 is out of range; expected 0 (never) or at least 1000",
       ErrorOf("zygote-max-age-ms = 999"));
   EXPECT_EQ("no error", ErrorOf("zygote-max-age-ms = 0\nzygote-max-forks = 0"));
+  EXPECT_EQ("no error", ErrorOf("library-memory = 0"));
+  EXPECT_NE("no error", ErrorOf("library-idle-ms = 0"));
   EXPECT_EQ("spore.toml:1: max-queue: -1 is out of range; expected 0 to 1000000",
             ErrorOf("max-queue = -1"));
   EXPECT_EQ("spore.toml:1: favordynmods: a string where true or false is expected",

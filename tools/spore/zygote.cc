@@ -23,7 +23,8 @@ std::string NameOf(const v1::Zygote& zygote) {
 }
 template <typename Request>
 void SetName(const std::string& name, Request& request) {
-  const size_t slash = name.find('/');
+  size_t slash = name.find('/');
+  if (slash + 1 == name.size()) slash = name.npos;  // "python/" is the name of nothing
   request.set_image(name.substr(0, slash));
   if (slash != name.npos) request.set_set(name.substr(slash + 1));
 }
