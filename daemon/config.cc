@@ -159,6 +159,8 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Number("uid-count", 2 * kBlock, UINT32_MAX, &config.uid_count);
   reader.Number("ready-sandboxes", 0, 1024, &config.ready_sandboxes);
   ReadRotation(reader, &config);
+  reader.AbsolutePath("criu", &config.criu);
+  reader.Number("checkpoint-after-ms", 0, 86'400'000, &config.checkpoint_after_ms);
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);

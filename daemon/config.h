@@ -47,6 +47,8 @@ struct Config {
   uint32_t ready_sandboxes = 8;             // made ahead, an image
   uint64_t zygote_max_age_ms = 86'400'000;  // a zygote is replaced after; 0: never
   uint64_t zygote_max_forks = 100'000;      // likewise
+  std::string criu;                         // the /usr that CRIU lies in; empty: looked for
+  uint64_t checkpoint_after_ms = 2000;      // after a cold start that took as long; 0: never
   uint32_t max_instances = 1000;            // live at once on the host
   uint32_t max_queue = 1024;                // invocations waiting
   uint64_t max_queue_ms = 10000;            // the longest wait in it

@@ -52,6 +52,7 @@ class Daemon {
   std::unique_ptr<BlockingLane> lane_;
   std::unique_ptr<FunctionStore> store_;
   std::unique_ptr<LogStore> logs_;
+  std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<Images> images_;
   std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
@@ -97,7 +98,10 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   LogStore::Options logs;
   logs.directory = config_.state_dir + "/logs";
   SPORE_ASSIGN(logs_, LogStore::Open(*loop_, *lane_, logs));
-  SPORE_ASSIGN(images_, Images::Create(*loop_, *cgroups_, config_, manifests));
+  SPORE_ASSIGN(checkpoints_,
+               Checkpoints::Open(*loop_, {config_.state_dir, config_.criu, HostsDirectory(),
+                                          config_.checkpoint_after_ms}));
+  SPORE_ASSIGN(images_, Images::Create(*loop_, *cgroups_, *checkpoints_, config_, manifests));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
   Invoker::Options invoker;
   invoker.limits.max_instances = config_.max_instances;
@@ -115,6 +119,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *images_,
                                   *invoker_,
                                   *payloads_,
+                                  *checkpoints_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});
@@ -129,6 +134,7 @@ void Daemon::RegisterServices() {
   RegisterImages(*server_, *context_);
   RegisterLogs(*server_, *context_);
   RegisterSystem(*server_, *context_);
+  RegisterCheckpoints(*server_, *context_);
   RegisterZygotes(*server_, *context_);
 }
 

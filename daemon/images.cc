@@ -21,7 +21,7 @@ std::string Names(const std::map<std::string, std::unique_ptr<ZygoteImage>>& ima
 }  // namespace
 
 Result<std::unique_ptr<Images>> Images::Create(
-    EventLoop& loop, CgroupTree& cgroups, const Config& config,
+    EventLoop& loop, CgroupTree& cgroups, Checkpoints& checkpoints, const Config& config,
     const std::map<std::string, ImageManifest>& manifests) {
   const uint32_t blocks = config.uid_count / kUidBlock;
   if (manifests.size() + 1 > blocks) {
@@ -41,6 +41,7 @@ Result<std::unique_ptr<Images>> Images::Create(
     options.uid_base = uid_base;
     options.ready_sandboxes = config.ready_sandboxes;
     options.rotation = {config.zygote_max_age_ms * 1'000'000, config.zygote_max_forks};
+    options.checkpoints = &checkpoints;
     options.limits = limits;
     options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
     options.sandbox.tmp_bytes = limits.tmp_bytes();

@@ -19,7 +19,7 @@ class Images {
   // Gives every image its block of uids, in the order of names; the last block of the configured
   // range is for helpers. Starts no zygote.
   static Result<std::unique_ptr<Images>> Create(
-      EventLoop& loop, CgroupTree& cgroups, const Config& config,
+      EventLoop& loop, CgroupTree& cgroups, Checkpoints& checkpoints, const Config& config,
       const std::map<std::string, ImageManifest>& manifests);
 
   void StartEager();

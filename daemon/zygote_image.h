@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/checkpoints.h"
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "daemon/rotation_schedule.h"
@@ -36,6 +37,7 @@ class ZygoteImage {
     v1::Limits limits;        // of whoever asks for no others
     SandboxDefaults sandbox;  // what of them a sandbox is made with
     RotationSchedule::Limits rotation;
+    Checkpoints* checkpoints = nullptr;  // outlives the image; null: it has none
   };
   // A sandbox, and the generation whose zygote is to be forked into it. Whoever holds it gives the
   // sandbox back by generation->pool->Dispose; the generation outlives its sandboxes.
@@ -66,6 +68,14 @@ class ZygoteImage {
   // starting is fresh. kPrecondition when there is none.
   void Rotate(Done done);
 
+  // Dumps a fresh zygote to disk, beside the one that serves. One at a time.
+  using Checkpointed = std::function<void(Result<v1::Checkpoint>)>;
+  void MakeCheckpoint(bool automatic, Checkpointed done);
+  // Starts the zygote from the checkpoint, or replaces it; done when that serves. An empty id: the
+  // newest. When it cannot be restored, one that serves goes on, and an image without one has it
+  // started in the ordinary way.
+  void Restore(const std::string& id, Done done);
+
   // Closes every supervisor; `done` runs when the last has been reaped.
   void ShutDown(std::function<void()> done);
 
@@ -88,9 +98,26 @@ class ZygoteImage {
     ZygoteGeneration* generation = nullptr;
   };
   // zygote_image_life.cc
-  void Start();
-  Result<ZygoteGeneration*> NewGeneration();
-  Result<std::unique_ptr<ZygoteLink>> StartLink(ZygoteGeneration* generation);
+  // How a zygote is to be started.
+  struct Source {
+    bool restore = false;    // when it can be
+    std::string checkpoint;  // this one; empty: the newest
+    Done asked = nullptr;    // told what came of the restore
+  };
+  // The zygote that is dumped, with its supervisor. It serves nobody.
+  struct Dump {
+    bool automatic = false;
+    std::vector<Checkpointed> done;
+    Checkpoints::MaterialPtr material;
+    std::unique_ptr<ZygoteLink> link;
+    EventLoop::TimerId timer = 0;
+    bool ended = false;  // all have been told; its supervisor may still be there
+  };
+  void Start(Source source);
+  Source Usual() const;
+  Result<ZygoteGeneration*> NewGeneration(Source source);
+  Result<std::unique_ptr<ZygoteLink>> StartLink(const std::string& cgroup, const char* checkpoint,
+                                                ZygoteLink::Handlers handlers);
   void StartTimedOut(ZygoteGeneration* generation);
   void StartFailed(const std::string& reason);
   void RetryLater();
@@ -101,11 +128,24 @@ class ZygoteImage {
   void Unset();
   void Retire(ZygoteGeneration& generation);
   void SupervisorGone(ZygoteGeneration* generation);
+  void StoppedIfEmpty();
   void CancelTimer(EventLoop::TimerId& timer);
   static void Settle(std::vector<Done>& list, const Result<>& result);
 
+  // zygote_image_checkpoint.cc
+  void OrderRestore(ZygoteGeneration* generation, const Source& source);
+  void SendRestore(ZygoteGeneration* generation, const Result<Checkpoints::MaterialPtr>& material);
+  void RestoreDone(ZygoteGeneration* generation, const wire::CheckpointDone& done);
+  void NotRestored(ZygoteGeneration* generation, const Error& error);
+  void CheckpointIfSlow(const ZygoteGeneration& generation);
+  void DumpPrepared(Result<Checkpoints::MaterialPtr> material);
+  void Dumped(const wire::CheckpointDone& done);
+  void EndDump(Result<v1::Checkpoint> result);
+  void DumpGone();
+  ZygoteGeneration* Find(uint64_t serial);
+
   // zygote_image_rotation.cc
-  void StartRotation();
+  void StartRotation(Source source);
   void RotationFailed(const std::string& reason);
   void TakeOver();
   void ArmRotation();
@@ -144,6 +184,9 @@ class ZygoteImage {
   ZygoteGeneration* current_ = nullptr;  // serves, or is to as soon as it is ready
   ZygoteGeneration* next_ = nullptr;     // is to replace it; only while it serves
   std::list<std::unique_ptr<ZygoteGeneration>> generations_list_;
+  std::unique_ptr<Dump> dump_;  // while a checkpoint is made
+  uint64_t dumps_ = 0;
+  EventLoop::TimerId dump_timer_ = 0;
   std::shared_ptr<bool> alive_;
 };
 

@@ -155,6 +155,9 @@ void ZygoteLink::SupervisorPacket(Packet& packet) {
     return Close();
   }
   if (header.type == wire::Type::kSandboxMade) return HandleMade(packet);
+  wire::CheckpointDone checkpoint;
+  if (header.type == wire::Type::kCheckpointDone && packet.CopyTo(checkpoint))
+    return HandleCheckpoint(checkpoint);
   wire::ProcessExited exited;
   if (header.type == wire::Type::kProcessExited && packet.CopyTo(exited)) HandleExit(exited);
 }
@@ -181,9 +184,20 @@ void ZygoteLink::HandleMade(Packet& packet) {
   done(std::move(made));
 }
 
+Result<> ZygoteLink::SendCheckpoint(const wire::Checkpoint& order, std::span<const int> fds) {
+  if (supervisor_ == nullptr)
+    return MakeError(ErrorKind::kUnavailable, "the supervisor of image " + name_ + " ended");
+  return supervisor_->SendStruct(order, fds);
+}
+
+void ZygoteLink::HandleCheckpoint(const wire::CheckpointDone& done) {
+  zygote_pid_ = done.pid;
+  if (handlers_.on_checkpoint_done) handlers_.on_checkpoint_done(done);
+}
+
 void ZygoteLink::HandleExit(const wire::ProcessExited& exited) {
-  // Until it is ready, which tells its pid, it is the supervisor's only child.
-  if (!ready_ || exited.pid == zygote_pid_) {
+  // Until its pid is known it is the supervisor's only child.
+  if ((!ready_ && zygote_pid_ == 0) || exited.pid == zygote_pid_) {
     return ZygoteGone(std::string("it ended with ") +
                       (exited.code == CLD_EXITED ? "status " : "signal ") +
                       std::to_string(exited.status));

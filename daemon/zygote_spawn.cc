@@ -47,6 +47,7 @@ std::vector<std::string> Arguments(const ImageManifest& image, const ZygoteSpawn
       "--preload",
       preload,
   };
+  if (!options.checkpoint.empty()) arguments.push_back("--checkpoint=" + options.checkpoint);
   if (image.threads) arguments.emplace_back("--threads");
   for (const std::string& option : image.options) arguments.push_back("--option=" + option);
   for (const auto& [name, value] : image.environment) {

@@ -117,9 +117,11 @@ Result<> MakeDev(const std::string& dev) {
 
 Result<> MakeDirectories(const std::string& root) {
   for (const char* path : {"/usr", "/proc", "/run", "/run/private", "/run/spore", "/run/spore/host",
-                           "/var", "/var/task", "/home"}) {
+                           kCheckpointPlace, kCriuPlace, "/var", "/var/task", "/home"}) {
     SPORE_TRY(MakeDirectory(root + path, 0755));
   }
+  for (const char* path : {kChannelPlaceholder, kMessagesPlaceholder})
+    SPORE_TRY(WriteFile(root + path, ""));
   SPORE_TRY(MakeDirectory(root + "/tmp", 01777));
   return MakeLink("/tmp", root + "/var/tmp");
 }
@@ -177,11 +179,14 @@ Result<> EnterImageRoot(const RootFsOptions& options) {
       BindReadOnly("/proc/self/fd/" + std::to_string(host_dir.get()), root + "/run/spore/host"));
   SPORE_TRY(MakeEtc(root + "/etc"));
   SPORE_TRY(MakeDev(root + "/dev"));
-  const std::string proc = root + "/proc";
-  constexpr unsigned long kProcFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
-    return SysError("mount proc on", proc);
   return PivotInto(root.c_str(), mount_namespace);
+}
+
+Result<> MountImageProc() {
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (mount("proc", "/proc", "proc", kFlags, nullptr) < 0)
+    return SysError("mount proc on", "/proc");
+  return {};
 }
 
 }  // namespace spore

@@ -4,6 +4,7 @@
 //
 //   supervisor  SOCK_SEQPACKET  one an image; trusted code on both ends
 //               spored -> MakeSandbox          supervisor -> SandboxMade, ProcessExited
+//               spored -> Checkpoint           supervisor -> CheckpointDone
 //   zygote      SOCK_SEQPACKET  one an image; the far end has run operator-chosen libraries
 //               spored -> Fork                 zygote -> ZygoteReady, Forked
 //   instance    SOCK_STREAM     one an instance; the far end is the tenant's from the moment its
@@ -21,7 +22,7 @@
 
 namespace spore::wire {
 
-constexpr uint32_t kMagic = 0x53504f32;  // "SPO2"; changes with every change of a struct below
+constexpr uint32_t kMagic = 0x53504f33;  // "SPO3"; changes with every change of a struct below
 
 enum class Type : uint32_t {
   kMakeSandbox = 1,
@@ -30,6 +31,8 @@ enum class Type : uint32_t {
   kZygoteReady,
   kFork,
   kForked,
+  kCheckpoint,
+  kCheckpointDone,
 };
 
 struct Header {
@@ -108,6 +111,25 @@ struct ZygoteReady {
   int32_t pid = 0;  // in the supervisor's pid namespace
   char runtime_version[32] = {};
   uint64_t preload_us = 0;
+  Failure failure;
+};
+
+// spored -> a supervisor that was started with --checkpoint, as the first message and once: start
+// the zygote from a checkpoint or, when has_images is 0, in the ordinary way; or start one and dump
+// it. Descriptors, when has_images: a detached tmpfs of the checkpoint's files, and a detached
+// read-only mount of the /usr that CRIU lies in.
+struct Checkpoint {
+  Header header{.type = Type::kCheckpoint};
+  uint32_t has_images = 0;
+  uint32_t limit_ms = 0;  // of CRIU
+};
+
+// supervisor -> spored: dumped; or restored, about to say that it is ready; or why not. A zygote
+// that could not be restored has been started in the ordinary way.
+struct CheckpointDone {
+  Header header{.type = Type::kCheckpointDone};
+  int32_t pid = 0;       // of the zygote, in the supervisor's pid namespace
+  uint64_t criu_us = 0;  // that CRIU ran
   Failure failure;
 };
 

@@ -25,7 +25,8 @@ def test_every_fault_point_is_tripped_here():
     for path in (daemon.ROOT / "daemon").rglob("*.cc"):
         for step, name in re.findall(r'FaultPoint\((step \+ )?"([\w-]+)"\)', path.read_text()):
             found |= {f"deploy{name}", f"update{name}"} if step else {name}
-    assert found == set(POINTS)
+    # Those of checkpoints: test_checkpoint_faults.py.
+    assert {name for name in found if not re.match("checkpoint-|restore-", name)} == set(POINTS)
 
 
 @pytest.fixture

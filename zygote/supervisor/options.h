@@ -23,6 +23,7 @@ struct SupervisorOptions {
   std::vector<std::string> interpreter_options;  // words for its command line, from the manifest
   std::vector<std::string> environment;          // K=V
   std::string host_dir;                          // the language hosts' files
+  std::string checkpoint;  // "dump", "restore", or nothing: zygote/supervisor/checkpoint.h
 };
 
 Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv);
