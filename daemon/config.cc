@@ -181,6 +181,8 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Number("spare-sandboxes", 0, 30'000, &config.spare_sandboxes);
   if (const auto bytes = reader.Size("memory-reserve")) config.memory_reserve = *bytes;
   ReadRotation(reader, &config);
+  reader.AbsolutePath("criu", &config.criu);
+  reader.Number("checkpoint-after-ms", 0, 86'400'000, &config.checkpoint_after_ms);
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);

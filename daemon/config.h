@@ -85,6 +85,8 @@ struct Config {
   uint64_t zygote_max_forks = 100'000;      // likewise
   uint64_t library_memory = 512u << 20;     // of zygotes of library sets that were not asked for
   uint64_t library_idle_ms = 600'000;       // such a zygote ends when nothing has wanted it so long
+  std::string criu;                         // the /usr that CRIU lies in; empty: looked for
+  uint64_t checkpoint_after_ms = 2000;      // after a cold start that took as long; 0: never
   uint32_t max_instances = 1000;            // live at once on the host
   uint32_t max_queue = 1024;                // invocations waiting
   uint64_t max_queue_ms = 10000;            // the longest wait in it

@@ -55,6 +55,7 @@ class Daemon {
   std::unique_ptr<FunctionStore> store_;
   std::unique_ptr<LogStore> logs_;
   std::unique_ptr<ImageStore> image_store_;
+  std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<Images> images_;
   std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
@@ -108,7 +109,10 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   images.max_bytes = config_.max_image_bytes;
   images.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
   SPORE_ASSIGN(image_store_, ImageStore::Open(*loop_, images));
-  SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, config_, manifests,
+  SPORE_ASSIGN(checkpoints_,
+               Checkpoints::Open(*loop_, {config_.state_dir, config_.criu, HostsDirectory(),
+                                          config_.checkpoint_after_ms}));
+  SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, *checkpoints_, config_, manifests,
                                        image_store_->loaded()));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
   Invoker::Options invoker;
@@ -135,6 +139,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *image_store_,
                                   *invoker_,
                                   *payloads_,
+                                  *checkpoints_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});
@@ -150,6 +155,7 @@ void Daemon::RegisterServices() {
   RegisterImages(*server_, *context_);
   RegisterLogs(*server_, *context_);
   RegisterSystem(*server_, *context_);
+  RegisterCheckpoints(*server_, *context_);
   RegisterZygotes(*server_, *context_);
 }
 

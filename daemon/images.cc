@@ -14,8 +14,8 @@ constexpr uint32_t kUidBlock = 65536;
 }  // namespace
 
 Result<std::unique_ptr<Images>> Images::Create(
-    EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config,
-    const std::map<std::string, ImageManifest>& manifests,
+    EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
+    const Config& config, const std::map<std::string, ImageManifest>& manifests,
     const std::vector<ImageManifest>& imported) {
   const uint32_t blocks = config.uid_count / kUidBlock;
   if (manifests.size() + 1 > blocks) {
@@ -24,7 +24,7 @@ Result<std::unique_ptr<Images>> Images::Create(
                                               std::to_string((manifests.size() + 1) * kUidBlock) +
                                               ", uid-count is " + std::to_string(config.uid_count));
   }
-  std::unique_ptr<Images> images(new Images(loop, lane, cgroups, config));
+  std::unique_ptr<Images> images(new Images(loop, lane, cgroups, checkpoints, config));
   for (uint32_t block = blocks - 1; block-- > 0;)
     images->free_uids_.push_back(config.uid_base + block * kUidBlock);
   for (const auto& [name, manifest] : manifests) SPORE_TRY(images->Make(manifest));
@@ -44,10 +44,12 @@ Result<v1::Limits> Images::LimitsOf(const ImageManifest& manifest) const {
   return ResolveLimits({}, asked, config_.max_limits);
 }
 
-Images::Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config)
+Images::Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
+               const Config& config)
     : loop_(loop),
       lane_(lane),
       cgroups_(cgroups),
+      checkpoints_(checkpoints),
       config_(config),
       keeper_(loop, {config.library_memory, config.library_idle_ms * 1'000'000},
               [this](const ZygoteTreePolicy::Decision& decision) {
@@ -77,6 +79,8 @@ Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
   options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
   options.sandbox.tmp_bytes = limits.tmp_bytes();
   options.lane = &lane_;
+  // CRIU is handed in at places that a root of its own does not have (docs/decisions/0011).
+  if (manifest.root.path.empty()) options.checkpoints = &checkpoints_;
   options.keeper = &keeper_;
   for (const LibrarySet& set : manifest.sets)
     keeper_.Add({manifest.name, set.name}, set.parent, set.eager);

@@ -22,8 +22,8 @@ class Images {
   // Gives every image of the host its block of uids, in the order of names; the last block of the
   // configured range is for helpers. Starts no zygote.
   static Result<std::unique_ptr<Images>> Create(
-      EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config,
-      const std::map<std::string, ImageManifest>& manifests,
+      EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
+      const Config& config, const std::map<std::string, ImageManifest>& manifests,
       const std::vector<ImageManifest>& imported);
 
   void StartEager();
@@ -60,7 +60,8 @@ class Images {
   void ShutDown(std::function<void()> done);
 
  private:
-  Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, const Config& config);
+  Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
+         const Config& config);
   Result<ZygoteImage*> Make(const ImageManifest& manifest);
   Result<v1::Limits> LimitsOf(const ImageManifest& manifest) const;
   const ImageManifest* FindImported(const std::string& name) const;
@@ -70,6 +71,7 @@ class Images {
   EventLoop& loop_;
   BlockingLane& lane_;
   CgroupTree& cgroups_;
+  Checkpoints& checkpoints_;
   const Config& config_;
   TreeKeeper keeper_;  // outlives the images, which tell it of their sets
   std::map<std::string, std::unique_ptr<ZygoteImage>> images_;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "daemon/access.h"
+#include "daemon/checkpoints.h"
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "daemon/function_store.h"
@@ -33,6 +34,7 @@ struct ServiceContext {
   ImageStore& image_store;
   Invoker& invoker;
   PayloadBudget& payloads;
+  Checkpoints& checkpoints;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t> deploying;  // new functions on their way to the store, by owner
@@ -59,6 +61,7 @@ void RegisterInstances(RpcServer& server, ServiceContext& context);
 void RegisterImages(RpcServer& server, ServiceContext& context);
 void RegisterLogs(RpcServer& server, ServiceContext& context);
 void RegisterSystem(RpcServer& server, ServiceContext& context);
+void RegisterCheckpoints(RpcServer& server, ServiceContext& context);
 void RegisterZygotes(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

@@ -53,6 +53,8 @@ class ZygoteChannel {
   // Closes the socket: the zygote ends. Its copies stay. Also what is called when it has ended.
   void End(const std::string& reason);
 
+  // Of one that was restored, before it is ready.
+  void SetPid(int32_t pid) { pid_ = pid; }
   bool ready() const { return ready_; }
   bool usable() const { return ready_ && !gone_; }
   bool explained() const { return explained_; }  // it said itself why it could not get ready

@@ -26,7 +26,13 @@ struct ZygoteGeneration {
   uint64_t preload_us = 0;
   uint64_t flat_bytes = 0, unmoved_bytes = 0;  // wire::ZygoteReady
   std::string flat_note;
-  uint64_t forks = 0;  // that were given to a function or run
+  uint64_t forks = 0;                                     // that were given to a function or run
+  v1::StartKind start_kind = v1::START_KIND_UNSPECIFIED;  // COLD or RESTORE, as soon as it is known
+  std::string start_reason;    // why it was not restored, if it was tried
+  std::string checkpoint;      // that it is restored from
+  uint64_t layout_age_ns = 0;  // how long its address-space layout had been on disk
+  std::function<void(const Result<>& result)> when_restored;  // who asked for that, if somebody did
+  uint64_t started_ns = 0;
   EventLoop::TimerId start_timer = 0;
   std::vector<std::function<void()>> when_gone;
   std::unique_ptr<ZygoteLink> link;

@@ -32,6 +32,8 @@ ZygoteImage::~ZygoteImage() {
   *alive_ = false;
   CancelTimer(retry_timer_);
   CancelTimer(rotation_timer_);
+  CancelTimer(dump_timer_);
+  dump_.reset();
   for (auto& [id, waiter] : waiters_) loop_.CancelTimer(waiter.timer);
   for (auto& generation : generations_list_) {
     CancelTimer(generation->start_timer);
@@ -219,6 +221,11 @@ v1::Zygote ZygoteImage::Describe(const ZygoteGeneration& generation) const {
   zygote.set_sandboxes_ready(static_cast<uint32_t>(generation.pool->ready()));
   zygote.set_sandboxes_spare(static_cast<uint32_t>(generation.pool->spare()));
   zygote.set_instances(static_cast<uint32_t>(generation.pool->in_use()));
+  zygote.set_start_kind(generation.start_kind);
+  zygote.set_start_reason(generation.start_reason);
+  zygote.set_checkpoint(generation.checkpoint);
+  if (generation.ready_ns != 0)
+    zygote.set_start_us((generation.ready_ns - generation.started_ns) / 1000);
   if (&generation != current_) return zygote;
   zygote.set_rotation_error(rotation_error_);
   zygote.set_rotation_failures(schedule_.failures());

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/checkpoints.h"
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "daemon/memory_keeper.h"
@@ -46,6 +47,7 @@ class ZygoteImage {
     RotationSchedule::Limits rotation;
     BlockingLane* lane = nullptr;
     TreeKeeper* keeper = nullptr;
+    Checkpoints* checkpoints = nullptr;  // outlives the image; null: it has none
   };
   // The library set that a start is to come from, if its zygote is there.
   struct Wish {
@@ -100,6 +102,14 @@ class ZygoteImage {
   // The same, but sandboxes that are there are killed.
   void ShutDown(std::function<void()> done);
 
+  // Dumps a fresh zygote to disk, beside the one that serves. One at a time.
+  using Checkpointed = std::function<void(Result<v1::Checkpoint>)>;
+  void MakeCheckpoint(bool automatic, Checkpointed done);
+  // Starts the zygote from the checkpoint, or replaces it; done when that serves. An empty id: the
+  // newest. When it cannot be restored, one that serves goes on, and an image without one has it
+  // started in the ordinary way.
+  void Restore(const std::string& id, Done done);
+
   const ImageManifest& manifest() const { return manifest_; }
   const v1::Limits& limits() const { return options_.limits; }
   uint32_t uid_base() const { return options_.uid_base; }
@@ -129,9 +139,26 @@ class ZygoteImage {
     Lease LeaseOf(std::unique_ptr<Sandbox> sandbox) const;
   };
   // zygote_image_life.cc
-  void Start();
-  Result<ZygoteGeneration*> NewGeneration();
-  Result<std::unique_ptr<ZygoteLink>> StartLink(ZygoteGeneration* generation);
+  // How a zygote is to be started.
+  struct Origin {
+    bool restore = false;    // when it can be
+    std::string checkpoint;  // this one; empty: the newest
+    Done asked = nullptr;    // told what came of the restore
+  };
+  // The zygote that is dumped, with its supervisor. It serves nobody.
+  struct Dump {
+    bool automatic = false;
+    std::vector<Checkpointed> done;
+    Checkpoints::MaterialPtr material;
+    std::unique_ptr<ZygoteLink> link;
+    EventLoop::TimerId timer = 0;
+    bool ended = false;  // all have been told; its supervisor may still be there
+  };
+  void Start(Origin origin);
+  Origin Usual() const;
+  Result<ZygoteGeneration*> NewGeneration(Origin origin);
+  Result<std::unique_ptr<ZygoteLink>> StartLink(const std::string& cgroup, const char* checkpoint,
+                                                ZygoteLink::Handlers handlers);
   void StartTimedOut(ZygoteGeneration* generation);
   void StartFailed(const std::string& reason);
   void RetryLater();
@@ -142,11 +169,24 @@ class ZygoteImage {
   void Unset();
   void Retire(ZygoteGeneration& generation);
   void SupervisorGone(ZygoteGeneration* generation);
+  void StoppedIfEmpty();
   void CancelTimer(EventLoop::TimerId& timer);
   static void Settle(std::vector<Done>& list, const Result<>& result);
 
+  // zygote_image_checkpoint.cc
+  void OrderRestore(ZygoteGeneration* generation, const Origin& origin);
+  void SendRestore(ZygoteGeneration* generation, const Result<Checkpoints::MaterialPtr>& material);
+  void RestoreDone(ZygoteGeneration* generation, const wire::CheckpointDone& done);
+  void NotRestored(ZygoteGeneration* generation, const Error& error);
+  void CheckpointIfSlow(const ZygoteGeneration& generation);
+  void DumpPrepared(Result<Checkpoints::MaterialPtr> material);
+  void Dumped(const wire::CheckpointDone& done);
+  void EndDump(Result<v1::Checkpoint> result);
+  void DumpGone();
+  ZygoteGeneration* Find(uint64_t serial);
+
   // zygote_image_rotation.cc
-  void StartRotation();
+  void StartRotation(Origin origin);
   void RotationFailed(const std::string& reason);
   void TakeOver();
   void ArmRotation();
@@ -196,6 +236,9 @@ class ZygoteImage {
   ZygoteGeneration* current_ = nullptr;  // serves, or is to as soon as it is ready
   ZygoteGeneration* next_ = nullptr;     // is to replace it; only while it serves
   std::list<std::unique_ptr<ZygoteGeneration>> generations_list_;
+  std::unique_ptr<Dump> dump_;  // while a checkpoint is made
+  uint64_t dumps_ = 0;
+  EventLoop::TimerId dump_timer_ = 0;
   std::shared_ptr<bool> alive_;
 };
 

@@ -35,55 +35,64 @@ void ZygoteImage::CancelTimer(EventLoop::TimerId& timer) {
 }
 
 void ZygoteImage::StartIfNeeded() {
-  if (state_ == v1::Image::STOPPED && !stopping_) Start();
+  if (state_ == v1::Image::STOPPED && !stopping_) Start(Usual());
 }
 
 void ZygoteImage::Warm(Done done) {
   if (stopping_) return done(MakeError(ErrorKind::kUnavailable, "spored is stopping"));
   if (state_ == v1::Image::READY) return done({});
   awaiting_start_.push_back(std::move(done));
-  if (current_ == nullptr) Start();
+  if (current_ == nullptr) Start(Usual());
 }
 
-void ZygoteImage::Start() {
+void ZygoteImage::Start(Origin origin) {
   CancelTimer(retry_timer_);
   state_ = v1::Image::STARTING;
-  auto generation = NewGeneration();
+  auto generation = NewGeneration(std::move(origin));
   if (!generation) return StartFailed(generation.error().Message());
   current_ = *generation;
 }
 
-Result<ZygoteGeneration*> ZygoteImage::NewGeneration() {
+Result<ZygoteGeneration*> ZygoteImage::NewGeneration(Origin origin) {
   static uint64_t last_serial = 0;
   auto made = std::make_unique<ZygoteGeneration>();
   ZygoteGeneration* generation = made.get();
   generation->serial = ++last_serial;
   generation->number = ++generations_;
   generation->started_unix_ms = NowUnixMs();
-  SPORE_ASSIGN(generation->link, StartLink(generation));
+  generation->started_ns = MonotonicNs();
+  if (!origin.restore) generation->start_kind = v1::START_KIND_COLD;
+  const std::string cgroup =
+      generation->number == 1 ? "zygote" : "zygote-" + std::to_string(generation->number);
+  SPORE_ASSIGN(
+      generation->link,
+      StartLink(cgroup, origin.restore ? "restore" : "",
+                {[this, generation](const wire::ZygoteReady& ready) { Ready(generation, ready); },
+                 [this, generation](const std::string& why) { ZygoteGone(generation, why); },
+                 [this, generation] { SupervisorGone(generation); },
+                 [this, generation](const auto& done) { RestoreDone(generation, done); }}));
   generation->pool = std::make_unique<SandboxPool>(
       loop_, *generation->link, generation->link->zygote(), cgroups_, uids_, PoolOptions());
   generation->libraries = MakeLibraries(generation);
   generation->start_timer =
       loop_.AddTimer(kStartLimit, [this, generation] { StartTimedOut(generation); });
   generations_list_.push_back(std::move(made));
+  if (origin.restore) OrderRestore(generation, origin);
   return generation;
 }
 
-Result<std::unique_ptr<ZygoteLink>> ZygoteImage::StartLink(ZygoteGeneration* generation) {
+Result<std::unique_ptr<ZygoteLink>> ZygoteImage::StartLink(const std::string& cgroup,
+                                                           const char* checkpoint,
+                                                           ZygoteLink::Handlers handlers) {
   if (!group_added_) {
     SPORE_TRY(cgroups_.AddGroup(manifest_.name, options_.uid_base));
     group_added_ = true;
   }
-  const std::string name =
-      generation->number == 1 ? "zygote" : "zygote-" + std::to_string(generation->number);
-  SPORE_ASSIGN(Cgroup cgroup, cgroups_.Create(manifest_.name, name, kZygoteLimits));
+  SPORE_ASSIGN(Cgroup made, cgroups_.Create(manifest_.name, cgroup, kZygoteLimits));
   return ZygoteLink::Start(
-      loop_, manifest_, {options_.program, options_.host_directory, options_.uid_base, kUidBlock},
-      std::move(cgroup),
-      {[this, generation](const wire::ZygoteReady& ready) { Ready(generation, ready); },
-       [this, generation](const std::string& reason) { ZygoteGone(generation, reason); },
-       [this, generation] { SupervisorGone(generation); }});
+      loop_, manifest_,
+      {options_.program, options_.host_directory, options_.uid_base, kUidBlock, checkpoint},
+      std::move(made), std::move(handlers));
 }
 
 void ZygoteImage::Ready(ZygoteGeneration* generation, const wire::ZygoteReady& ready) {
@@ -120,7 +129,10 @@ void ZygoteImage::Serve() {
   state_ = v1::Image::READY;
   reason_.clear();
   rotation_error_.clear();
-  schedule_.Began(MonotonicNs(), RandomNumber());
+  // A restored one's address-space layout is as old as its checkpoint.
+  const uint64_t now = MonotonicNs();
+  schedule_.Began(now - std::min(now, current_->layout_age_ns), RandomNumber());
+  CheckpointIfSlow(*current_);
   ArmRotation();
   current_->pool->Fill();
   SetsServe();
@@ -135,6 +147,8 @@ void ZygoteImage::Settle(std::vector<Done>& list, const Result<>& result) {
 void ZygoteImage::ZygoteGone(ZygoteGeneration* generation, const std::string& reason) {
   if (generation->state == v1::Zygote::DRAINING) return;
   Retire(*generation);
+  if (generation->start_kind == v1::START_KIND_RESTORE && generation->ready_ns == 0)
+    options_.checkpoints->Distrust(generation->checkpoint, "restored from it, " + reason);
   if (generation == current_) return CurrentGone(reason);
   next_ = nullptr;
   RotationFailed(reason);
@@ -182,7 +196,7 @@ void ZygoteImage::RetryLater() {
                   : std::min<std::chrono::milliseconds>(back_off_ * 2, kLongestBackOff);
   retry_timer_ = loop_.AddTimer(back_off_, [this] {
     retry_timer_ = 0;
-    Start();
+    Start(Usual());
   });
 }
 
@@ -243,11 +257,14 @@ void ZygoteImage::SupervisorGone(ZygoteGeneration* generation) {
     const auto when_gone = std::move(generation->when_gone);
     generations_list_.remove_if([&](const auto& held) { return held.get() == generation; });
     for (const auto& gone : when_gone) gone();
-    if (stopping_ && generations_list_.empty() && stopped_) {
-      auto stopped = std::move(stopped_);
-      stopped();
-    }
+    StoppedIfEmpty();
   });
+}
+
+void ZygoteImage::StoppedIfEmpty() {
+  if (!stopping_ || !generations_list_.empty() || dump_ != nullptr || !stopped_) return;
+  auto stopped = std::move(stopped_);
+  stopped();
 }
 
 void ZygoteImage::Leave(std::function<void()> done) {
@@ -256,11 +273,13 @@ void ZygoteImage::Leave(std::function<void()> done) {
   next_ = nullptr;
   Unset();
   CancelTimer(retry_timer_);
+  CancelTimer(dump_timer_);
   const Error stopping{ErrorKind::kUnavailable, 0, "spored is stopping", {}, {}};
   Settle(awaiting_start_, tl::unexpected(stopping));
   Settle(awaiting_rotation_, tl::unexpected(stopping));
   RefuseWaiters(stopping);
-  if (generations_list_.empty()) return done();
+  EndDump(tl::unexpected(stopping));
+  if (generations_list_.empty() && dump_ == nullptr) return done();
   stopped_ = std::move(done);
   for (auto& generation : generations_list_) {
     if (generation->state != v1::Zygote::DRAINING) Retire(*generation);

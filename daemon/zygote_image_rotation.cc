@@ -17,12 +17,13 @@ void ZygoteImage::Rotate(Done done) {
                           "`spore zygote warm` starts one"));
   }
   awaiting_rotation_.push_back(std::move(done));
-  if (next_ == nullptr) StartRotation();
+  if (next_ == nullptr) StartRotation({});
 }
 
-void ZygoteImage::StartRotation() {
+// A fresh layout is the purpose of a rotation, so it does not restore unless it is asked to.
+void ZygoteImage::StartRotation(Origin origin) {
   CancelTimer(rotation_timer_);
-  auto generation = NewGeneration();
+  auto generation = NewGeneration(std::move(origin));
   if (!generation) return RotationFailed(generation.error().Message());
   next_ = *generation;
   Log(LogLevel::kInfo, "image " + manifest_.name + ": a fresh zygote starts beside process " +
@@ -57,7 +58,7 @@ void ZygoteImage::ArmRotation() {
   const std::chrono::nanoseconds delay(*due_ns > now ? *due_ns - now : 0);
   rotation_timer_ = loop_.AddTimer(delay, [this] {
     rotation_timer_ = 0;
-    StartRotation();
+    StartRotation({});
   });
 }
 

@@ -21,8 +21,7 @@ SandboxPool::Options ZygoteImage::PoolOptions() const {
 std::unique_ptr<LibraryZygotes> ZygoteImage::MakeLibraries(ZygoteGeneration* generation) {
   SandboxPool::Options pool = PoolOptions();
   pool.spare = 0;  // the image's own are enough for a burst
-  const LibraryZygote::Parts parts{loop_,    *options_.lane, *generation->link,
-                                   cgroups_, uids_,          pool};
+  const LibraryZygote::Parts parts{loop_, *options_.lane, *generation->link, cgroups_, uids_, pool};
   return std::make_unique<LibraryZygotes>(
       parts, manifest_,
       LibraryZygotes::Handlers{

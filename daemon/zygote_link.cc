@@ -154,6 +154,9 @@ void ZygoteLink::SupervisorPacket(Packet& packet) {
     return Close();
   }
   if (header.type == wire::Type::kSandboxMade) return HandleMade(packet);
+  wire::CheckpointDone checkpoint;
+  if (header.type == wire::Type::kCheckpointDone && packet.CopyTo(checkpoint))
+    return HandleCheckpoint(checkpoint);
   wire::ProcessExited exited;
   if (header.type == wire::Type::kProcessExited && packet.CopyTo(exited)) HandleExit(exited);
 }
@@ -180,9 +183,21 @@ void ZygoteLink::HandleMade(Packet& packet) {
   done(std::move(made));
 }
 
+Result<> ZygoteLink::SendCheckpoint(const wire::Checkpoint& order, std::span<const int> fds) {
+  if (supervisor_ == nullptr)
+    return MakeError(ErrorKind::kUnavailable, "the supervisor of image " + name_ + " ended");
+  return supervisor_->SendStruct(order, fds);
+}
+
+void ZygoteLink::HandleCheckpoint(const wire::CheckpointDone& done) {
+  zygote_->SetPid(done.pid);
+  if (handlers_.on_checkpoint_done) handlers_.on_checkpoint_done(done);
+}
+
 void ZygoteLink::HandleExit(const wire::ProcessExited& exited) {
-  // Until it is ready, which tells its pid, it is the supervisor's only child.
-  if (!zygote_->ready() || exited.pid == zygote_->pid()) return zygote_->End(DescribeExit(exited));
+  // Until its pid is known it is the supervisor's only child.
+  if (zygote_->pid() == 0 || exited.pid == zygote_->pid())
+    return zygote_->End(DescribeExit(exited));
   const auto found = exit_handlers_.find(exited.pid);
   if (found != exit_handlers_.end()) {
     auto handler = std::move(found->second);

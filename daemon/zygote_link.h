@@ -41,6 +41,8 @@ class ZygoteLink {
     std::function<void(const std::string& reason)> on_zygote_gone;
     // The supervisor has ended and has been reaped: no sandbox of this link is alive. Last call.
     std::function<void()> on_supervisor_gone;
+    // Of one that was started with a checkpoint: what came of SendCheckpoint. At most once.
+    std::function<void(const wire::CheckpointDone& done)> on_checkpoint_done;
   };
   struct Made {
     wire::SandboxMade message;
@@ -73,6 +75,9 @@ class ZygoteLink {
   void OnExit(int32_t pid, std::function<void(const Exit&)> handler);
   void ForgetExit(int32_t pid);
 
+  // The order that one started with a checkpoint waits for. The descriptors are borrowed.
+  Result<> SendCheckpoint(const wire::Checkpoint& order, std::span<const int> fds);
+
   // Closes the zygote's socket: it ends. Sandboxes stay.
   void EndZygote();
   // Closes the supervisor's socket: it kills everything it has and ends.
@@ -93,6 +98,7 @@ class ZygoteLink {
   void SupervisorPacket(Packet& packet);
   void HandleMade(Packet& packet);
   ZygoteChannel::Done CountFork(ZygoteChannel::Done done);
+  void HandleCheckpoint(const wire::CheckpointDone& done);
   void HandleExit(const wire::ProcessExited& exited);
   void ZygoteGone(const std::string& reason);
   void SupervisorGone();

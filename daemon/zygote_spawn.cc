@@ -47,6 +47,7 @@ std::vector<std::string> Arguments(const ImageManifest& image, const ZygoteSpawn
       "--preload",
       preload,
   };
+  if (!options.checkpoint.empty()) arguments.push_back("--checkpoint=" + options.checkpoint);
   if (image.threads) arguments.emplace_back("--threads");
   if (!image.root.path.empty()) arguments.push_back("--root=" + image.root.path);
   if (!image.warm_up.empty()) arguments.push_back("--warm-up=" + image.warm_up);

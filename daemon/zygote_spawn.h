@@ -17,6 +17,7 @@ struct ZygoteSpawnOptions {
   std::string host_directory;  // holds a folder for each runtime
   uint32_t uid_base = 0;       // host uids [base, base + count) become 0.. in the user namespace
   uint32_t uid_count = 65536;
+  std::string checkpoint;  // "dump", "restore", or nothing: it waits for a wire::Checkpoint
 };
 
 // The launcher ends by itself once the supervisor exists; the supervisor is a child of the caller

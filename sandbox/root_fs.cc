@@ -118,9 +118,11 @@ Result<> FillDev(const std::string& dev) {
 
 Result<> MakeDirectories(const std::string& root) {
   for (const char* path : {"/usr", "/proc", "/run", "/run/private", "/run/spore", "/run/spore/host",
-                           "/var", "/var/task", "/home"}) {
+                           kCheckpointPlace, kCriuPlace, "/var", "/var/task", "/home"}) {
     SPORE_TRY(MakeDirectory(root + path, 0755));
   }
+  for (const char* path : {kChannelPlaceholder, kMessagesPlaceholder})
+    SPORE_TRY(WriteFile(root + path, ""));
   SPORE_TRY(MakeDirectory(root + "/tmp", 01777));
   return MakeLink("/tmp", root + "/var/tmp");
 }
@@ -164,8 +166,6 @@ std::string DescriptorPath(const UniqueFd& fd) {
   return "/proc/self/fd/" + std::to_string(fd.get());
 }
 
-constexpr unsigned long kProcFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-
 // The host's /usr, with what else a root needs, on a tmpfs at `root`.
 Result<> BuildHostRoot(const std::string& root, const UniqueFd& host_dir) {
   if (mount("spore", root.c_str(), "tmpfs", MS_NOSUID, "size=8m,mode=0755") < 0)
@@ -177,11 +177,7 @@ Result<> BuildHostRoot(const std::string& root, const UniqueFd& host_dir) {
   SPORE_TRY(BindReadOnly(DescriptorPath(host_dir), root + "/run/spore/host"));
   SPORE_TRY(MakeEtc(root + "/etc"));
   SPORE_TRY(MakeDirectory(root + "/dev", 0755));
-  SPORE_TRY(FillDev(root + "/dev"));
-  const std::string proc = root + "/proc";
-  if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
-    return SysError("mount proc on", proc);
-  return {};
+  return FillDev(root + "/dev");
 }
 
 // The path of a folder of the tree, no link on the way. Only root can change the tree meanwhile.
@@ -202,9 +198,7 @@ Result<> BuildTreeRoot(const std::string& root, const UniqueFd& tree, const Uniq
     return SysError("bind the image's tree on", root);
   SPORE_ASSIGN(const std::string host, PlaceInTree(root, "run/spore/host"));
   SPORE_TRY(BindReadOnly(DescriptorPath(host_dir), host));
-  SPORE_ASSIGN(const std::string proc, PlaceInTree(root, "proc"));
-  if (mount("proc", proc.c_str(), "proc", kProcFlags, nullptr) < 0)
-    return SysError("mount proc on", proc);
+  SPORE_TRY(PlaceInTree(root, "proc"));  // where MountImageProc mounts
   SPORE_ASSIGN(const std::string dev, PlaceInTree(root, "dev"));
   if (mount("spore", dev.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=0755") < 0)
     return SysError("mount tmpfs on", dev);
@@ -235,6 +229,13 @@ Result<> EnterImageRoot(const RootFsOptions& options) {
   }
   SPORE_TRY(BuildHostRoot(root, host_dir));
   return PivotInto(root.c_str(), mount_namespace, MS_NOEXEC);
+}
+
+Result<> MountImageProc() {
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (mount("proc", "/proc", "proc", kFlags, nullptr) < 0)
+    return SysError("mount proc on", "/proc");
+  return {};
 }
 
 }  // namespace spore

@@ -15,7 +15,7 @@ struct RootFsOptions {
 
 // Turns the caller's mount namespace (its own, mounts private) into the image's root: builds a
 // tmpfs, pivots into it (pivot_root(2), the "." idiom), detaches the old root, makes the new one
-// read-only. Mounts a /proc of the caller's pid namespace. Must run as root of the host's user
+// read-only. Must run as root of the host's user
 // namespace, because device nodes and /usr's owner are the host's; entering a user namespace
 // afterwards locks all of it.
 //
@@ -28,5 +28,15 @@ struct RootFsOptions {
 // and /run/spore/host. The tree was an archive's: its mount points (daemon/unpack/image.cc) are
 // looked up again so that no link is followed.
 Result<> EnterImageRoot(const RootFsOptions& options);
+
+// The /proc of the caller's pid namespace, in the image's root.
+Result<> MountImageProc();
+
+// Where a checkpoint's files and CRIU are attached while a zygote is dumped or restored.
+constexpr const char* kCheckpointPlace = "/run/spore/checkpoint";
+constexpr const char* kCriuPlace = "/run/spore/criu";
+// Empty files which stand in a checkpoint for the zygote's channel and its stderr.
+constexpr const char* kChannelPlaceholder = "/run/spore/channel";
+constexpr const char* kMessagesPlaceholder = "/run/spore/messages";
 
 }  // namespace spore

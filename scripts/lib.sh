@@ -74,6 +74,60 @@ apt_install() {
   rm -f "$log"
 }
 
+# The mirror from which this machine's apt takes Debian's "main" packages.
+debian_mirror() {
+  apt-get indextargets --format '$(REPO_URI) $(LABEL) $(COMPONENT) $(CREATED_BY)' 2>/dev/null |
+    awk '$2 == "Debian" && $3 == "main" && $4 == "Packages" {print $1; exit}' | sed 's,/$,,'
+}
+
+SPORE_CRIU_SUITE=trixie
+
+# run_criu USR ARGUMENT...: as spored does, through the loader that came with it.
+run_criu() {
+  local usr=$1
+  shift
+  "$usr/lib64/ld-linux-x86-64.so.2" --library-path "$usr/lib/x86_64-linux-gnu" "$usr/sbin/criu" "$@"
+}
+
+# bring_criu PREFIX: a CRIU that works on this kernel, for spored's checkpoints. The host's own when
+# that does, else the one of a later Debian with all of its libraries in PREFIX, where nothing else
+# looks. Debian 12's does not start on kernels since 6.13.
+bring_criu() {
+  local prefix=$1 usr
+  for usr in "$prefix/usr" /usr; do
+    [ -x "$usr/sbin/criu" ] && run_criu "$usr" check >/dev/null 2>&1 && return 0
+  done
+  local mirror work log
+  mirror=$(debian_mirror)
+  [ -n "$mirror" ] || { note "apt names no mirror for Debian's main packages"; return 1; }
+  work=$(mktemp -d) || return 1
+  mkdir -p "$work"/{lists,cache/archives,parts,root}/ "$work/lists/partial" "$work/cache/archives/partial"
+  : >"$work/status"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $SPORE_CRIU_SUITE main" \
+    >"$work/sources.list"
+  log=$work/log
+  local apt=(apt-get -q -y -o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=$work/parts"
+    -o "Dir::State::lists=$work/lists" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache"
+    -o APT::Sandbox::User=root -o Acquire::Retries=3 -o Acquire::Languages=none
+    -o APT::Keep-Downloaded-Packages=true)
+  note "criu of Debian $SPORE_CRIU_SUITE, with its libraries, for $prefix"
+  local package
+  if ! { "${apt[@]}" update && "${apt[@]}" --no-install-recommends --download-only install criu; } >"$log" 2>&1 ||
+    ! for package in "$work"/cache/archives/*.deb; do dpkg-deb -x "$package" "$work/root" || break; done ||
+    ! run_criu "$work/root/usr" check >>"$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    rm -rf "$work"
+    return 1
+  fi
+  # What is not needed to run it.
+  rm -rf "$work"/root/usr/share "$work"/root/usr/lib/x86_64-linux-gnu/gconv
+  rm -rf "$prefix"
+  mkdir -p "$(dirname "$prefix")" && chmod 0755 "$work/root" && cp -a "$work/root" "$prefix"
+  local failed=$?
+  rm -rf "$work"
+  return $failed
+}
+
 is_mounted() { grep -q "^[^ ]* $1 " /proc/self/mounts; }
 
 # The kernel's file systems, where a bare root (a chroot, say) lacks them.

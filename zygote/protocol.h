@@ -4,6 +4,7 @@
 //
 //   supervisor  SOCK_SEQPACKET  one an image; trusted code on both ends
 //               spored -> MakeSandbox          supervisor -> SandboxMade, ProcessExited
+//               spored -> Checkpoint           supervisor -> CheckpointDone
 //   zygote      SOCK_SEQPACKET  one a zygote; the far end has run operator-chosen libraries
 //               spored -> Prepare, Fork, ForkZygote   zygote -> ZygoteReady, Forked
 //   instance    SOCK_STREAM     one an instance; the far end is the tenant's from the moment its
@@ -32,6 +33,8 @@ enum class Type : uint32_t {
   kForked,
   kPrepare,
   kForkZygote,
+  kCheckpoint,
+  kCheckpointDone,
 };
 
 struct Header {
@@ -121,6 +124,25 @@ struct ZygoteReady {
   uint64_t flat_bytes = 0;     // of its memory, in a file that forks need not copy page tables of
   uint64_t unmoved_bytes = 0;  // anonymous memory beside it
   char flat_note[160] = {};    // why something was not moved
+  Failure failure;
+};
+
+// spored -> a supervisor that was started with --checkpoint, as the first message and once: start
+// the zygote from a checkpoint or, when has_images is 0, in the ordinary way; or start one and dump
+// it. Descriptors, when has_images: a detached tmpfs of the checkpoint's files, and a detached
+// read-only mount of the /usr that CRIU lies in.
+struct Checkpoint {
+  Header header{.type = Type::kCheckpoint};
+  uint32_t has_images = 0;
+  uint32_t limit_ms = 0;  // of CRIU
+};
+
+// supervisor -> spored: dumped; or restored, about to say that it is ready; or why not. A zygote
+// that could not be restored has been started in the ordinary way.
+struct CheckpointDone {
+  Header header{.type = Type::kCheckpointDone};
+  int32_t pid = 0;       // of the zygote, in the supervisor's pid namespace
+  uint64_t criu_us = 0;  // that CRIU ran
   Failure failure;
 };
 

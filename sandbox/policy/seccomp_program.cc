@@ -134,6 +134,20 @@ void AddArgumentRules(Builder& base) {
 constexpr std::array kArgumentCalls = std::to_array<std::string_view>(
     {"clone", "fcntl", "ioctl", "mknod", "mknodat", "prctl", "socket", "socketpair"});
 
+// 0, -errno, or the id of a thread that could not have it.
+int Load(const SeccompProgram& program, unsigned flags) noexcept {
+  sock_fprog loaded{
+      .len = static_cast<unsigned short>(program.instructions.size()),
+      // The kernel does not write through it.
+      .filter = const_cast<sock_filter*>(program.instructions.data()),
+  };
+  const int saved_errno = errno;
+  const long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &loaded);
+  const int result = rc < 0 ? -errno : static_cast<int>(rc);
+  errno = saved_errno;
+  return result;
+}
+
 }  // namespace
 
 Result<SeccompProgram> CompileBaseProgram() {
@@ -221,16 +235,12 @@ std::vector<std::string> AllowedCallNames(NetworkPolicy network) {
 }
 
 int LoadSeccompProgram(const SeccompProgram& program) noexcept {
-  sock_fprog loaded{
-      .len = static_cast<unsigned short>(program.instructions.size()),
-      // The kernel does not write through it.
-      .filter = const_cast<sock_filter*>(program.instructions.data()),
-  };
-  const int saved_errno = errno;
-  const long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &loaded);
-  const int result = rc < 0 ? -errno : 0;
-  errno = saved_errno;
-  return result;
+  return Load(program, 0);
+}
+
+int LoadSeccompProgramEverywhere(const SeccompProgram& program) noexcept {
+  const int result = Load(program, SECCOMP_FILTER_FLAG_TSYNC);
+  return result > 0 ? -ESRCH : result;
 }
 
 }  // namespace spore

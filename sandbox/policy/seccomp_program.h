@@ -45,5 +45,8 @@ std::vector<std::string> AllowedCallNames(NetworkPolicy network);
 // Loads it into the calling thread (no_new_privs must be set, or CAP_SYS_ADMIN held). Allocates
 // nothing; async-signal-safe. Returns 0 or -errno.
 int LoadSeccompProgram(const SeccompProgram& program) noexcept;
+// Into all threads of the process (SECCOMP_FILTER_FLAG_TSYNC, seccomp(2)); -ESRCH when one has
+// filters that the caller has not.
+int LoadSeccompProgramEverywhere(const SeccompProgram& program) noexcept;
 
 }  // namespace spore

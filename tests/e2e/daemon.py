@@ -137,6 +137,7 @@ class Spored:
             "cgroup-name": self.cgroup,
             "uid-base": self.uid_base,
             "uid-count": UIDS,
+            "checkpoint-after-ms": 0,  # none but those that a test asks for
             "image-dirs": [str(ROOT / "images"), str(images)],
         }
         tables = {k: v for k, v in extra.items() if isinstance(v, dict)}

@@ -91,5 +91,6 @@ void AddPs(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 void AddStats(CLI::App& app, Context& context);
 void AddZygote(CLI::App& app, Context& context);
+void AddCheckpoint(CLI::App& app, Context& context);
 
 }  // namespace spore::cli

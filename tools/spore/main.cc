@@ -39,6 +39,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddAdvise(app, context);
   AddImage(app, context);
   AddZygote(app, context);
+  AddCheckpoint(app, context);
   AddStats(app, context);
   AddInfo(app, context);
   AddCheck(app, context);

@@ -32,11 +32,17 @@ void SetName(const std::string& name, v1::RotateZygoteRequest& request) {
   request.set_image(name);
 }
 
+std::string StartName(const v1::Zygote& zygote) {
+  if (zygote.start_kind() == v1::START_KIND_RESTORE) return "restore";
+  return zygote.start_kind() == v1::START_KIND_COLD ? "cold" : "-";
+}
+
 void PrintZygotes(const v1::ListZygotesResponse& response) {
   Table table({{"IMAGE"},
                {"STATE"},
                {"PID", Align::kRight},
                {"AGE", Align::kRight},
+               {"START"},
                {"FORKS", Align::kRight},
                {"READY", Align::kRight},
                {"INSTANCES", Align::kRight},
@@ -47,14 +53,18 @@ void PrintZygotes(const v1::ListZygotesResponse& response) {
     if (zygote.state() == v1::Zygote::ABSENT) continue;
     table.Add({NameOf(zygote), StateName(zygote.state()),
                zygote.pid() == 0 ? "-" : fmt::format("{}", zygote.pid()),
-               HumanAge(zygote.started_unix_ms()), fmt::format("{}", zygote.forks()),
-               fmt::format("{}", zygote.sandboxes_ready()), fmt::format("{}", zygote.instances()),
+               HumanAge(zygote.started_unix_ms()), StartName(zygote),
+               fmt::format("{}", zygote.forks()), fmt::format("{}", zygote.sandboxes_ready()),
+               fmt::format("{}", zygote.instances()),
                zygote.preload_us() == 0 ? "-" : HumanMicroseconds(zygote.preload_us()),
                zygote.memory_bytes() == 0 ? "-" : HumanBytes(zygote.memory_bytes()),
                zygote.flat_bytes() == 0 ? "-" : HumanBytes(zygote.flat_bytes())});
   }
   table.Print();
   for (const v1::Zygote& zygote : response.zygotes()) {
+    if (!zygote.start_reason().empty()) {
+      fmt::print("\n{}: started cold: {}\n", zygote.image(), ForTerminal(zygote.start_reason(), 1));
+    }
     if (zygote.rotation_error().empty()) continue;
     const int64_t next = zygote.next_rotation_unix_ms();
     fmt::print("\n{}: could not be replaced, {} times in a row: {}\n{}", zygote.image(),

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdio>
 
@@ -29,8 +31,9 @@ bool Await(int socket) {
   return TEMP_FAILURE_RETRY(recv(socket, &byte, 1, 0)) == 1;
 }
 
-Result<> WriteMap(pid_t pid, const char* file, const SupervisorOptions& options) {
-  const std::string path = "/proc/" + std::to_string(pid) + "/" + file;
+// Of the supervisor, which is pid 1 of the /proc that is the image's by now.
+Result<> WriteMap(const char* file, const SupervisorOptions& options) {
+  const std::string path = std::string("/proc/1/") + file;
   const std::string map =
       "0 " + std::to_string(options.uid_base) + " " + std::to_string(options.uid_count);
   UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -41,15 +44,28 @@ Result<> WriteMap(pid_t pid, const char* file, const SupervisorOptions& options)
   return {};
 }
 
-// Order matters: root and mounts while still root of the host (device nodes, /usr); then the user
-// namespace; then the namespaces that it shall own, the mount namespace copied so that everything
-// made before is locked against the zygote.
-Result<> EnterImage(const SupervisorOptions& options, int launcher) {
-  SPORE_TRY(EnterImageRoot({.host_dir = options.host_dir, .tree = options.root}));
-  if (unshare(CLONE_NEWUSER) < 0)
-    return SysError("unshare CLONE_NEWUSER", {}, "see `spore check`: user.max_user_namespaces");
-  if (!Signal(launcher) || !Await(launcher))
-    return MakeError(ErrorKind::kInternal, "the launcher could not write the uid map");
+// Only a process of a pid namespace can mount its /proc, and only root of the host makes a mount
+// that is locked against the image. So a child of the launcher goes there for it.
+Result<> MountProcOf(const UniqueFd& supervisor) {
+  if (setns(supervisor.get(), CLONE_NEWPID) < 0) return SysError("setns to the image's processes");
+  const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
+  if (pid < 0) return SysError("clone the process that mounts /proc");
+  if (pid == 0) {
+    const Result<> mounted = MountImageProc();
+    if (!mounted) Report(mounted.error());
+    _exit(mounted ? 0 : 1);
+  }
+  int status = 0;
+  if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0) return SysError("wait for a process");
+  if (status != 0) return MakeError(ErrorKind::kInternal, "the image has no /proc");
+  return {};
+}
+
+// The rest of the namespaces that the image's user namespace shall own, the mount namespace copied
+// so that everything made before is locked against the zygote.
+Result<> EnterImage(int launcher) {
+  if (!Await(launcher))
+    return MakeError(ErrorKind::kInternal, "the launcher could not make the image's world");
   if (setgroups(0, nullptr) < 0) return SysError("setgroups to none");
   if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
     return SysError("become root of the user namespace");
@@ -64,9 +80,8 @@ Result<> EnterImage(const SupervisorOptions& options, int launcher) {
   return {};
 }
 
-int RunSupervisor(const SupervisorOptions& options, UniqueFd launcher,
-                  const std::function<int()>& supervise) {
-  if (Result<> entered = EnterImage(options, launcher.get()); !entered) {
+int RunSupervisor(UniqueFd launcher, const std::function<int()>& supervise) {
+  if (Result<> entered = EnterImage(launcher.get()); !entered) {
     Report(entered.error());
     return 1;
   }
@@ -74,36 +89,41 @@ int RunSupervisor(const SupervisorOptions& options, UniqueFd launcher,
   return supervise();
 }
 
+// Order matters: root and mounts while still root of the host (device nodes, /usr); then the
+// supervisor in a user namespace that owns its pid namespace, as who restores a checkpoint there
+// must choose pids (clone3(2), set_tid); then that namespace's /proc.
+Result<> LaunchSupervisor(const SupervisorOptions& options, const std::function<int()>& supervise) {
+  if (unshare(CLONE_NEWNS) < 0) return SysError("unshare CLONE_NEWNS");
+  SPORE_TRY(EnterImageRoot({.host_dir = options.host_dir, .tree = options.root}));
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return SysError("socketpair");
+  UniqueFd ours(pair[0]), theirs(pair[1]), supervisor;
+  const CloneOptions clone{.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_PARENT};
+  const pid_t pid = CloneProcess(clone, &supervisor);
+  if (pid < 0)
+    return SysError("clone the supervisor", {}, "see `spore check`: user.max_user_namespaces");
+  if (pid == 0) {
+    ours.Reset();
+    _exit(RunSupervisor(std::move(theirs), supervise));
+  }
+  theirs.Reset();
+  SPORE_TRY(MountProcOf(supervisor));
+  for (const char* file : {"uid_map", "gid_map"}) SPORE_TRY(WriteMap(file, options));
+  if (!Signal(ours.get())) return MakeError(ErrorKind::kInternal, "the supervisor has ended");
+  return {};
+}
+
 }  // namespace
 
 int Launch(const SupervisorOptions& options, const std::function<int()>& supervise) {
   // spored sends one byte once it has put this process into the image's cgroup.
   if (!Await(options.supervisor_fd)) return 1;
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-    Report(SysError("socketpair").value());
+  if (Result<> launched = LaunchSupervisor(options, supervise); !launched) {
+    Report(launched.error());
     return 1;
   }
-  UniqueFd ours(pair[0]), theirs(pair[1]);
-  const CloneOptions clone{.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PARENT};
-  const pid_t pid = CloneProcess(clone, nullptr);
-  if (pid < 0) {
-    Report(SysError("clone the supervisor").value());
-    return 1;
-  }
-  if (pid == 0) {
-    ours.Reset();
-    return RunSupervisor(options, std::move(theirs), supervise);
-  }
-  theirs.Reset();
-  if (!Await(ours.get())) return 1;  // the supervisor has said why
-  for (const char* file : {"uid_map", "gid_map"}) {
-    if (Result<> written = WriteMap(pid, file, options); !written) {
-      Report(written.error());
-      return 1;
-    }
-  }
-  return Signal(ours.get()) ? 0 : 1;
+  return 0;
 }
 
 }  // namespace spore

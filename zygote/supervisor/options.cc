@@ -36,6 +36,7 @@ Result<> Apply(SupervisorOptions& options, const option& which, const char* valu
   if (name == "host-dir") options.host_dir = value;
   if (name == "root") options.root = value;
   if (name == "warm-up") options.warm_up = value;
+  if (name == "checkpoint") options.checkpoint = value;
   if (name == "preload") options.preload = SplitCommas(value);
   if (name == "threads") options.threads = true;
   if (name == "option") options.interpreter_options.emplace_back(value);
@@ -63,6 +64,7 @@ Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv) {
       {"threads", no_argument, nullptr, 's'},
       {"option", required_argument, nullptr, 's'},
       {"env", required_argument, nullptr, 's'},
+      {"checkpoint", required_argument, nullptr, 's'},
       {"uid-base", required_argument, nullptr, 'n'},
       {"uid-count", required_argument, nullptr, 'n'},
       {"supervisor-fd", required_argument, nullptr, 'n'},

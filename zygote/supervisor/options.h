@@ -24,7 +24,8 @@ struct SupervisorOptions {
   std::vector<std::string> environment;          // K=V
   std::string host_dir;                          // the language hosts' files
   std::string root;                              // the image's own tree; empty: the host's /usr
-  std::string warm_up;  // called by the runtime's host when all is preloaded; may be empty
+  std::string warm_up;     // called by the runtime's host when all is preloaded; may be empty
+  std::string checkpoint;  // "dump", "restore", or nothing: zygote/supervisor/checkpoint.h
 };
 
 Result<SupervisorOptions> ParseSupervisorOptions(int argc, char** argv);

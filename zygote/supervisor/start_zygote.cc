@@ -1,7 +1,6 @@
 #include "zygote/supervisor/start_zygote.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,17 +16,10 @@
 namespace spore {
 namespace {
 
-constexpr uint64_t Bit(int capability) {
-  return 1ull << capability;
-}
-// clone and setns into namespaces, mounts of a child; its identity; its bounding set; its root.
-constexpr uint64_t kZygoteCapabilities =
-    Bit(CAP_SYS_ADMIN) | Bit(CAP_SETUID) | Bit(CAP_SETGID) | Bit(CAP_SETPCAP) | Bit(CAP_SYS_CHROOT);
-
 struct ExecPlan {
   std::vector<char*> argv, envp;
   int null_fd, zygote_fd;
-  const SeccompProgram* base;
+  const SeccompProgram* base;  // null: one that is to be dumped, see CheckpointStop
 };
 
 StepResult ConfineAndExec(const ExecPlan& plan) {
@@ -36,8 +28,12 @@ StepResult ConfineAndExec(const ExecPlan& plan) {
   if (StepResult r = LimitBoundingSet(kZygoteCapabilities); !r.ok()) return r;
   if (StepResult r = SetCapabilities(kZygoteCapabilities); !r.ok()) return r;
   if (StepResult r = SetNoNewPrivs(); !r.ok()) return r;
-  if (const int error = LoadSeccompProgram(*plan.base); error < 0)
+  if (plan.base == nullptr) {
+    // CRIU restores no process whose session's leader is elsewhere.
+    if (setsid() < 0) return StepFailed("setsid");
+  } else if (const int error = LoadSeccompProgram(*plan.base); error < 0) {
     return {-error, "load the base seccomp filter"};
+  }
   execve(plan.argv[0], plan.argv.data(), plan.envp.data());
   return StepFailed("execute the runtime");
 }
@@ -49,6 +45,18 @@ Result<> SkipOnePid() {
   if (pid < 0) return SysError("clone");
   if (pid == 0) _exit(0);
   if (TEMP_FAILURE_RETRY(waitpid(pid, nullptr, 0)) < 0) return SysError("wait for a process");
+  return {};
+}
+
+// The next process gets kCheckpointPid. CRIU and its helpers, which run in this pid namespace, and
+// whatever else is there before a restore must never have the zygote's or its threads'.
+Result<> ReachCheckpointPid() {
+  constexpr const char* kPath = "/proc/sys/kernel/ns_last_pid";
+  UniqueFd fd(open(kPath, O_WRONLY | O_CLOEXEC));
+  if (!fd) return SysError("open", kPath, "the kernel needs CONFIG_CHECKPOINT_RESTORE");
+  const std::string last = std::to_string(kCheckpointPid - 1);
+  if (write(fd.get(), last.data(), last.size()) != static_cast<ssize_t>(last.size()))
+    return SysError("write to", kPath);
   return {};
 }
 
@@ -72,7 +80,7 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 
 }  // namespace
 
-Result<pid_t> StartZygote(const SupervisorOptions& options, const SeccompProgram& base) {
+Result<pid_t> StartZygote(const SupervisorOptions& options, const SeccompProgram* base) {
   UniqueFd null_fd(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null_fd) return SysError("open", "/dev/null");
   const DescribeStart describe = FindRuntime(options.runtime);
@@ -89,9 +97,9 @@ Result<pid_t> StartZygote(const SupervisorOptions& options, const SeccompProgram
                                           "LOGNAME=sandbox"};
   environment.insert(environment.end(), start.environment.begin(), start.environment.end());
   environment.insert(environment.end(), options.environment.begin(), options.environment.end());
-  SPORE_TRY(SkipOnePid());
+  SPORE_TRY(base != nullptr ? SkipOnePid() : ReachCheckpointPid());
   const ExecPlan plan{Pointers(start.arguments), Pointers(environment), null_fd.get(),
-                      options.zygote_fd, &base};
+                      options.zygote_fd, base};
   const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
   if (pid < 0) return SysError("clone the zygote");
   if (pid == 0) {

@@ -12,6 +12,7 @@
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/protocol.h"
+#include "zygote/supervisor/checkpoint.h"
 #include "zygote/supervisor/sandbox_maker.h"
 #include "zygote/supervisor/start_zygote.h"
 
@@ -68,9 +69,11 @@ bool ReportDeaths(int socket) {
 }
 
 Result<> Run(const SupervisorOptions& options) {
+  if (options.checkpoint == "dump") return DumpZygote(options);
   SPORE_ASSIGN(const SeccompProgram base, CompileBaseProgram());
   SPORE_ASSIGN(const SeccompProgram init_program, CompileInitProgram());
-  SPORE_ASSIGN(const pid_t zygote, StartZygote(options, base));
+  SPORE_ASSIGN(const pid_t zygote, options.checkpoint == "restore" ? RestoreZygote(options, base)
+                                                                   : StartZygote(options, &base));
   fprintf(stderr, "zygote of image %s is pid %d here\n", options.image.c_str(), zygote);
 
   // Blocked from here on; a sandbox's init inherits that and waits for it with sigwait.

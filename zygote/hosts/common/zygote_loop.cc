@@ -11,6 +11,7 @@
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/hosts/common/channel.h"
+#include "zygote/hosts/common/checkpoint_stop.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/hosts/common/copy_zygote.h"
 #include "zygote/hosts/common/working_set.h"
@@ -253,6 +254,7 @@ void ReportUnready(const char* reason) {
 }
 
 Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
+  SPORE_TRY(StopForCheckpoint());
   ChildPrograms programs;
   SPORE_ASSIGN(programs.final_program, CompileFinalProgram(NetworkPolicy::kNone));
   SPORE_ASSIGN(programs.last_program, CompileLastProgram());

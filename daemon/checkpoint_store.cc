@@ -1,0 +1,182 @@
+#include "daemon/checkpoint_store.h"
+
+#include <fcntl.h>
+#include <google/protobuf/util/json_util.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "daemon/checkpoint_files.h"
+#include "daemon/function_store_tree.h"
+#include "daemon/random_id.h"
+#include "daemon/unix_time.h"
+#include "sandbox/sys/fault_point.h"
+
+namespace spore {
+namespace {
+
+constexpr char kDirectory[] = "checkpoints";
+constexpr char kRecord[] = "checkpoint.json";
+constexpr char kArchive[] = "memory.tar.zst";
+constexpr char kStagedPrefix[] = ".staged-";
+constexpr size_t kMaxRecord = 64 * 1024;
+
+// Folders in `directory`; a name that begins with a dot only when asked for.
+std::vector<std::string> Folders(int directory, bool hidden) {
+  std::vector<std::string> names;
+  const auto listed = ListNames(directory);
+  if (!listed) return names;
+  for (const std::string& name : *listed) {
+    if ((name[0] == '.') == hidden) names.push_back(name);
+  }
+  return names;
+}
+
+Result<> WriteRecord(int folder, const v1::Checkpoint& checkpoint) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  std::string text;
+  if (!google::protobuf::util::MessageToJsonString(checkpoint, &text, options).ok())
+    return MakeError(ErrorKind::kInternal, "a checkpoint that cannot be written down");
+  UniqueFd file(openat(folder, kRecord, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+  if (!file) return SysError("create", kRecord);
+  if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return SysError("write", kRecord);
+  if (fsync(file.get()) != 0) return SysError("fsync", kRecord);
+  return {};
+}
+
+Result<v1::Checkpoint> ReadRecord(int folder) {
+  UniqueFd file(openat(folder, kRecord, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file) return SysError("open", kRecord);
+  std::string text(kMaxRecord, '\0');
+  const ssize_t size = read(file.get(), text.data(), text.size());
+  if (size < 0) return SysError("read", kRecord);
+  text.resize(static_cast<size_t>(size));
+  v1::Checkpoint checkpoint;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  if (!google::protobuf::util::JsonStringToMessage(text, &checkpoint, options).ok())
+    return MakeError(ErrorKind::kPrecondition, std::string(kRecord) + " is damaged");
+  return checkpoint;
+}
+
+v1::Checkpoint Describe(int image_folder, const std::string& image, const std::string& id) {
+  const auto read = [&]() -> Result<v1::Checkpoint> {
+    SPORE_ASSIGN(const UniqueFd folder, OpenDirectory(image_folder, id));
+    SPORE_ASSIGN(v1::Checkpoint found, ReadRecord(folder.get()));
+    if (found.image() != image || found.id() != id) {
+      return MakeError(ErrorKind::kPrecondition, std::string(kRecord) + " is of " + found.image() +
+                                                     "/" + found.id() + ", another checkpoint");
+    }
+    return found;
+  };
+  auto checkpoint = read();
+  if (checkpoint) {
+    checkpoint->clear_unusable();
+    return std::move(*checkpoint);
+  }
+  v1::Checkpoint broken;
+  broken.set_image(image);
+  broken.set_id(id);
+  broken.set_unusable(checkpoint.error().Message());
+  return broken;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CheckpointStore>> CheckpointStore::Open(const std::string& state_dir) {
+  UniqueFd state(open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!state) return SysError("open", state_dir);
+  SPORE_ASSIGN(UniqueFd root, MakeDirectory(state.get(), kDirectory, 0700, true));
+  for (const std::string& name : Folders(root.get(), true)) {
+    if (name.starts_with(kStagedPrefix)) SPORE_TRY(RemoveTree(root.get(), name));
+  }
+  return std::unique_ptr<CheckpointStore>(new CheckpointStore(std::move(root)));
+}
+
+std::vector<v1::Checkpoint> CheckpointStore::List() const {
+  std::vector<v1::Checkpoint> all;
+  for (const std::string& image : Folders(root_.get(), false)) {
+    const Result<UniqueFd> folder = OpenDirectory(root_.get(), image);
+    if (!folder) continue;
+    for (const std::string& id : Folders(folder->get(), false))
+      all.push_back(Describe(folder->get(), image, id));
+  }
+  std::sort(all.begin(), all.end(), [](const v1::Checkpoint& a, const v1::Checkpoint& b) {
+    return std::pair(b.created_unix_ms(), b.id()) < std::pair(a.created_unix_ms(), a.id());
+  });
+  return all;
+}
+
+Result<v1::Checkpoint> CheckpointStore::Stage(v1::Checkpoint checkpoint, int directory,
+                                              int staged) {
+  UniqueFd file(openat(staged, kArchive, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+  if (!file) return SysError("create", kArchive);
+  SPORE_ASSIGN(const CheckpointArchive made, PackCheckpoint(directory, file.get()));
+  if (fsync(file.get()) != 0) return SysError("fsync", kArchive);
+  SPORE_TRY(FaultPoint("checkpoint-packed"));
+  checkpoint.set_archive_bytes(made.bytes);
+  checkpoint.set_archive_digest(made.digest);
+  checkpoint.set_memory_bytes(made.unpacked_bytes);
+  SPORE_TRY(WriteRecord(staged, checkpoint));
+  SPORE_TRY(SyncDirectory(staged, "the new checkpoint"));
+  SPORE_TRY(FaultPoint("checkpoint-staged"));
+  return checkpoint;
+}
+
+Result<v1::Checkpoint> CheckpointStore::Keep(v1::Checkpoint checkpoint, int directory) {
+  checkpoint.set_id(NewInstanceId());
+  checkpoint.set_created_unix_ms(NowUnixMs());
+  const std::string staged_name = kStagedPrefix + checkpoint.id();
+  SPORE_ASSIGN(const UniqueFd staged, MakeDirectory(root_.get(), staged_name, 0700));
+  const auto keep = [&]() -> Result<> {
+    SPORE_ASSIGN(checkpoint, Stage(std::move(checkpoint), directory, staged.get()));
+    SPORE_ASSIGN(const UniqueFd image, MakeDirectory(root_.get(), checkpoint.image(), 0700, true));
+    if (renameat(root_.get(), staged_name.c_str(), image.get(), checkpoint.id().c_str()) != 0)
+      return SysError("rename", staged_name);
+    SPORE_TRY(FaultPoint("checkpoint-renamed"));
+    SPORE_TRY(SyncDirectory(image.get(), checkpoint.image()));
+    return SyncDirectory(root_.get(), kDirectory);
+  };
+  if (auto kept = keep(); !kept) {
+    (void)RemoveTree(root_.get(), staged_name);
+    (void)Remove(checkpoint);
+    return tl::unexpected(std::move(kept).error());
+  }
+  return checkpoint;
+}
+
+Result<> CheckpointStore::Unpack(const v1::Checkpoint& checkpoint, int directory,
+                                 uid_t owner) const {
+  SPORE_ASSIGN(const UniqueFd image, OpenDirectory(root_.get(), checkpoint.image()));
+  SPORE_ASSIGN(const UniqueFd folder, OpenDirectory(image.get(), checkpoint.id()));
+  UniqueFd file(openat(folder.get(), kArchive, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file) return SysError("open", kArchive);
+  const CheckpointArchive expected{checkpoint.archive_digest(), checkpoint.archive_bytes(),
+                                   checkpoint.memory_bytes()};
+  SPORE_TRY(UnpackCheckpoint(file.get(), expected, directory, owner));
+  return FaultPoint("restore-verified");
+}
+
+Result<> CheckpointStore::Remove(const v1::Checkpoint& checkpoint) {
+  Result<UniqueFd> image = OpenDirectory(root_.get(), checkpoint.image());
+  if (!image) {
+    if (image.error().errno_value == ENOENT) return {};
+    return tl::unexpected(std::move(image).error());
+  }
+  // Under a name that the next start would remove, so that it is never half there.
+  const std::string away = kStagedPrefix + checkpoint.id();
+  if (renameat(image->get(), checkpoint.id().c_str(), root_.get(), away.c_str()) != 0) {
+    if (errno == ENOENT) return {};
+    return SysError("rename", checkpoint.id());
+  }
+  SPORE_TRY(SyncDirectory(image->get(), checkpoint.image()));
+  (void)unlinkat(root_.get(), checkpoint.image().c_str(), AT_REMOVEDIR);  // when it was the last
+  return RemoveTree(root_.get(), away);
+}
+
+}  // namespace spore

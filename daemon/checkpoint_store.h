@@ -1,0 +1,41 @@
+// Checkpoints on disk: STATE-DIR/checkpoints/IMAGE/ID/ with checkpoint.json, what it is and what it
+// is tied to, and memory.tar.zst. A half-made one has a name of its own and goes at the next start.
+//
+// Everything here blocks. Fault points, in order:
+//   checkpoint-packed  checkpoint-staged  checkpoint-renamed
+//   restore-verified
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sandbox/sys/result.h"
+#include "sandbox/sys/unique_fd.h"
+#include "spore.pb.h"
+
+namespace spore {
+
+class CheckpointStore {
+ public:
+  // Makes the directory, and removes what a spored that died has left half made.
+  static Result<std::unique_ptr<CheckpointStore>> Open(const std::string& state_dir);
+
+  // The newest first; those that cannot be read say so as `unusable`.
+  std::vector<v1::Checkpoint> List() const;
+  // Packs the files of `directory` and completes `checkpoint`. On disk for good when it returns.
+  Result<v1::Checkpoint> Keep(v1::Checkpoint checkpoint, int directory);
+  // Into `directory`, for `owner`; verified as a whole before.
+  Result<> Unpack(const v1::Checkpoint& checkpoint, int directory, uid_t owner) const;
+  Result<> Remove(const v1::Checkpoint& checkpoint);
+
+ private:
+  explicit CheckpointStore(UniqueFd root) : root_(std::move(root)) {}
+  Result<v1::Checkpoint> Stage(v1::Checkpoint checkpoint, int directory, int staged);
+
+  UniqueFd root_;
+};
+
+}  // namespace spore
