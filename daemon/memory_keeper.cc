@@ -11,7 +11,8 @@
 namespace spore {
 namespace {
 
-constexpr auto kInterval = std::chrono::seconds(1);
+constexpr auto kInterval = std::chrono::seconds(5);
+constexpr auto kIntervalWhenShort = std::chrono::seconds(1);
 constexpr size_t kAtOnce = 8;  // what ends gives its memory back a moment later
 constexpr double kStallPercent = 10;
 
@@ -84,8 +85,9 @@ std::string MemoryKeeper::Shortage() const {
 }
 
 void MemoryKeeper::Look() {
-  timer_ = loop_.AddTimer(kInterval, [this] { Look(); });
   const std::string shortage = Shortage();
+  const std::chrono::seconds pause = shortage.empty() ? kInterval : kIntervalWhenShort;
+  timer_ = loop_.AddTimer(pause, [this] { Look(); });
   if (shortage.empty()) {
     told_ = false;
     return;

@@ -2,7 +2,7 @@
 //
 // Short is: less available (MemAvailable of proc(5)) than the configuration's memory-reserve, or
 // programs that stand still for want of memory for more than a tenth of the time (the kernel's
-// Documentation/accounting/psi.rst). Looked at once a second, while there is anything to end.
+// Documentation/accounting/psi.rst). Looked at every five seconds, and every second while it is.
 #pragma once
 
 #include <cstdint>

@@ -27,7 +27,7 @@ SPORE_E2E_PACKAGES=(
   python3-numpy libopenblas0-pthread python3-grpcio python3-jinja2 python3-chameleon python3-pil
   python3-pyaes python3-igraph
   nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
-  libfreemarker-java libjackson2-databind-java golang-go rustc python3-matplotlib
+  libfreemarker-java libjackson2-databind-java golang-go rustc
   mmdebstrap zstd
 )
 SPORE_TIDY_PACKAGES=(git clang-format)

@@ -276,7 +276,6 @@ def test_whole_tree_is_killed():
 
 
 def test_kill_9_of_the_daemon_ends_the_tree():
-    server = daemon.Spored()
     with sets.serve() as server:
         assert server.cli("zygote", "warm", "sets/dearer").code == 0
         server.stop(signal.SIGKILL)
