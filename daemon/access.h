@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #include "daemon/rpc_server.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

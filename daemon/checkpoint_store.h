@@ -14,7 +14,7 @@
 
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

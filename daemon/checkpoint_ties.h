@@ -5,7 +5,7 @@
 
 #include "daemon/config.h"
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -14,7 +14,7 @@
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "sandbox/cgroup.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "zygote/protocol.h"
 
 namespace spore {

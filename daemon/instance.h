@@ -29,7 +29,7 @@
 #include "daemon/work.h"
 #include "daemon/zygote_image.h"
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "zygote/protocol.h"
 
 namespace spore {

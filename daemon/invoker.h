@@ -19,7 +19,7 @@
 #include "daemon/scheduler.h"
 #include "daemon/work.h"
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

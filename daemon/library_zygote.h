@@ -17,7 +17,7 @@
 #include "daemon/zygote_channel.h"
 #include "daemon/zygote_link.h"
 #include "sandbox/cgroup.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -2,7 +2,7 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include "daemon/rpc_connection.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -1,6 +1,6 @@
 #include "daemon/rpc_connection.h"
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

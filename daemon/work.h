@@ -16,7 +16,7 @@
 #include "daemon/trace.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

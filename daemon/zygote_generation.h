@@ -13,7 +13,7 @@
 #include "daemon/library_zygotes.h"
 #include "daemon/sandbox_pool.h"
 #include "daemon/zygote_link.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

@@ -26,7 +26,7 @@
 #include "daemon/zygote_link.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore {
 

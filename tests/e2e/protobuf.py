@@ -1,4 +1,4 @@
-"""A small protobuf codec that reads the message definitions from spore.proto itself.
+"""A small protobuf codec that reads the message definitions from the .proto files themselves.
 
 Messages are dictionaries by field name. It exists so that the tests need no protobuf package and
 can also send what a well-behaved library would never write.
@@ -7,7 +7,7 @@ import pathlib
 import re
 import struct
 
-PROTO = pathlib.Path(__file__).parents[2] / "proto/spore/v1/spore.proto"
+PROTO = pathlib.Path(__file__).parents[2] / "proto/spore/v1"
 VARINT_TYPES = {"int32", "int64", "uint32", "uint64", "bool"}
 
 
@@ -53,7 +53,8 @@ def _parse(text):
     return messages, enums
 
 
-MESSAGES, ENUMS = _parse(PROTO.read_text())
+TEXT = "\n".join(path.read_text() for path in sorted(PROTO.glob("*.proto")))
+MESSAGES, ENUMS = _parse(TEXT)
 
 
 def varint(value):

@@ -24,7 +24,7 @@ CODES = {
 # {"Functions": {"Deploy": ("DeployRequest", "Function"), ..}, ..}
 SERVICES = {
     name: {m: (q, a) for m, q, a in re.findall(r"rpc (\w+)\((\w+)\) returns \((\w+)\)", body)}
-    for name, body in re.findall(r"service (\w+) \{(.*?)\n\}", protobuf.PROTO.read_text(), re.S)
+    for name, body in re.findall(r"service (\w+) \{(.*?)\n\}", protobuf.TEXT, re.S)
 }
 
 

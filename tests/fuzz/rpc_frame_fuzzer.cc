@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "daemon/rpc_frame.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace {
 

@@ -10,7 +10,7 @@
 
 #include "daemon/rpc_frame.h"
 #include "daemon/rpc_server.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "tests/unit/rpc_frames.h"
 #include "tests/unit/sockets.h"
 

@@ -9,7 +9,7 @@
 #include <csignal>
 #include <string>
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "tools/client/memfd.h"
 #include "tools/spore/output.h"
 #include "tools/spore/relay.h"

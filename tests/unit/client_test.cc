@@ -21,7 +21,7 @@
 #include <thread>
 #include <vector>
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "tests/unit/sockets.h"
 #include "tools/client/frame.h"
 #include "tools/client/memfd.h"

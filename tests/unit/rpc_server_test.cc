@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "daemon/rpc_frame.h"
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "tests/unit/rpc_frames.h"
 #include "tests/unit/sockets.h"
 

@@ -5,7 +5,7 @@
 #include <sstream>
 #include <thread>
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "tools/bench/process.h"
 
 namespace spore::bench {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "tools/bench/process.h"
 #include "tools/client/connection.h"
 

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 #include "tools/client/frame.h"
 
 namespace spore::client {

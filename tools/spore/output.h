@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore::cli {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore::cli {
 

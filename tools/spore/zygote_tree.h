@@ -1,7 +1,7 @@
 // `spore zygote ls --tree`: each image's zygote with those of its library sets below.
 #pragma once
 
-#include "spore.pb.h"
+#include "spore/v1/spore.pb.h"
 
 namespace spore::cli {
 
