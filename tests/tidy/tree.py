@@ -8,6 +8,13 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 CODE_FOLDERS = ("sandbox", "zygote", "daemon", "tools")
 
 
+GENERATED = re.compile(r"""^(?:#|//|\"{3}) ?Written by tools/clients/generate""")
+
+
+def is_generated(path):
+    return bool(GENERATED.match(read(path)[:80]))
+
+
 def all_files():
     """Paths relative to the top: what git tracks or would track, or the whole tree without git."""
     listing = subprocess.run(

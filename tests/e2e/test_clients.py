@@ -1,0 +1,297 @@
+"""The client libraries against the real daemon: Python's, TypeScript's, and a Go program made of ttrpc."""
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import daemon
+import pytest
+
+CLIENTS = daemon.ROOT / "tools/clients"
+sys.path.insert(0, str(CLIENTS / "python/src"))
+import spore  # noqa: E402
+from spore import messages as m  # noqa: E402
+
+APP = {"app.py": """
+import time
+def echo(event, context):
+    return {"event": event, "context": context.client_context.custom if context.client_context else None}
+def fails(event, context):
+    raise ValueError("no " + event)
+def sleeps(event, context):
+    time.sleep(30)
+def grows(event, context):
+    return "y" * event
+"""}
+
+
+@pytest.fixture(scope="module")
+def client(spored):
+    with spore.Client(str(spored.socket)) as client:
+        for name in ("echo", "fails", "sleeps", "grows"):
+            client.deploy("py-" + name, APP, handler=f"app.{name}", memory=64 << 20)
+        yield client
+        for name in ("echo", "fails", "sleeps", "grows"):
+            client.remove("py-" + name)
+
+
+# ---- what is generated ----
+
+def test_generated_files_are_those_of_the_protocol(tmp_path):
+    subprocess.run([CLIENTS / "generate", tmp_path], check=True)
+    made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(made) >= 8
+    old = [str(name) for name in made if (CLIENTS / name).read_bytes() != (tmp_path / name).read_bytes()]
+    assert not old, f"run tools/clients/generate: {old}"
+
+
+def test_python_client_is_typed():
+    done = subprocess.run(["/usr/bin/mypy", "--strict", "--cache-dir=/dev/null", "src/spore"],
+                          cwd=CLIENTS / "python", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_python_client_installs_with_pip(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(CLIENTS / "python", source)
+    subprocess.run(["/usr/bin/python3", "-m", "pip", "install", "--quiet", "--no-index",
+                    "--no-build-isolation", "--target", tmp_path / "site", source],
+                   check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
+    done = subprocess.run(["/usr/bin/python3", "-c", "import spore; print(spore.__file__, spore.Client)"],
+                          env={"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, check=True)
+    assert str(tmp_path / "site") in done.stdout
+    assert (tmp_path / "site/spore/py.typed").exists()
+
+
+def test_wire_form_agrees_with_protobuf(tmp_path):
+    """Each message of ours, filled with edge values, read and written again by the official library."""
+    subprocess.run(["protoc", f"--proto_path={daemon.ROOT}/proto", f"--python_out={tmp_path}",
+                    *map(str, (daemon.ROOT / "proto/spore/v1").glob("*.proto"))], check=True)
+    full = m.InvokeResponse(
+        payload=bytes(range(256)), error=m.FunctionError(type="é", stack_trace=["a", ""]),
+        start_kind=m.StartKind.START_KIND_FORK, duration_us=(1 << 64) - 1, loaded_ahead=True,
+        trace=m.Trace(steps=[m.Step(start_us=-1, duration_us=1)]))
+    settings = m.FunctionSettings(environment={"": "x", "k": ""}, min_instances=0,
+                                  limits=m.Limits(memory_bytes=1 << 40))
+    alias = m.Alias(name="prod", second_weight=0.25)
+    program = f"""
+import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(CLIENTS / "python/src")!r}]
+import importlib
+from spore import messages as ours
+for module, name, data in {[("spore", "InvokeResponse", full.to_bytes()),
+                            ("spore", "FunctionSettings", settings.to_bytes()),
+                            ("versions", "Alias", alias.to_bytes())]!r}:
+    theirs = getattr(importlib.import_module("spore.v1." + module + "_pb2"), name)()
+    theirs.ParseFromString(data)
+    back = getattr(ours, name).from_bytes(theirs.SerializeToString())
+    print(name, back == getattr(ours, name).from_bytes(data), len(theirs.UnknownFields()))
+"""
+    # Both packages are called "spore": the namespace of the generated one is added to ours.
+    program = program.replace("import importlib\n",
+                              f"import importlib, spore\nspore.__path__.append({str(tmp_path / 'spore')!r})\n")
+    done = subprocess.run(["/usr/bin/python3", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["InvokeResponse", "True", "0", "FunctionSettings", "True", "0",
+                                   "Alias", "True", "0"]
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05ab", b"\x0a", b"\x0d\x01", b"\x0b", b"\x08\x01",
+                                  b"\xff" * 11, b"\x42\x03\x0a\xff\xff"])
+def test_rubbish_is_an_error(data):
+    with pytest.raises(spore.messages.Message.from_bytes.__globals__["WireError"]):
+        m.InvokeResponse.from_bytes(data)
+
+
+def test_unknown_fields_and_values_are_passed_over():
+    message = m.Session.from_bytes(m.Session(id="a").to_bytes() + b"\xf8\x07\x01" + b"\x28\x63")
+    assert message.id == "a" and message.state == 0x63 and message.state.name == "UNKNOWN_99"
+
+
+# ---- Python ----
+
+def test_invoke(client):
+    assert client.invoke("py-echo", {"a": [1]}) == {"event": {"a": [1]}, "context": None}
+    assert client.invoke("py-echo", client_context={"custom": {"k": "v"}})["context"] == {"k": "v"}
+    result = client.invoke_for_result("py-echo", trace=True)
+    assert result.response.trace.steps and result.response.function_version == 1
+
+
+def test_payloads_that_no_message_holds(client):
+    assert len(client.invoke("py-echo", "x" * 3_000_000)["event"]) == 3_000_000
+    assert len(client.invoke("py-grows", 5_000_000)) == 5_000_000
+
+
+def test_errors_have_types(client):
+    with pytest.raises(spore.FunctionError) as failed:
+        client.invoke("py-fails", "x")
+    assert (failed.value.type, failed.value.message) == ("ValueError", "no x")
+    assert any("fails" in line for line in failed.value.stack_trace)
+    with pytest.raises(spore.NotFound, match="nobody"):
+        client.invoke("nobody")
+    with pytest.raises(spore.AlreadyExists):
+        client.deploy("py-echo", APP, handler="app.echo")
+    with pytest.raises(spore.InvalidArgument, match="memory"):
+        client.deploy("small", APP, handler="app.echo", memory=1)
+    with pytest.raises(ValueError, match="isolation"):
+        client.deploy("odd", APP, handler="app.echo", isolation="none")
+    with pytest.raises(spore.CallError) as late:
+        client.invoke("py-sleeps", timeout=0.2)
+    assert late.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_no_daemon_is_told():
+    with pytest.raises(spore.ConnectionFailed, match="/nowhere.*is spored running"):
+        spore.Client("/nowhere").info()
+
+
+def test_update_and_list(client):
+    client.deploy("py-temp", APP, handler="app.echo")
+    changed = client.update("py-temp", settings=m.FunctionSettings(handler="app.grows"))
+    assert (changed.version, changed.settings.handler) == (2, "app.grows")
+    assert client.update("py-temp", {"app.py": "def grows(e, c):\n    return 1\n"}).version == 3
+    assert client.invoke("py-temp") == 1
+    assert "py-temp" in [function.name for function in client.functions()]
+    client.remove("py-temp")
+    with pytest.raises(spore.NotFound):
+        client.function("py-temp")
+
+
+def test_run(client):
+    done = client.run("import sys; print(sys.argv[1:], sys.stdin.read()); sys.exit(3)", "a", stdin=b"in")
+    assert (done.exit_code, done.stdout, done.stderr) == (3, b"['a'] in\n", b"")
+    assert client.run("import os; os.kill(os.getpid(), 9)").exit_code == 137
+
+
+def test_a_connection_that_died_is_replaced():
+    with daemon.Spored().running() as first:
+        client = spore.Client(str(first.socket))
+        client.info()
+        first.stop()
+        first.start()
+        assert client.info().pid == first.process.pid
+        client.close()
+
+
+def test_asyncio(spored, client):
+    async def many():
+        async with spore.AsyncClient(str(spored.socket)) as both:
+            return await asyncio.gather(*[both.invoke("py-echo", number) for number in range(20)])
+
+    assert [answer["event"] for answer in asyncio.run(many())] == list(range(20))
+
+
+def test_a_cancelled_task_cancels_its_call(spored, client):
+    async def cancelled():
+        async with spore.AsyncClient(str(spored.socket)) as both:
+            call = asyncio.ensure_future(both.invoke("py-sleeps"))
+            await asyncio.sleep(0.5)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    asyncio.run(cancelled())
+    daemon.wait_until(lambda: not [i for i in spored.instances(function="py-sleeps") if i["state"] == "BUSY"],
+                      what="the call is cancelled")
+
+
+# ---- TypeScript ----
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The npm package, compiled, packed and installed as its user does."""
+    folder = tmp_path_factory.mktemp("npm")
+    source = folder / "source"
+    shutil.copytree(CLIENTS / "typescript", source, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    quiet = ["--silent", "--no-audit", "--no-fund"]
+    subprocess.run(["npm", "install", *quiet], cwd=source, check=True)
+    packed = subprocess.run(["npm", "pack", "--silent"], cwd=source, check=True, capture_output=True,
+                            text=True).stdout.split()[-1]
+    user = folder / "user"
+    user.mkdir()
+    (user / "package.json").write_text('{"name": "user", "private": true}')
+    subprocess.run(["npm", "install", *quiet, "--offline", source / packed], cwd=user, check=True)
+    return user
+
+
+def node(package, socket, program):
+    source = f"""
+const {{ Client, Sandbox, messages: m }} = require("spore-client");
+(async () => {{
+  const client = new Client({{ socket: {json.dumps(str(socket))} }});
+  const out = await (async () => {{ {program} }})();
+  console.log(JSON.stringify(out));
+}})().catch((error) => {{ console.error(error); process.exitCode = 1; }});
+"""
+    done = subprocess.run(["node", "-e", source], cwd=package, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_typescript_invoke(package, spored, client):
+    assert node(package, spored.socket, """
+        const answers = await Promise.all([1, 2, 3].map((i) => client.invoke("py-echo", i)));
+        return answers.map((answer) => answer.event);""") == [1, 2, 3]
+
+
+def test_typescript_errors(package, spored, client):
+    told = node(package, spored.socket, """
+        const of = async (promise) => { try { await promise; } catch (error) {
+            return [error.name, error.code ?? error.type ?? "", error.message]; } };
+        return [await of(client.invoke("py-fails", "x")), await of(client.invoke("nobody")),
+                await of(client.invoke("py-sleeps", null, { timeoutMs: 200 })),
+                await of(client.invoke("py-sleeps", null, { signal: AbortSignal.timeout(200) })),
+                await of(new Client({ socket: "/nowhere" }).info())];""")
+    assert told[0] == ["FunctionError", "ValueError", "no x"]
+    assert told[1] == ["CallError", "NOT_FOUND", 'no function "nobody"']
+    assert told[2][:2] == ["CallError", "DEADLINE_EXCEEDED"]
+    assert told[3][0] == "TimeoutError"
+    assert told[4][0] == "ConnectionFailed" and "is spored running" in told[4][2]
+
+
+def test_typescript_wire_form(package, spored):
+    assert node(package, spored.socket, """
+        const full = m.InvokeResponse.create({ payload: Uint8Array.of(0, 255), durationUs: 2 ** 53 - 1,
+            startKind: 2, error: m.FunctionError.create({ stackTrace: ["a", ""] }), loadedAhead: true });
+        const back = m.InvokeResponse.decode(m.InvokeResponse.encode(full));
+        const settings = m.FunctionSettings.create({ environment: { k: "v" }, minInstances: 0 });
+        const again = m.FunctionSettings.decode(m.FunctionSettings.encode(settings));
+        const alias = m.Alias.decode(m.Alias.encode({ secondWeight: 0.25 }));
+        require("assert").deepStrictEqual(back, full);
+        return [again.environment.k, again.minInstances, alias.secondWeight];""") == ["v", 0, 0.25]
+
+
+# ---- Go: a client that nobody here wrote ----
+
+@pytest.fixture(scope="module")
+def ttrpc_client(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("go")
+    subprocess.run(["/usr/bin/go", "build", "-o", folder / "client", daemon.ROOT / "tests/clients/ttrpc_client.go"],
+                   check=True, env={"HOME": os.environ.get("HOME", "/root"), "PATH": "/usr/bin:/bin",
+                                    "GOPATH": "/usr/share/gocode", "GO111MODULE": "off",
+                                    "GOCACHE": str(folder / "cache")})
+    shutil.rmtree(folder / "cache")
+    subprocess.run(["protoc", f"--proto_path={daemon.ROOT}/proto", "--include_imports",
+                    f"--descriptor_set_out={folder}/protocol",
+                    *map(str, (daemon.ROOT / "proto/spore/v1").glob("*.proto"))], check=True)
+    return folder
+
+
+def go_call(folder, socket, service, method, request):
+    return subprocess.run([folder / "client", socket, folder / "protocol", f"spore.v1.{service}", method,
+                           json.dumps(request)], capture_output=True, text=True, timeout=60)
+
+
+def test_a_foreign_ttrpc_client_can_call(ttrpc_client, spored, client):
+    done = go_call(ttrpc_client, spored.socket, "Invocations", "Invoke", {"name": "py-echo", "payload": "IngiCg=="})
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["startKind"].startswith("START_KIND_") and answer["payload"]
+    listed = go_call(ttrpc_client, spored.socket, "Functions", "List", {})
+    assert "py-echo" in [function["name"] for function in json.loads(listed.stdout)["functions"]]
+
+
+def test_a_foreign_ttrpc_client_reads_errors(ttrpc_client, spored):
+    done = go_call(ttrpc_client, spored.socket, "Invocations", "Invoke", {"name": "nobody"})
+    assert (done.returncode, done.stdout.strip()) == (1, 'error NotFound: no function "nobody"')

@@ -1,0 +1,543 @@
+# Written by tools/clients/generate from _async/services.py. Do not edit.
+from __future__ import annotations
+
+from typing import Sequence
+
+from .. import messages as m
+from ._service import Service
+
+
+class Sandboxes(Service):
+
+    def create(
+        self, request: m.CreateSandboxRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Session:
+        """Returns when programs can be executed in it."""
+        return self._call("Sandboxes", "Create",
+                                request or m.CreateSandboxRequest(), m.Session, descriptors)
+
+    def list(
+        self, request: m.ListSandboxesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListSandboxesResponse:
+        return self._call("Sandboxes", "List",
+                                request or m.ListSandboxesRequest(), m.ListSandboxesResponse, descriptors)
+
+    def inspect(
+        self, request: m.InspectSandboxRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Session:
+        return self._call("Sandboxes", "Inspect",
+                                request or m.InspectSandboxRequest(), m.Session, descriptors)
+
+    def kill(
+        self, request: m.KillSandboxRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Session:
+        """Ends it with all that runs in it; returns when that is gone."""
+        return self._call("Sandboxes", "Kill",
+                                request or m.KillSandboxRequest(), m.Session, descriptors)
+
+    def extend(
+        self, request: m.ExtendSandboxRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Session:
+        """Moves the end of its time to ttl_ms from now, if that is later. Nothing else ever
+        moves it.
+        """
+        return self._call("Sandboxes", "Extend",
+                                request or m.ExtendSandboxRequest(), m.Session, descriptors)
+
+    def pause(
+        self, request: m.PauseSandboxRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Session:
+        """Stops all its processes where they are (the kernel's cgroup freezer); they take no
+        processor time until Resume. Its time goes on, its idleness does not count. Both may
+        be asked for twice.
+        """
+        return self._call("Sandboxes", "Pause",
+                                request or m.PauseSandboxRequest(), m.Session, descriptors)
+
+    def resume(
+        self, request: m.ResumeSandboxRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Session:
+        return self._call("Sandboxes", "Resume",
+                                request or m.ResumeSandboxRequest(), m.Session, descriptors)
+
+    def read_logs(
+        self, request: m.ReadSandboxLogsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ReadLogsResponse:
+        """What Spore has to say of it, and what its background wrote: the output of its
+        interpreter between calls. Waits as Logs.Read does.
+        """
+        return self._call("Sandboxes", "ReadLogs",
+                                request or m.ReadSandboxLogsRequest(), m.ReadLogsResponse, descriptors)
+
+    def exec(
+        self, request: m.ExecRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ExecResponse:
+        """Executes a program; its descriptors depend on `streams`. Returns when the program has
+        ended, or, with detach, when it has started. Without detach the end of the connection,
+        or of the call's own timeout, kills the program's process group.
+        """
+        return self._call("Sandboxes", "Exec",
+                                request or m.ExecRequest(), m.ExecResponse, descriptors)
+
+    def list_execs(
+        self, request: m.ListExecsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListExecsResponse:
+        """Running and recently ended ones."""
+        return self._call("Sandboxes", "ListExecs",
+                                request or m.ListExecsRequest(), m.ListExecsResponse, descriptors)
+
+    def wait_exec(
+        self, request: m.WaitExecRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Execution:
+        """Waits for the end of one, at most wait_ms; returns its state then."""
+        return self._call("Sandboxes", "WaitExec",
+                                request or m.WaitExecRequest(), m.Execution, descriptors)
+
+    def read_exec_output(
+        self, request: m.ReadExecOutputRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ReadExecOutputResponse:
+        """What one with KEPT streams wrote: from a position on, of a ring that holds the newest
+        part.
+        """
+        return self._call("Sandboxes", "ReadExecOutput",
+                                request or m.ReadExecOutputRequest(), m.ReadExecOutputResponse, descriptors)
+
+    def signal_exec(
+        self, request: m.SignalExecRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.SignalExecResponse:
+        """A signal to its process group."""
+        return self._call("Sandboxes", "SignalExec",
+                                request or m.SignalExecRequest(), m.SignalExecResponse, descriptors)
+
+    def run_code(
+        self, request: m.RunCodeRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RunCodeResponse:
+        """Runs a piece of code in the session's interpreter, which is started by the first call.
+        One at a time: others wait in turn. Exec and files are not held up. The end of the
+        connection interrupts it.
+        """
+        return self._call("Sandboxes", "RunCode",
+                                request or m.RunCodeRequest(), m.RunCodeResponse, descriptors)
+
+    def interrupt_code(
+        self, request: m.InterruptCodeRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.InterruptCodeResponse:
+        """SIGINT for the code that runs now (in Python a KeyboardInterrupt), and what it has
+        started.
+        """
+        return self._call("Sandboxes", "InterruptCode",
+                                request or m.InterruptCodeRequest(), m.InterruptCodeResponse, descriptors)
+
+    def restart_code(
+        self, request: m.RestartCodeRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RestartCodeResponse:
+        """Ends the interpreter; the next call starts a fresh one. Files and execs stay."""
+        return self._call("Sandboxes", "RestartCode",
+                                request or m.RestartCodeRequest(), m.RestartCodeResponse, descriptors)
+
+    def read_file(
+        self, request: m.ReadFileRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ReadFileResponse:
+        return self._call("Sandboxes", "ReadFile",
+                                request or m.ReadFileRequest(), m.ReadFileResponse, descriptors)
+
+    def write_file(
+        self, request: m.WriteFileRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.WriteFileResponse:
+        return self._call("Sandboxes", "WriteFile",
+                                request or m.WriteFileRequest(), m.WriteFileResponse, descriptors)
+
+    def list_files(
+        self, request: m.ListFilesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListFilesResponse:
+        return self._call("Sandboxes", "ListFiles",
+                                request or m.ListFilesRequest(), m.ListFilesResponse, descriptors)
+
+    def stat_file(
+        self, request: m.StatFileRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.FileInfo:
+        return self._call("Sandboxes", "StatFile",
+                                request or m.StatFileRequest(), m.FileInfo, descriptors)
+
+    def make_directory(
+        self, request: m.MakeDirectoryRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.MakeDirectoryResponse:
+        return self._call("Sandboxes", "MakeDirectory",
+                                request or m.MakeDirectoryRequest(), m.MakeDirectoryResponse, descriptors)
+
+    def remove_file(
+        self, request: m.RemoveFileRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveFileResponse:
+        return self._call("Sandboxes", "RemoveFile",
+                                request or m.RemoveFileRequest(), m.RemoveFileResponse, descriptors)
+
+    def rename_file(
+        self, request: m.RenameFileRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RenameFileResponse:
+        return self._call("Sandboxes", "RenameFile",
+                                request or m.RenameFileRequest(), m.RenameFileResponse, descriptors)
+
+    def make_symlink(
+        self, request: m.MakeSymlinkRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.MakeSymlinkResponse:
+        return self._call("Sandboxes", "MakeSymlink",
+                                request or m.MakeSymlinkRequest(), m.MakeSymlinkResponse, descriptors)
+
+    def set_attributes(
+        self, request: m.SetAttributesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.SetAttributesResponse:
+        return self._call("Sandboxes", "SetAttributes",
+                                request or m.SetAttributesRequest(), m.SetAttributesResponse, descriptors)
+
+    def watch_files(
+        self, request: m.WatchFilesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.WatchFilesResponse:
+        """Changes below a folder. The first call, without a watch, begins one and returns at
+        once; each further call waits for the first change, at most wait_ms, and returns all
+        since the last call.
+        """
+        return self._call("Sandboxes", "WatchFiles",
+                                request or m.WatchFilesRequest(), m.WatchFilesResponse, descriptors)
+
+    def list_processes(
+        self, request: m.ListProcessesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListProcessesResponse:
+        return self._call("Sandboxes", "ListProcesses",
+                                request or m.ListProcessesRequest(), m.ListProcessesResponse, descriptors)
+
+
+class Functions(Service):
+    """Deployed code."""
+
+    def deploy(
+        self, request: m.DeployRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Function:
+        """Makes a new function. One descriptor: the archive (zip or tar, any compression
+        libarchive reads).
+        """
+        return self._call("Functions", "Deploy",
+                                request or m.DeployRequest(), m.Function, descriptors)
+
+    def update(
+        self, request: m.UpdateRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Function:
+        """Replaces code (one descriptor, when archive_attached), settings, or both. Running
+        invocations finish on the version they started with; later ones never see the older
+        version.
+        """
+        return self._call("Functions", "Update",
+                                request or m.UpdateRequest(), m.Function, descriptors)
+
+    def get(
+        self, request: m.GetFunctionRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Function:
+        return self._call("Functions", "Get",
+                                request or m.GetFunctionRequest(), m.Function, descriptors)
+
+    def list(
+        self, request: m.ListFunctionsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListFunctionsResponse:
+        return self._call("Functions", "List",
+                                request or m.ListFunctionsRequest(), m.ListFunctionsResponse, descriptors)
+
+    def remove(
+        self, request: m.RemoveFunctionRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveFunctionResponse:
+        """Removes the function, its code and logs; its instances are killed."""
+        return self._call("Functions", "Remove",
+                                request or m.RemoveFunctionRequest(), m.RemoveFunctionResponse, descriptors)
+
+    def advise(
+        self, request: m.AdviseRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AdviseResponse:
+        """Loads the function once in a fresh sandbox, does not call it, and tells what importing
+        took and which library set of its image would save it. FAILED_PRECONDITION: it cannot
+        be loaded, or its runtime cannot tell; says why.
+        """
+        return self._call("Functions", "Advise",
+                                request or m.AdviseRequest(), m.AdviseResponse, descriptors)
+
+
+class Invocations(Service):
+    """Running things."""
+
+    def invoke(
+        self, request: m.InvokeRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.InvokeResponse:
+        """One request to a function. Optional descriptor: the payload, when payload_attached."""
+        return self._call("Invocations", "Invoke",
+                                request or m.InvokeRequest(), m.InvokeResponse, descriptors)
+
+    def run(
+        self, request: m.RunRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RunResponse:
+        """Runs a script or a program once in a sandbox of its own; returns when it has ended.
+        Three descriptors: what becomes its stdin, stdout and stderr (make them pipes:
+        whatever is passed is in the hands of the script). Regular files, sockets, terminals
+        and /dev/null are taken too; directories and all else are refused. A fourth, when
+        program_attached. The connection's end kills the script.
+        """
+        return self._call("Invocations", "Run",
+                                request or m.RunRequest(), m.RunResponse, descriptors)
+
+
+class Instances(Service):
+
+    def list(
+        self, request: m.ListInstancesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListInstancesResponse:
+        return self._call("Instances", "List",
+                                request or m.ListInstancesRequest(), m.ListInstancesResponse, descriptors)
+
+    def inspect(
+        self, request: m.InspectRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Instance:
+        """`id` may be any unique prefix. Also finds recently ended instances."""
+        return self._call("Instances", "Inspect",
+                                request or m.InspectRequest(), m.Instance, descriptors)
+
+    def kill(
+        self, request: m.KillRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.KillResponse:
+        return self._call("Instances", "Kill",
+                                request or m.KillRequest(), m.KillResponse, descriptors)
+
+
+class Logs(Service):
+
+    def read(
+        self, request: m.ReadLogsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ReadLogsResponse:
+        """Lines of a function after `cursor`; waits up to wait_ms for the first when there is
+        none.
+        """
+        return self._call("Logs", "Read",
+                                request or m.ReadLogsRequest(), m.ReadLogsResponse, descriptors)
+
+
+class Images(Service):
+    """Images and what became of their manifests. Anybody may list them; to change them is for
+    root.
+    """
+
+    def list(
+        self, request: m.ListImagesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListImagesResponse:
+        return self._call("Images", "List",
+                                request or m.ListImagesRequest(), m.ListImagesResponse, descriptors)
+
+    def get(
+        self, request: m.GetImageRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Image:
+        """`name`: NAME (of an imported image its newest version) or NAME@VERSION."""
+        return self._call("Images", "Get",
+                                request or m.GetImageRequest(), m.Image, descriptors)
+
+    def import_(
+        self, request: m.ImportImageRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ImportImageResponse:
+        """Makes a version of an image with a root of its own. One descriptor, a file or pipe: a
+        tar archive of the root, or an OCI image layout as a tar archive, read to its end.
+        """
+        return self._call("Images", "Import",
+                                request or m.ImportImageRequest(), m.ImportImageResponse, descriptors)
+
+    def verify(
+        self, request: m.VerifyImageRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.VerifyImageResponse:
+        """Computes every digest again and tells what is not as it was imported."""
+        return self._call("Images", "Verify",
+                                request or m.VerifyImageRequest(), m.VerifyImageResponse, descriptors)
+
+    def remove(
+        self, request: m.RemoveImageRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveImageResponse:
+        """Removes one version (NAME@VERSION) or all (NAME). FAILED_PRECONDITION names who uses
+        it.
+        """
+        return self._call("Images", "Remove",
+                                request or m.RemoveImageRequest(), m.RemoveImageResponse, descriptors)
+
+
+class Zygotes(Service):
+    """The processes that images' sandboxes are forked from: of each image the runtime's own, and
+    one for each library set that is worth its memory. Anybody may list them; all else is for
+    root.
+    """
+
+    def list(
+        self, request: m.ListZygotesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListZygotesResponse:
+        return self._call("Zygotes", "List",
+                                request or m.ListZygotesRequest(), m.ListZygotesResponse, descriptors)
+
+    def warm(
+        self, request: m.WarmZygoteRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Zygote:
+        """Starts the image's zygote, or that of its set, if it has none; returns when it is
+        ready. FAILED_PRECONDITION says why it cannot be.
+        """
+        return self._call("Zygotes", "Warm",
+                                request or m.WarmZygoteRequest(), m.Zygote, descriptors)
+
+    def evict(
+        self, request: m.EvictZygoteRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.EvictZygoteResponse:
+        """Ends the image's zygote and the sandboxes that wait; returns when they are gone. The
+        next request starts it again. FAILED_PRECONDITION: it has no zygote, or one that is
+        needed. With a set: ends that zygote and those made from it, and does not wait; their
+        functions start from the one above at once, and their instances go on.
+        """
+        return self._call("Zygotes", "Evict",
+                                request or m.EvictZygoteRequest(), m.EvictZygoteResponse, descriptors)
+
+    def rotate(
+        self, request: m.RotateZygoteRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Zygote:
+        """Starts a fresh zygote beside the one that serves, and has it take over when it and its
+        sandboxes are ready; returns then. Until then, and if it cannot be made ready
+        (FAILED_PRECONDITION says why), the old one serves. Instances of the old one live
+        until they end.
+        """
+        return self._call("Zygotes", "Rotate",
+                                request or m.RotateZygoteRequest(), m.Zygote, descriptors)
+
+
+class Checkpoints(Service):
+    """Zygotes on disk: dumped by CRIU, restored instead of being loaded again. Root only."""
+
+    def list(
+        self, request: m.ListCheckpointsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListCheckpointsResponse:
+        """What is on disk, with why it cannot be restored here if so."""
+        return self._call("Checkpoints", "List",
+                                request or m.ListCheckpointsRequest(), m.ListCheckpointsResponse, descriptors)
+
+    def create(
+        self, request: m.CreateCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Checkpoint:
+        """Starts a zygote of the image that serves nobody, dumps it when it has loaded
+        everything, and returns when that is on disk. The one that serves goes on undisturbed.
+        """
+        return self._call("Checkpoints", "Create",
+                                request or m.CreateCheckpointRequest(), m.Checkpoint, descriptors)
+
+    def restore(
+        self, request: m.RestoreCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Zygote:
+        """Starts or replaces the image's zygote by restoring; returns when that serves.
+        FAILED_PRECONDITION says why it cannot be: a zygote that served goes on, an image
+        without one has it started cold.
+        """
+        return self._call("Checkpoints", "Restore",
+                                request or m.RestoreCheckpointRequest(), m.Zygote, descriptors)
+
+    def remove(
+        self, request: m.RemoveCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveCheckpointResponse:
+        return self._call("Checkpoints", "Remove",
+                                request or m.RemoveCheckpointRequest(), m.RemoveCheckpointResponse, descriptors)
+
+
+class System(Service):
+
+    def info(
+        self, request: m.InfoRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.InfoResponse:
+        return self._call("System", "Info",
+                                request or m.InfoRequest(), m.InfoResponse, descriptors)
+
+    def stats(
+        self, request: m.StatsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.StatsResponse:
+        return self._call("System", "Stats",
+                                request or m.StatsRequest(), m.StatsResponse, descriptors)
+
+
+class Versions(Service):
+
+    def publish(
+        self, request: m.PublishVersionRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.PublishVersionResponse:
+        """Publishes the working copy. When code and settings are those of the newest published
+        version, that one is the answer and nothing is made. RESOURCE_EXHAUSTED: the caller's
+        max-functions, for which each published version counts as a function.
+        """
+        return self._call("Versions", "Publish",
+                                request or m.PublishVersionRequest(), m.PublishVersionResponse, descriptors)
+
+    def list(
+        self, request: m.ListVersionsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListVersionsResponse:
+        """In the order of their numbers."""
+        return self._call("Versions", "List",
+                                request or m.ListVersionsRequest(), m.ListVersionsResponse, descriptors)
+
+    def remove(
+        self, request: m.RemoveVersionRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveVersionResponse:
+        """FAILED_PRECONDITION: an alias names it. Invocations in progress end on it."""
+        return self._call("Versions", "Remove",
+                                request or m.RemoveVersionRequest(), m.RemoveVersionResponse, descriptors)
+
+    def set_alias(
+        self, request: m.SetAliasRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Alias:
+        """Makes the alias or, unless `create`, changes it."""
+        return self._call("Versions", "SetAlias",
+                                request or m.SetAliasRequest(), m.Alias, descriptors)
+
+    def list_aliases(
+        self, request: m.ListAliasesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListAliasesResponse:
+        return self._call("Versions", "ListAliases",
+                                request or m.ListAliasesRequest(), m.ListAliasesResponse, descriptors)
+
+    def remove_alias(
+        self, request: m.RemoveAliasRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveAliasResponse:
+        return self._call("Versions", "RemoveAlias",
+                                request or m.RemoveAliasRequest(), m.RemoveAliasResponse, descriptors)
+
+    def tag(
+        self, request: m.TagRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.TagResponse:
+        """Adds, replaces and removes tags of the function."""
+        return self._call("Versions", "Tag",
+                                request or m.TagRequest(), m.TagResponse, descriptors)
+
+    def set_concurrency(
+        self, request: m.SetConcurrencyRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.SetConcurrencyResponse:
+        """Reserves instances: so many at once of the working copy and all published versions
+        together.
+        """
+        return self._call("Versions", "SetConcurrency",
+                                request or m.SetConcurrencyRequest(), m.SetConcurrencyResponse, descriptors)
+
+    def provision(
+        self, request: m.ProvisionRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ProvisionResponse:
+        """Keeps instances of a published version or alias ready, as
+        FunctionSettings.min_instances does of the working copy. What several ask for of one
+        version adds up.
+        """
+        return self._call("Versions", "Provision",
+                                request or m.ProvisionRequest(), m.ProvisionResponse, descriptors)
+
+
+class Services(Service):
+    """Every service of the protocol, by its name in lower case."""
+
+    def __init__(self, caller: Service) -> None:
+        super().__init__(caller.call)
+        self.sandboxes = Sandboxes(caller.call)
+        self.functions = Functions(caller.call)
+        self.invocations = Invocations(caller.call)
+        self.instances = Instances(caller.call)
+        self.logs = Logs(caller.call)
+        self.images = Images(caller.call)
+        self.zygotes = Zygotes(caller.call)
+        self.checkpoints = Checkpoints(caller.call)
+        self.system = System(caller.call)
+        self.versions = Versions(caller.call)
