@@ -1,6 +1,19 @@
 // Written by tools/clients/generate from the .proto files. Do not edit.
 import { message, MessageType } from "./wire";
 
+export enum AsyncEventState {
+  STATE_UNSPECIFIED = 0,
+  // for its first attempt, or the next one
+  WAITING = 1,
+  RUNNING = 2,
+  // the handler succeeded
+  DONE = 3,
+  // given up, and told to the destination if there is one
+  FAILED = 4,
+  // given up, in the dead-letter list: Retry has it carried out again
+  DEAD = 5,
+}
+
 export enum SessionState {
   STATE_UNSPECIFIED = 0,
   STARTING = 1,
@@ -127,6 +140,245 @@ export enum ZygoteState {
   // of a set: there is none now, `reason` says why
   ABSENT = 4,
 }
+
+export interface AsyncInvokeRequest {
+  // function
+  name: string;
+  // JSON; empty means null. Attach what is above 1 MiB.
+  payload: Uint8Array;
+  payloadAttached: boolean;
+  // JSON, given to the handler as context.client_context
+  clientContext: Uint8Array;
+}
+export const AsyncInvokeRequest: MessageType<AsyncInvokeRequest> = message("AsyncInvokeRequest", [
+  [1, "name", "scalar", "string"],
+  [2, "payload", "scalar", "bytes"],
+  [3, "payloadAttached", "scalar", "bool"],
+  [4, "clientContext", "scalar", "bytes"],
+]);
+
+export interface AsyncInvokeResponse {
+  // a UUID, and the request id of each attempt
+  id: string;
+}
+export const AsyncInvokeResponse: MessageType<AsyncInvokeResponse> = message("AsyncInvokeResponse", [
+  [1, "id", "scalar", "string"],
+]);
+
+// How events of a function are carried out. Attempts, age and back-off are an event's own from its
+// acceptance on; the destinations are those at its end.
+export interface AsyncPolicy {
+  function: string;
+  // after the first attempt, 0 to 100; default 2
+  retries: number;
+  // from acceptance, 1000 to 14 days; default 6 hours
+  maxAgeMs: number;
+  // before the first retry, doubled for each after it, at most an hour;
+  backoffMs: number;
+  // 1 to 3600000; default 60000
+  // A function of the same owner that gets a record of each event that succeeded; empty: none.
+  onSuccess: string;
+  // The same of those that failed for good. Empty: they stay in the dead-letter list (state DEAD);
+  // "none": they are given up.
+  onFailure: string;
+}
+export const AsyncPolicy: MessageType<AsyncPolicy> = message("AsyncPolicy", [
+  [1, "function", "scalar", "string"],
+  [2, "retries", "scalar", "uint32"],
+  [3, "maxAgeMs", "scalar", "uint64"],
+  [4, "backoffMs", "scalar", "uint64"],
+  [5, "onSuccess", "scalar", "string"],
+  [6, "onFailure", "scalar", "string"],
+]);
+
+export interface SetAsyncPolicyRequest {
+  function: string;
+  // absent: unchanged, as all below
+  retries: number | undefined;
+  maxAgeMs: number | undefined;
+  backoffMs: number | undefined;
+  // "": none
+  onSuccess: string | undefined;
+  // "": the dead-letter list
+  onFailure: string | undefined;
+}
+export const SetAsyncPolicyRequest: MessageType<SetAsyncPolicyRequest> = message("SetAsyncPolicyRequest", [
+  [1, "function", "scalar", "string"],
+  [2, "retries", "scalar", "uint32", "optional"],
+  [3, "maxAgeMs", "scalar", "uint64", "optional"],
+  [4, "backoffMs", "scalar", "uint64", "optional"],
+  [5, "onSuccess", "scalar", "string", "optional"],
+  [6, "onFailure", "scalar", "string", "optional"],
+]);
+
+export interface GetAsyncPolicyRequest {
+  function: string;
+}
+export const GetAsyncPolicyRequest: MessageType<GetAsyncPolicyRequest> = message("GetAsyncPolicyRequest", [
+  [1, "function", "scalar", "string"],
+]);
+
+export interface AsyncEvent {
+  id: string;
+  function: string;
+  ownerUid: number;
+  state: AsyncEventState;
+  acceptedUnixMs: number;
+  // of WAITING: not before
+  dueUnixMs: number;
+  // given up when it has not succeeded by then
+  expiresUnixMs: number;
+  // of DONE, FAILED, DEAD
+  finishedUnixMs: number;
+  // in which the handler was called and answered or died of itself
+  attempts: number;
+  maxAttempts: number;
+  payloadBytes: number;
+  // Get only, of WAITING, RUNNING, DEAD, up to 1 MiB
+  payload: Uint8Array;
+  // Get only: the handler's result of the last attempt, up to 64 KiB
+  response: Uint8Array;
+  // of the whole
+  responseBytes: number;
+  // of the last attempt that failed
+  error: FunctionError | undefined;
+  // Why it was given up: "RetriesExhausted", "EventAgeExceeded", "FunctionRemoved", "Refused".
+  condition: string;
+  // what else there is to say, for people: a destination that refused
+  note: string;
+  // "schedule NAME", "event ID" (of which this is a destination's record)
+  origin: string;
+  // so many events led to this one; those beyond 8 are not accepted
+  depth: number;
+}
+export const AsyncEvent: MessageType<AsyncEvent> = message("AsyncEvent", [
+  [1, "id", "scalar", "string"],
+  [2, "function", "scalar", "string"],
+  [3, "ownerUid", "scalar", "uint32"],
+  [4, "state", "enum", "AsyncEventState"],
+  [5, "acceptedUnixMs", "scalar", "int64"],
+  [6, "dueUnixMs", "scalar", "int64"],
+  [7, "expiresUnixMs", "scalar", "int64"],
+  [8, "finishedUnixMs", "scalar", "int64"],
+  [9, "attempts", "scalar", "uint32"],
+  [10, "maxAttempts", "scalar", "uint32"],
+  [11, "payloadBytes", "scalar", "uint64"],
+  [12, "payload", "scalar", "bytes"],
+  [13, "response", "scalar", "bytes"],
+  [14, "responseBytes", "scalar", "uint64"],
+  [15, "error", "message", () => FunctionError],
+  [16, "condition", "scalar", "string"],
+  [17, "note", "scalar", "string"],
+  [18, "origin", "scalar", "string"],
+  [19, "depth", "scalar", "uint32"],
+]);
+
+export interface ListEventsRequest {
+  // empty: all
+  function: string;
+  // empty: all
+  states: AsyncEventState[];
+  // 1 to 1000; 0: 100
+  limit: number;
+  // `next` of the answer before; 0: from the newest
+  before: number;
+}
+export const ListEventsRequest: MessageType<ListEventsRequest> = message("ListEventsRequest", [
+  [1, "function", "scalar", "string"],
+  [2, "states", "enum", "AsyncEventState", "repeated"],
+  [3, "limit", "scalar", "uint32"],
+  [4, "before", "scalar", "uint64"],
+]);
+
+export interface ListEventsResponse {
+  events: AsyncEvent[];
+  // 0: there are no more
+  next: number;
+}
+export const ListEventsResponse: MessageType<ListEventsResponse> = message("ListEventsResponse", [
+  [1, "events", "message", () => AsyncEvent, "repeated"],
+  [2, "next", "scalar", "uint64"],
+]);
+
+export interface GetEventRequest {
+  id: string;
+}
+export const GetEventRequest: MessageType<GetEventRequest> = message("GetEventRequest", [
+  [1, "id", "scalar", "string"],
+]);
+
+export interface RetryEventRequest {
+  id: string;
+}
+export const RetryEventRequest: MessageType<RetryEventRequest> = message("RetryEventRequest", [
+  [1, "id", "scalar", "string"],
+]);
+
+export interface PurgeEventsRequest {
+  // this one, or any unique prefix; else those that fit:
+  id: string;
+  // empty: of all functions
+  function: string;
+  // of these; at least one where `id` is empty
+  states: AsyncEventState[];
+}
+export const PurgeEventsRequest: MessageType<PurgeEventsRequest> = message("PurgeEventsRequest", [
+  [1, "id", "scalar", "string"],
+  [2, "function", "scalar", "string"],
+  [3, "states", "enum", "AsyncEventState", "repeated"],
+]);
+
+export interface PurgeEventsResponse {
+  purged: number;
+}
+export const PurgeEventsResponse: MessageType<PurgeEventsResponse> = message("PurgeEventsResponse", [
+  [1, "purged", "scalar", "uint64"],
+]);
+
+export interface AsyncStatsRequest {
+}
+export const AsyncStatsRequest: MessageType<AsyncStatsRequest> = message("AsyncStatsRequest", [
+]);
+
+// Since the daemon's start, but for the last four: now.
+export interface AsyncStatsResponse {
+  accepted: number;
+  done: number;
+  // given up, dead letters included
+  failed: number;
+  // attempts that failed and were followed by another
+  retried: number;
+  deadLettered: number;
+  // dispatches for which there was no room, or that Spore failed
+  postponed: number;
+  // not accepted: limits, disk
+  refused: number;
+  // of schedules
+  fired: number;
+  // firings of schedules that were not accepted
+  misfired: number;
+  waiting: number;
+  running: number;
+  // in the dead-letter list
+  dead: number;
+  // of payloads that wait, run or are dead
+  bytes: number;
+}
+export const AsyncStatsResponse: MessageType<AsyncStatsResponse> = message("AsyncStatsResponse", [
+  [1, "accepted", "scalar", "uint64"],
+  [2, "done", "scalar", "uint64"],
+  [3, "failed", "scalar", "uint64"],
+  [4, "retried", "scalar", "uint64"],
+  [5, "deadLettered", "scalar", "uint64"],
+  [6, "postponed", "scalar", "uint64"],
+  [7, "refused", "scalar", "uint64"],
+  [8, "fired", "scalar", "uint64"],
+  [9, "misfired", "scalar", "uint64"],
+  [10, "waiting", "scalar", "uint64"],
+  [11, "running", "scalar", "uint64"],
+  [12, "dead", "scalar", "uint64"],
+  [13, "bytes", "scalar", "uint64"],
+]);
 
 export interface CreateSandboxRequest {
   // empty: "python"
@@ -850,6 +1102,102 @@ export interface ListProcessesResponse {
 }
 export const ListProcessesResponse: MessageType<ListProcessesResponse> = message("ListProcessesResponse", [
   [1, "processes", "message", () => Process, "repeated"],
+]);
+
+export interface Schedule {
+  // [A-Za-z0-9][A-Za-z0-9_-]{0,63}
+  name: string;
+  function: string;
+  ownerUid: number;
+  // One of these three:
+  // "minute hour day-of-month month day-of-week", or "@daily" and its like
+  cron: string;
+  // at least 1000
+  everyMs: number;
+  // once; the schedule is removed with it
+  atUnixMs: number;
+  // of `cron`: "Europe/Berlin"; empty: UTC
+  timeZone: string;
+  // JSON, up to 256 KiB; empty means null
+  payload: Uint8Array;
+  paused: boolean;
+  createdUnixMs: number;
+  // 0: none (paused)
+  nextUnixMs: number;
+  // when it fired last; 0: never
+  lastUnixMs: number;
+  // id of the event
+  lastEvent: string;
+  // why the last firing made no event; empty when it did
+  lastError: string;
+  fired: number;
+}
+export const Schedule: MessageType<Schedule> = message("Schedule", [
+  [1, "name", "scalar", "string"],
+  [2, "function", "scalar", "string"],
+  [3, "ownerUid", "scalar", "uint32"],
+  [4, "cron", "scalar", "string"],
+  [5, "everyMs", "scalar", "uint64"],
+  [6, "atUnixMs", "scalar", "int64"],
+  [7, "timeZone", "scalar", "string"],
+  [8, "payload", "scalar", "bytes"],
+  [9, "paused", "scalar", "bool"],
+  [10, "createdUnixMs", "scalar", "int64"],
+  [11, "nextUnixMs", "scalar", "int64"],
+  [12, "lastUnixMs", "scalar", "int64"],
+  [13, "lastEvent", "scalar", "string"],
+  [14, "lastError", "scalar", "string"],
+  [15, "fired", "scalar", "uint64"],
+]);
+
+export interface AddScheduleRequest {
+  // name (empty: the function's), function, one of cron, every_ms and at_unix_ms,
+  schedule: Schedule | undefined;
+}
+export const AddScheduleRequest: MessageType<AddScheduleRequest> = message("AddScheduleRequest", [
+  [1, "schedule", "message", () => Schedule],
+]);
+
+export interface ListSchedulesRequest {
+  function: string;
+}
+export const ListSchedulesRequest: MessageType<ListSchedulesRequest> = message("ListSchedulesRequest", [
+  [1, "function", "scalar", "string"],
+]);
+
+export interface ListSchedulesResponse {
+  schedules: Schedule[];
+}
+export const ListSchedulesResponse: MessageType<ListSchedulesResponse> = message("ListSchedulesResponse", [
+  [1, "schedules", "message", () => Schedule, "repeated"],
+]);
+
+export interface GetScheduleRequest {
+  name: string;
+}
+export const GetScheduleRequest: MessageType<GetScheduleRequest> = message("GetScheduleRequest", [
+  [1, "name", "scalar", "string"],
+]);
+
+export interface RemoveScheduleRequest {
+  name: string;
+}
+export const RemoveScheduleRequest: MessageType<RemoveScheduleRequest> = message("RemoveScheduleRequest", [
+  [1, "name", "scalar", "string"],
+]);
+
+export interface RemoveScheduleResponse {
+}
+export const RemoveScheduleResponse: MessageType<RemoveScheduleResponse> = message("RemoveScheduleResponse", [
+]);
+
+export interface SetSchedulePausedRequest {
+  name: string;
+  paused: boolean;
+}
+export const SetSchedulePausedRequest: MessageType<SetSchedulePausedRequest> = message("SetSchedulePausedRequest", [
+  [1, "name", "scalar", "string"],
+  [2, "paused", "scalar", "bool"],
 ]);
 
 // What a sandbox may use. 0 means: the default (deploy) or unchanged (update). spored refuses

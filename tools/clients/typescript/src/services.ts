@@ -2,6 +2,65 @@
 import * as m from "./messages";
 import { CallOptions, Caller } from "./wire";
 
+export class Async {
+  constructor(private readonly caller: Caller) {}
+
+  // Accepts an event. Optional descriptor: the payload, when payload_attached.
+  invoke(request: Partial<m.AsyncInvokeRequest> = {},
+      options: CallOptions = {}): Promise<m.AsyncInvokeResponse> {
+    return this.caller.call("Async", "Invoke", m.AsyncInvokeRequest, request,
+        m.AsyncInvokeResponse, options);
+  }
+
+  // The newest first.
+  list(request: Partial<m.ListEventsRequest> = {},
+      options: CallOptions = {}): Promise<m.ListEventsResponse> {
+    return this.caller.call("Async", "List", m.ListEventsRequest, request,
+        m.ListEventsResponse, options);
+  }
+
+  // `id` may be any unique prefix.
+  get(request: Partial<m.GetEventRequest> = {},
+      options: CallOptions = {}): Promise<m.AsyncEvent> {
+    return this.caller.call("Async", "Get", m.GetEventRequest, request,
+        m.AsyncEvent, options);
+  }
+
+  // Of DEAD: it waits again, as if it had just been accepted, with the settings its function has
+  // now. Of WAITING: its next attempt is due at once. FAILED_PRECONDITION in other states.
+  retry(request: Partial<m.RetryEventRequest> = {},
+      options: CallOptions = {}): Promise<m.AsyncEvent> {
+    return this.caller.call("Async", "Retry", m.RetryEventRequest, request,
+        m.AsyncEvent, options);
+  }
+
+  // Forgets events for good, those that wait included; those that run go on and are not forgotten.
+  purge(request: Partial<m.PurgeEventsRequest> = {},
+      options: CallOptions = {}): Promise<m.PurgeEventsResponse> {
+    return this.caller.call("Async", "Purge", m.PurgeEventsRequest, request,
+        m.PurgeEventsResponse, options);
+  }
+
+  // What becomes of a function's events. Removed with the function.
+  setPolicy(request: Partial<m.SetAsyncPolicyRequest> = {},
+      options: CallOptions = {}): Promise<m.AsyncPolicy> {
+    return this.caller.call("Async", "SetPolicy", m.SetAsyncPolicyRequest, request,
+        m.AsyncPolicy, options);
+  }
+
+  getPolicy(request: Partial<m.GetAsyncPolicyRequest> = {},
+      options: CallOptions = {}): Promise<m.AsyncPolicy> {
+    return this.caller.call("Async", "GetPolicy", m.GetAsyncPolicyRequest, request,
+        m.AsyncPolicy, options);
+  }
+
+  stats(request: Partial<m.AsyncStatsRequest> = {},
+      options: CallOptions = {}): Promise<m.AsyncStatsResponse> {
+    return this.caller.call("Async", "Stats", m.AsyncStatsRequest, request,
+        m.AsyncStatsResponse, options);
+  }
+}
+
 export class Sandboxes {
   constructor(private readonly caller: Caller) {}
 
@@ -189,6 +248,43 @@ export class Sandboxes {
       options: CallOptions = {}): Promise<m.ListProcessesResponse> {
     return this.caller.call("Sandboxes", "ListProcesses", m.ListProcessesRequest, request,
         m.ListProcessesResponse, options);
+  }
+}
+
+// Each firing is an event. What was missed while the daemon was down is made up for by one firing.
+export class Schedules {
+  constructor(private readonly caller: Caller) {}
+
+  // ALREADY_EXISTS: a schedule of this name is there.
+  add(request: Partial<m.AddScheduleRequest> = {},
+      options: CallOptions = {}): Promise<m.Schedule> {
+    return this.caller.call("Schedules", "Add", m.AddScheduleRequest, request,
+        m.Schedule, options);
+  }
+
+  list(request: Partial<m.ListSchedulesRequest> = {},
+      options: CallOptions = {}): Promise<m.ListSchedulesResponse> {
+    return this.caller.call("Schedules", "List", m.ListSchedulesRequest, request,
+        m.ListSchedulesResponse, options);
+  }
+
+  get(request: Partial<m.GetScheduleRequest> = {},
+      options: CallOptions = {}): Promise<m.Schedule> {
+    return this.caller.call("Schedules", "Get", m.GetScheduleRequest, request,
+        m.Schedule, options);
+  }
+
+  remove(request: Partial<m.RemoveScheduleRequest> = {},
+      options: CallOptions = {}): Promise<m.RemoveScheduleResponse> {
+    return this.caller.call("Schedules", "Remove", m.RemoveScheduleRequest, request,
+        m.RemoveScheduleResponse, options);
+  }
+
+  // Pauses or resumes; firings that were due while it was paused are not made up for.
+  setPaused(request: Partial<m.SetSchedulePausedRequest> = {},
+      options: CallOptions = {}): Promise<m.Schedule> {
+    return this.caller.call("Schedules", "SetPaused", m.SetSchedulePausedRequest, request,
+        m.Schedule, options);
   }
 }
 
@@ -508,7 +604,9 @@ export class Versions {
 
 // Every service of the protocol.
 export class Services {
+  readonly async: Async;
   readonly sandboxes: Sandboxes;
+  readonly schedules: Schedules;
   readonly functions: Functions;
   readonly invocations: Invocations;
   readonly instances: Instances;
@@ -520,7 +618,9 @@ export class Services {
   readonly versions: Versions;
 
   constructor(caller: Caller) {
+    this.async = new Async(caller);
     this.sandboxes = new Sandboxes(caller);
+    this.schedules = new Schedules(caller);
     this.functions = new Functions(caller);
     this.invocations = new Invocations(caller);
     this.instances = new Instances(caller);

@@ -7,6 +7,19 @@ from typing import ClassVar
 from ._wire import Enum, Message, Wire
 
 
+class AsyncEventState(Enum):
+    STATE_UNSPECIFIED = 0
+    # for its first attempt, or the next one
+    WAITING = 1
+    RUNNING = 2
+    # the handler succeeded
+    DONE = 3
+    # given up, and told to the destination if there is one
+    FAILED = 4
+    # given up, in the dead-letter list: Retry has it carried out again
+    DEAD = 5
+
+
 class SessionState(Enum):
     STATE_UNSPECIFIED = 0
     STARTING = 1
@@ -133,6 +146,260 @@ class ZygoteState(Enum):
     DRAINING = 3
     # of a set: there is none now, `reason` says why
     ABSENT = 4
+
+
+@dataclass
+class AsyncInvokeRequest(Message):
+    # function
+    name: str = ""
+    # JSON; empty means null. Attach what is above 1 MiB.
+    payload: bytes = b""
+    payload_attached: bool = False
+    # JSON, given to the handler as context.client_context
+    client_context: bytes = b""
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+        Wire(2, "payload", "scalar", "bytes"),
+        Wire(3, "payload_attached", "scalar", "bool"),
+        Wire(4, "client_context", "scalar", "bytes"),
+    )
+
+
+@dataclass
+class AsyncInvokeResponse(Message):
+    # a UUID, and the request id of each attempt
+    id: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+    )
+
+
+@dataclass
+class AsyncPolicy(Message):
+    """How events of a function are carried out. Attempts, age and back-off are an event's own
+    from its acceptance on; the destinations are those at its end.
+    """
+    function: str = ""
+    # after the first attempt, 0 to 100; default 2
+    retries: int = 0
+    # from acceptance, 1000 to 14 days; default 6 hours
+    max_age_ms: int = 0
+    # before the first retry, doubled for each after it, at most an hour;
+    backoff_ms: int = 0
+    # 1 to 3600000; default 60000
+    # A function of the same owner that gets a record of each event that succeeded; empty: none.
+    on_success: str = ""
+    # The same of those that failed for good. Empty: they stay in the dead-letter list (state
+    # DEAD);
+    # "none": they are given up.
+    on_failure: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+        Wire(2, "retries", "scalar", "uint32"),
+        Wire(3, "max_age_ms", "scalar", "uint64"),
+        Wire(4, "backoff_ms", "scalar", "uint64"),
+        Wire(5, "on_success", "scalar", "string"),
+        Wire(6, "on_failure", "scalar", "string"),
+    )
+
+
+@dataclass
+class SetAsyncPolicyRequest(Message):
+    function: str = ""
+    # absent: unchanged, as all below
+    retries: int | None = None
+    max_age_ms: int | None = None
+    backoff_ms: int | None = None
+    # "": none
+    on_success: str | None = None
+    # "": the dead-letter list
+    on_failure: str | None = None
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+        Wire(2, "retries", "scalar", "uint32", optional=True),
+        Wire(3, "max_age_ms", "scalar", "uint64", optional=True),
+        Wire(4, "backoff_ms", "scalar", "uint64", optional=True),
+        Wire(5, "on_success", "scalar", "string", optional=True),
+        Wire(6, "on_failure", "scalar", "string", optional=True),
+    )
+
+
+@dataclass
+class GetAsyncPolicyRequest(Message):
+    function: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+    )
+
+
+@dataclass
+class AsyncEvent(Message):
+    id: str = ""
+    function: str = ""
+    owner_uid: int = 0
+    state: AsyncEventState = AsyncEventState(0)
+    accepted_unix_ms: int = 0
+    # of WAITING: not before
+    due_unix_ms: int = 0
+    # given up when it has not succeeded by then
+    expires_unix_ms: int = 0
+    # of DONE, FAILED, DEAD
+    finished_unix_ms: int = 0
+    # in which the handler was called and answered or died of itself
+    attempts: int = 0
+    max_attempts: int = 0
+    payload_bytes: int = 0
+    # Get only, of WAITING, RUNNING, DEAD, up to 1 MiB
+    payload: bytes = b""
+    # Get only: the handler's result of the last attempt, up to 64 KiB
+    response: bytes = b""
+    # of the whole
+    response_bytes: int = 0
+    # of the last attempt that failed
+    error: FunctionError | None = None
+    # Why it was given up: "RetriesExhausted", "EventAgeExceeded", "FunctionRemoved", "Refused".
+    condition: str = ""
+    # what else there is to say, for people: a destination that refused
+    note: str = ""
+    # "schedule NAME", "event ID" (of which this is a destination's record)
+    origin: str = ""
+    # so many events led to this one; those beyond 8 are not accepted
+    depth: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+        Wire(2, "function", "scalar", "string"),
+        Wire(3, "owner_uid", "scalar", "uint32"),
+        Wire(4, "state", "enum", "AsyncEventState"),
+        Wire(5, "accepted_unix_ms", "scalar", "int64"),
+        Wire(6, "due_unix_ms", "scalar", "int64"),
+        Wire(7, "expires_unix_ms", "scalar", "int64"),
+        Wire(8, "finished_unix_ms", "scalar", "int64"),
+        Wire(9, "attempts", "scalar", "uint32"),
+        Wire(10, "max_attempts", "scalar", "uint32"),
+        Wire(11, "payload_bytes", "scalar", "uint64"),
+        Wire(12, "payload", "scalar", "bytes"),
+        Wire(13, "response", "scalar", "bytes"),
+        Wire(14, "response_bytes", "scalar", "uint64"),
+        Wire(15, "error", "message", "FunctionError"),
+        Wire(16, "condition", "scalar", "string"),
+        Wire(17, "note", "scalar", "string"),
+        Wire(18, "origin", "scalar", "string"),
+        Wire(19, "depth", "scalar", "uint32"),
+    )
+
+
+@dataclass
+class ListEventsRequest(Message):
+    # empty: all
+    function: str = ""
+    # empty: all
+    states: list[AsyncEventState] = field(default_factory=list)
+    # 1 to 1000; 0: 100
+    limit: int = 0
+    # `next` of the answer before; 0: from the newest
+    before: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+        Wire(2, "states", "enum", "AsyncEventState", repeated=True),
+        Wire(3, "limit", "scalar", "uint32"),
+        Wire(4, "before", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class ListEventsResponse(Message):
+    events: list[AsyncEvent] = field(default_factory=list)
+    # 0: there are no more
+    next: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "events", "message", "AsyncEvent", repeated=True),
+        Wire(2, "next", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class GetEventRequest(Message):
+    id: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+    )
+
+
+@dataclass
+class RetryEventRequest(Message):
+    id: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+    )
+
+
+@dataclass
+class PurgeEventsRequest(Message):
+    # this one, or any unique prefix; else those that fit:
+    id: str = ""
+    # empty: of all functions
+    function: str = ""
+    # of these; at least one where `id` is empty
+    states: list[AsyncEventState] = field(default_factory=list)
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+        Wire(2, "function", "scalar", "string"),
+        Wire(3, "states", "enum", "AsyncEventState", repeated=True),
+    )
+
+
+@dataclass
+class PurgeEventsResponse(Message):
+    purged: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "purged", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class AsyncStatsRequest(Message):
+    WIRE: ClassVar = ()
+
+
+@dataclass
+class AsyncStatsResponse(Message):
+    """Since the daemon's start, but for the last four: now."""
+    accepted: int = 0
+    done: int = 0
+    # given up, dead letters included
+    failed: int = 0
+    # attempts that failed and were followed by another
+    retried: int = 0
+    dead_lettered: int = 0
+    # dispatches for which there was no room, or that Spore failed
+    postponed: int = 0
+    # not accepted: limits, disk
+    refused: int = 0
+    # of schedules
+    fired: int = 0
+    # firings of schedules that were not accepted
+    misfired: int = 0
+    waiting: int = 0
+    running: int = 0
+    # in the dead-letter list
+    dead: int = 0
+    # of payloads that wait, run or are dead
+    bytes: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "accepted", "scalar", "uint64"),
+        Wire(2, "done", "scalar", "uint64"),
+        Wire(3, "failed", "scalar", "uint64"),
+        Wire(4, "retried", "scalar", "uint64"),
+        Wire(5, "dead_lettered", "scalar", "uint64"),
+        Wire(6, "postponed", "scalar", "uint64"),
+        Wire(7, "refused", "scalar", "uint64"),
+        Wire(8, "fired", "scalar", "uint64"),
+        Wire(9, "misfired", "scalar", "uint64"),
+        Wire(10, "waiting", "scalar", "uint64"),
+        Wire(11, "running", "scalar", "uint64"),
+        Wire(12, "dead", "scalar", "uint64"),
+        Wire(13, "bytes", "scalar", "uint64"),
+    )
 
 
 @dataclass
@@ -902,6 +1169,109 @@ class ListProcessesResponse(Message):
     processes: list[Process] = field(default_factory=list)
     WIRE: ClassVar = (
         Wire(1, "processes", "message", "Process", repeated=True),
+    )
+
+
+@dataclass
+class Schedule(Message):
+    # [A-Za-z0-9][A-Za-z0-9_-]{0,63}
+    name: str = ""
+    function: str = ""
+    owner_uid: int = 0
+    # One of these three:
+    # "minute hour day-of-month month day-of-week", or "@daily" and its like
+    cron: str = ""
+    # at least 1000
+    every_ms: int = 0
+    # once; the schedule is removed with it
+    at_unix_ms: int = 0
+    # of `cron`: "Europe/Berlin"; empty: UTC
+    time_zone: str = ""
+    # JSON, up to 256 KiB; empty means null
+    payload: bytes = b""
+    paused: bool = False
+    created_unix_ms: int = 0
+    # 0: none (paused)
+    next_unix_ms: int = 0
+    # when it fired last; 0: never
+    last_unix_ms: int = 0
+    # id of the event
+    last_event: str = ""
+    # why the last firing made no event; empty when it did
+    last_error: str = ""
+    fired: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+        Wire(2, "function", "scalar", "string"),
+        Wire(3, "owner_uid", "scalar", "uint32"),
+        Wire(4, "cron", "scalar", "string"),
+        Wire(5, "every_ms", "scalar", "uint64"),
+        Wire(6, "at_unix_ms", "scalar", "int64"),
+        Wire(7, "time_zone", "scalar", "string"),
+        Wire(8, "payload", "scalar", "bytes"),
+        Wire(9, "paused", "scalar", "bool"),
+        Wire(10, "created_unix_ms", "scalar", "int64"),
+        Wire(11, "next_unix_ms", "scalar", "int64"),
+        Wire(12, "last_unix_ms", "scalar", "int64"),
+        Wire(13, "last_event", "scalar", "string"),
+        Wire(14, "last_error", "scalar", "string"),
+        Wire(15, "fired", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class AddScheduleRequest(Message):
+    # name (empty: the function's), function, one of cron, every_ms and at_unix_ms,
+    schedule: Schedule | None = None
+    WIRE: ClassVar = (
+        Wire(1, "schedule", "message", "Schedule"),
+    )
+
+
+@dataclass
+class ListSchedulesRequest(Message):
+    function: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+    )
+
+
+@dataclass
+class ListSchedulesResponse(Message):
+    schedules: list[Schedule] = field(default_factory=list)
+    WIRE: ClassVar = (
+        Wire(1, "schedules", "message", "Schedule", repeated=True),
+    )
+
+
+@dataclass
+class GetScheduleRequest(Message):
+    name: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+    )
+
+
+@dataclass
+class RemoveScheduleRequest(Message):
+    name: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+    )
+
+
+@dataclass
+class RemoveScheduleResponse(Message):
+    WIRE: ClassVar = ()
+
+
+@dataclass
+class SetSchedulePausedRequest(Message):
+    name: str = ""
+    paused: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+        Wire(2, "paused", "scalar", "bool"),
     )
 
 

@@ -7,6 +7,68 @@ from .. import messages as m
 from ._service import Service
 
 
+class Async(Service):
+
+    async def invoke(
+        self, request: m.AsyncInvokeRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncInvokeResponse:
+        """Accepts an event. Optional descriptor: the payload, when payload_attached."""
+        return await self._call("Async", "Invoke",
+                                request or m.AsyncInvokeRequest(), m.AsyncInvokeResponse, descriptors)
+
+    async def list(
+        self, request: m.ListEventsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListEventsResponse:
+        """The newest first."""
+        return await self._call("Async", "List",
+                                request or m.ListEventsRequest(), m.ListEventsResponse, descriptors)
+
+    async def get(
+        self, request: m.GetEventRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncEvent:
+        """`id` may be any unique prefix."""
+        return await self._call("Async", "Get",
+                                request or m.GetEventRequest(), m.AsyncEvent, descriptors)
+
+    async def retry(
+        self, request: m.RetryEventRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncEvent:
+        """Of DEAD: it waits again, as if it had just been accepted, with the settings its
+        function has now. Of WAITING: its next attempt is due at once. FAILED_PRECONDITION in
+        other states.
+        """
+        return await self._call("Async", "Retry",
+                                request or m.RetryEventRequest(), m.AsyncEvent, descriptors)
+
+    async def purge(
+        self, request: m.PurgeEventsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.PurgeEventsResponse:
+        """Forgets events for good, those that wait included; those that run go on and are not
+        forgotten.
+        """
+        return await self._call("Async", "Purge",
+                                request or m.PurgeEventsRequest(), m.PurgeEventsResponse, descriptors)
+
+    async def set_policy(
+        self, request: m.SetAsyncPolicyRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncPolicy:
+        """What becomes of a function's events. Removed with the function."""
+        return await self._call("Async", "SetPolicy",
+                                request or m.SetAsyncPolicyRequest(), m.AsyncPolicy, descriptors)
+
+    async def get_policy(
+        self, request: m.GetAsyncPolicyRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncPolicy:
+        return await self._call("Async", "GetPolicy",
+                                request or m.GetAsyncPolicyRequest(), m.AsyncPolicy, descriptors)
+
+    async def stats(
+        self, request: m.AsyncStatsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncStatsResponse:
+        return await self._call("Async", "Stats",
+                                request or m.AsyncStatsRequest(), m.AsyncStatsResponse, descriptors)
+
+
 class Sandboxes(Service):
 
     async def create(
@@ -204,6 +266,44 @@ class Sandboxes(Service):
     ) -> m.ListProcessesResponse:
         return await self._call("Sandboxes", "ListProcesses",
                                 request or m.ListProcessesRequest(), m.ListProcessesResponse, descriptors)
+
+
+class Schedules(Service):
+    """Each firing is an event. What was missed while the daemon was down is made up for by one
+    firing.
+    """
+
+    async def add(
+        self, request: m.AddScheduleRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Schedule:
+        """ALREADY_EXISTS: a schedule of this name is there."""
+        return await self._call("Schedules", "Add",
+                                request or m.AddScheduleRequest(), m.Schedule, descriptors)
+
+    async def list(
+        self, request: m.ListSchedulesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListSchedulesResponse:
+        return await self._call("Schedules", "List",
+                                request or m.ListSchedulesRequest(), m.ListSchedulesResponse, descriptors)
+
+    async def get(
+        self, request: m.GetScheduleRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Schedule:
+        return await self._call("Schedules", "Get",
+                                request or m.GetScheduleRequest(), m.Schedule, descriptors)
+
+    async def remove(
+        self, request: m.RemoveScheduleRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveScheduleResponse:
+        return await self._call("Schedules", "Remove",
+                                request or m.RemoveScheduleRequest(), m.RemoveScheduleResponse, descriptors)
+
+    async def set_paused(
+        self, request: m.SetSchedulePausedRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Schedule:
+        """Pauses or resumes; firings that were due while it was paused are not made up for."""
+        return await self._call("Schedules", "SetPaused",
+                                request or m.SetSchedulePausedRequest(), m.Schedule, descriptors)
 
 
 class Functions(Service):
@@ -531,7 +631,9 @@ class Services(Service):
 
     def __init__(self, caller: Service) -> None:
         super().__init__(caller.call)
+        self.async_ = Async(caller.call)
         self.sandboxes = Sandboxes(caller.call)
+        self.schedules = Schedules(caller.call)
         self.functions = Functions(caller.call)
         self.invocations = Invocations(caller.call)
         self.instances = Instances(caller.call)
