@@ -113,6 +113,7 @@ constexpr RuntimeFacts kRuntimes[] = {
      .handler_form = "package.Class or package.Class::method, as in \"com.example.Handler\"",
      .is_handler = IsJavaHandler,
      .is_preload = IsJavaHandler,
+     .library_sets = true,
      .runs_archives = true},
     {.name = "native",
      .interpreter = "/run/spore/host/native/spore-native-host",
@@ -125,7 +126,9 @@ constexpr RuntimeFacts kRuntimes[] = {
      .handler_form =
          "file.function, as in \"index.handler\" for exports.handler in index.js or index.mjs",
      .is_handler = IsNodeHandler,
-     .is_preload = IsNodeModule},
+     .is_preload = IsNodeModule,
+     .library_sets = true,
+     .measures_loads = true},
     {.name = "python",
      .interpreter = "/usr/bin/python3",
      .handler_form = "module.function, as in \"app.handler\" for handler() in app.py",
@@ -134,7 +137,8 @@ constexpr RuntimeFacts kRuntimes[] = {
      .is_warm_up = IsPythonHandler,
      .keeps_compiled = true,
      .threads_optional = true,
-     .library_sets = true},
+     .library_sets = true,
+     .measures_loads = true},
 };
 
 }  // namespace

@@ -21,6 +21,7 @@ struct RuntimeFacts {
   bool library_sets = false;      // its zygote can be copied into zygotes that import more
   bool runs_archives = false;     // `run` takes a jar, not only source text
   bool runs_programs = false;     // `run` takes a program rather than a script
+  bool measures_loads = false;    // its host tells what loading a function takes, for `advise`
 };
 
 // Null when there is no such runtime.

@@ -121,7 +121,7 @@ struct ZygoteReady {
   int32_t pid = 0;  // in the supervisor's pid namespace
   char runtime_version[32] = {};
   uint64_t preload_us = 0;
-  uint64_t flat_bytes = 0;     // of its memory, in a file that forks need not copy page tables of
+  uint64_t flat_bytes = 0;     // of its memory, moved into a file of its own (sfork/flatten.h)
   uint64_t unmoved_bytes = 0;  // anonymous memory beside it
   char flat_note[160] = {};    // why something was not moved
   Failure failure;

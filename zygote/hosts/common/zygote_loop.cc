@@ -163,9 +163,11 @@ class Zygote {
   std::string modules_;   // in a zygote to be: what it shall import
 };
 
-// What spored sent before this process was started. The defaults where it sent nothing.
+// What spored sent before this process was started, or the one that it is a copy of. The defaults
+// where it sent nothing.
 wire::Prepare Preparation() {
-  wire::Prepare prepare, received;
+  static wire::Prepare prepare;
+  wire::Prepare received;
   const ssize_t got = recv(kZygoteFd, &received, sizeof received, MSG_PEEK | MSG_DONTWAIT);
   if (got != sizeof received || received.header.magic != wire::kMagic ||
       received.header.type != wire::Type::kPrepare) {
@@ -176,15 +178,11 @@ wire::Prepare Preparation() {
 }
 
 // Makes forks cheap whose zygote is large; one that cannot be flat serves as it is. What is flat in
-// a zygote that was copied is so in its copy; what that has imported itself is not moved.
-Result<> Flatten(uint64_t from_bytes, wire::ZygoteReady& ready) {
-  static uint64_t flat_bytes = 0;  // of this process, or of those that it is a copy of
-  FlatReport report{.flat_bytes = flat_bytes, .note = "it is a copy of a flat one"};
-  if (Preparation().flat == 0) {
-    report.note = "the image says flat = false";
-  } else if (flat_bytes == 0) {
+// a zygote that was copied is so in its copy; this moves what has come since.
+Result<> Flatten(bool wanted, uint64_t from_bytes, wire::ZygoteReady& ready) {
+  FlatReport report{.note = "the image says flat = false"};
+  if (wanted) {
     SPORE_ASSIGN(report, FlattenMemory({.worthwhile_bytes = from_bytes}));
-    flat_bytes = report.flat_bytes;
   }
   ready.flat_bytes = report.flat_bytes;
   ready.unmoved_bytes = report.unmoved_bytes;
@@ -262,7 +260,7 @@ Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
-  SPORE_TRY(Flatten(options.flat_from_bytes, ready));
+  SPORE_TRY(Flatten(Preparation().flat != 0, options.flat_from_bytes, ready));
   WorkingSet working_set;
   if (options.warms_up || !options.rehearsal_load.empty()) {
     SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, working_set));

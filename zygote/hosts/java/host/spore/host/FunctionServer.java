@@ -3,6 +3,7 @@ package spore.host;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,12 +20,14 @@ final class FunctionServer {
   private static final int FAILED = 19;
   private static final int FATAL = 20;
 
+  private final Loaders loaders;
   private final TaskLoader loader;
   private Map<String, Object> load;
   private Handler handler;
   private byte[] answer;
 
   FunctionServer(Loaders loaders) {
+    this.loaders = loaders;
     this.loader = new TaskLoader(loaders);
   }
 
@@ -42,7 +45,7 @@ final class FunctionServer {
       Runtime.getRuntime().halt(1);
     }
     // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
-    Native.queueLoaded(started);
+    Native.queueLoaded(started, loaded());
     while (serveOne(header)) {}
     awaitEnd();
   }
@@ -84,6 +87,20 @@ final class FunctionServer {
     } catch (Throwable e) { // OutOfMemoryError, StackOverflowError in an initializer
       throw Failure.of(e);
     }
+  }
+
+  /** Of the classes that spored asks after, those that are loaded, as JSON; null: it does not ask. */
+  private byte[] loaded() {
+    if (!(load.get("watch") instanceof List<?> names)) {
+      return null;
+    }
+    List<Object> found = new ArrayList<>();
+    for (Object name : names) {
+      if (loaders.hasLoaded(((String) name).split("::")[0])) {
+        found.add(name);
+      }
+    }
+    return Json.write(found);
   }
 
   private void enter(String root) {
