@@ -63,6 +63,7 @@ void Advise(ServiceContext& context, const CallPtr& call, const v1::AdviseReques
   work->image = settings.image();
   work->limits = settings.limits();
   work->limits.set_response_bytes(kMaxReport);
+  work->limits.set_max_instances(MaxInstances(*context.store.FindDeployed(request.name())));
   work->isolation = v1::ISOLATION_INVOCATION;
   work->owner = function.owner_uid();
   work->request_id = NewRequestId();

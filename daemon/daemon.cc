@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "daemon/event_loop.h"
+#include "daemon/function_facts.h"
 #include "daemon/function_store.h"
 #include "daemon/host_setup.h"
 #include "daemon/image_store.h"
@@ -96,6 +97,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   lane_ = std::make_unique<BlockingLane>(*loop_);
   FunctionStore::Options store;
   store.state_dir = config_.state_dir;
+  store.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
   store.unpack_program = LibexecDirectory() + "/spore-unpack";
   store.unpack_uid = config_.uid_base + config_.uid_count - 65536;  // of the helpers' block
   SPORE_ASSIGN(store_, FunctionStore::Open(*loop_, *lane_, store));
@@ -156,6 +158,7 @@ void Daemon::RegisterServices() {
   RegisterLogs(*server_, *context_);
   RegisterSystem(*server_, *context_);
   RegisterCheckpoints(*server_, *context_);
+  RegisterVersions(*server_, *context_);
   RegisterZygotes(*server_, *context_);
 }
 
@@ -172,9 +175,10 @@ Result<> Daemon::SetUp(const std::map<std::string, ImageManifest>& manifests) {
 Result<> Daemon::Serve() {
   signals_->Watch(*loop_, [this](int signal) { BeginStop(signal); });
   images_->StartEager();
-  for (const auto& version : store_->List()) {
-    if (version->function.settings().min_instances() > 0) invoker_->FunctionReplaced(version);
-  }
+  store_->ForEach("", [this](const DeployedFunction& function) {
+    if (!ReservesOf(function).empty()) invoker_->FunctionChanged(function);
+    return true;
+  });
   Log(LogLevel::kInfo,
       "serving on " +
           (socket_->passed_by_systemd() ? std::string("systemd's socket") : config_.socket));

@@ -147,10 +147,13 @@ Result<ZygoteImage*> Images::Find(const std::string& runtime, const std::string&
 Result<ZygoteImage*> Images::FindPinned(const v1::Function& function) {
   const v1::FunctionSettings& settings = function.settings();
   const auto gone = [&](const std::string& why) {
-    return MakeError(
-        ErrorKind::kPrecondition,
-        "function " + function.name() + " was deployed with image " + settings.image() + ", " + why,
-        "`spore function update " + function.name() + " --image IMAGE` moves it on");
+    const uint64_t number = function.published_version();
+    return MakeError(ErrorKind::kPrecondition,
+                     "function " + function.name() +
+                         (number == 0 ? "" : ":" + std::to_string(number)) +
+                         " was deployed with image " + settings.image() + ", " + why,
+                     "`spore function update " + function.name() + " --image IMAGE` moves it on" +
+                         (number == 0 ? "" : "; publish it again then"));
   };
   auto image = Find(settings.runtime(), settings.image());
   if (!image && image.error().kind == ErrorKind::kNotFound) return gone("which is there no more");

@@ -115,10 +115,15 @@ Result<> CheckUnused(ServiceContext& context, const ImageManifest& image, bool f
   }
   if (force) return {};
   std::vector<std::string> functions;
-  for (const VersionPtr& version : context.store.List()) {
-    const v1::Function& function = version->function;
+  context.store.ForEach("", [&](const DeployedFunction& deployed) {
+    const v1::Function& function = deployed.latest->function;
     if (function.settings().image() == key) functions.push_back(function.name());
-  }
+    for (const auto& [number, version] : deployed.published) {
+      if (version->function.settings().image() == key)
+        functions.push_back(function.name() + ":" + std::to_string(number));
+    }
+    return true;
+  });
   if (!functions.empty()) {
     return MakeError(ErrorKind::kPrecondition,
                      "image " + key + " is used by " + std::to_string(functions.size()) +

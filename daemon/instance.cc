@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "daemon/function_facts.h"
 #include "daemon/log.h"
 #include "daemon/pidfd.h"
 #include "daemon/unix_time.h"
@@ -418,7 +419,10 @@ v1::Instance Instance::Describe() const {
   v1::Instance info;
   info.set_id(id_);
   info.set_function(function_);
-  if (version_) info.set_function_version(version_->function.version());
+  if (version_) {
+    info.set_function_version(version_->function.version());
+    info.set_qualifier(VersionLabel(version_->function));
+  }
   info.set_image(image_name_);
   info.set_start_kind(StartedAs());
   info.set_uid(host_uid_base_ + sandbox_uid_);

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "daemon/function_facts.h"
+
 namespace spore {
 namespace {
 
@@ -173,7 +175,7 @@ std::string LoadFunctionFrame(const v1::Function& function,
       {"mode", "function"},
       {"handler", settings.handler()},
       {"function_name", function.name()},
-      {"function_version", std::to_string(function.version())},
+      {"function_version", VersionLabel(function)},
       {"memory_limit_in_mb", std::to_string(settings.limits().memory_bytes() >> 20)},
       {"environment", Environment(image_environment, settings.environment())},
   };

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "daemon/function_facts.h"
 #include "daemon/instance.h"
 #include "daemon/log.h"
 #include "daemon/payload.h"
@@ -212,6 +213,7 @@ Result<std::string> Instance::NextInvokeFrame() {
   meta.request_id = work_->request_id;
   meta.deadline_unix_ms = NowUnixMs() + static_cast<int64_t>(limits_.timeout_ms());
   meta.arn = "arn:aws:lambda:local:000000000000:function:" + function_;
+  if (!work_->qualifier.empty()) meta.arn += ":" + work_->qualifier;
   meta.client_context = work_->client_context;
   auto frame = InvokeFrame(invocations_, meta, work_->payload);
   // A reused instance may give the work back.
@@ -232,7 +234,7 @@ void Instance::BeginWork() {
   tail_.clear();
   output_.BeginInvocation(limits_.output_bytes());
   LogLine(v1::LogLine::SYSTEM, "START RequestId: " + work_->request_id +
-                                   " Version: " + std::to_string(version_->function.version()));
+                                   " Version: " + VersionLabel(version_->function));
 }
 
 void Instance::StartFailed(std::unique_ptr<Work> work, const Error& error) {

@@ -50,6 +50,7 @@ void AnswerInvoke(const CallPtr& call, bool takes_memfd, bool trace, const Work&
   response.set_loaded_ahead(result.loaded_ahead);
   response.set_request_id(work.request_id);
   response.set_function_version(work.version->function.version());
+  response.set_executed_version(VersionLabel(work.version->function));
   response.set_instance_id(std::move(result.instance_id));
   response.set_log_tail(std::move(result.log_tail));
   response.set_duration_us(result.duration_us);
@@ -89,10 +90,17 @@ void Submit(ServiceContext& context, const CallPtr& call, std::unique_ptr<Work> 
   call->OnCancel([&context, id] { context.invoker.Cancel(id); });
 }
 
+// Where an alias names two versions.
+double Draw(const ServiceContext& context, const v1::InvokeRequest& request) {
+  const DeployedFunction* function = context.store.FindDeployed(request.name());
+  if (function == nullptr || !IsDrawn(*function->facts, request.qualifier())) return 0;
+  return static_cast<double>(RandomNumber() >> 11) * 0x1p-53;
+}
+
 void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& request) {
-  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
-    return MayInvoke(call->peer(), function);
-  });
+  auto version =
+      FindVersion(context, request.name(), request.qualifier(), Draw(context, request),
+                  [&](const v1::Function& function) { return MayInvoke(call->peer(), function); });
   if (!version) return call->Fail(version.error());
   const v1::Function& function = (*version)->function;
   auto payload = TakePayload(call, request, function.settings().limits().payload_bytes());
@@ -107,7 +115,9 @@ void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& req
   work->charge = std::move(*charge);
   work->version = *version;
   work->image = function.settings().image();
+  work->qualifier = std::move(*request.mutable_qualifier());
   work->limits = function.settings().limits();
+  work->limits.set_max_instances(MaxInstances(*context.store.FindDeployed(request.name())));
   work->isolation = function.settings().isolation();
   work->owner = function.owner_uid();
   work->request_id = NewRequestId();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "daemon/function_facts.h"
 #include "daemon/log.h"
 #include "daemon/memory_keeper.h"
 #include "daemon/random_id.h"
@@ -72,7 +73,7 @@ void Invoker::Enqueue(std::unique_ptr<Work> work, bool again) {
   ticket.max_instances = work->limits.max_instances();
   if (work->version) {
     ticket.function = work->version->function.name();
-    ticket.version = work->version->function.version();
+    ticket.version = ScheduledAs(work->version->function);
     ticket.reuse = work->isolation == v1::ISOLATION_INSTANCE;
     ticket.fresh = work->measure;
   }
@@ -177,7 +178,7 @@ void Invoker::AwaitSandbox(SlotId slot, ZygoteImage& image, const ZygoteImage::W
 }
 
 void Invoker::PrepareInstance(const Action& action) {
-  const auto version = reserved_.at(action.function);
+  const auto version = reserved_.at(action.function).at(action.version);
   const v1::FunctionSettings& settings = version->function.settings();
   auto image = images_.FindPinned(version->function);
   if (!image) {
@@ -310,27 +311,30 @@ void Invoker::InstanceGone(Instance& instance) {
   CheckStopped();
 }
 
-void Invoker::FunctionReplaced(const std::shared_ptr<const FunctionVersion>& version) {
-  const v1::Function& function = version->function;
-  const v1::FunctionSettings& settings = function.settings();
-  if (settings.min_instances() > 0) {
-    reserved_[function.name()] = version;
+void Invoker::FunctionChanged(const DeployedFunction& function) {
+  const std::string& name = function.latest->function.name();
+  std::map<uint64_t, std::shared_ptr<const FunctionVersion>> versions;
+  versions[ScheduledAs(function.latest->function)] = function.latest;
+  for (const auto& [number, version] : function.published)
+    versions[ScheduledAs(version->function)] = version;
+  std::vector<uint64_t> in_force;
+  for (const auto& [scheduled_as, version] : versions) in_force.push_back(scheduled_as);
+  const std::vector<Reserve> reserves = ReservesOf(function);
+  if (reserves.empty()) {
+    reserved_.erase(name);
   } else {
-    reserved_.erase(function.name());
+    reserved_[name] = std::move(versions);
   }
-  scheduler_.SetReserve(function.name(), {.version = function.version(),
-                                          .instances = settings.min_instances(),
-                                          .max_instances = settings.limits().max_instances(),
-                                          .reuse = settings.isolation() == v1::ISOLATION_INSTANCE,
-                                          .client = function.owner_uid()});
-  Apply(scheduler_.Replace(function.name(), function.version()));
+  scheduler_.SetReserves(name, reserves);
+  Apply(scheduler_.Replace(name, std::move(in_force)));
+  Apply(scheduler_.SetLimit(name, MaxInstances(function)));
 }
 
 void Invoker::FunctionRemoved(const std::string& function) {
   RefuseQueuedOf(function);
   reserved_.erase(function);
-  scheduler_.SetReserve(function, {});
-  Apply(scheduler_.Replace(function, 0));
+  scheduler_.SetReserves(function, {});
+  Apply(scheduler_.Replace(function, {}));
   std::vector<SlotId> slots;
   for (auto& [slot, held] : held_) {
     if (held.instance->function() != function) continue;

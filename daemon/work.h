@@ -38,6 +38,7 @@ struct Work {
 
   uint64_t id = 0;
   std::shared_ptr<const FunctionVersion> version;  // null: a run
+  std::string qualifier;                           // by which it was asked for
   std::string image;
   v1::Limits limits;
   v1::Isolation isolation = v1::ISOLATION_INVOCATION;

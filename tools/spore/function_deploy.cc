@@ -27,7 +27,7 @@ void Report(const Context& context, const v1::Function& function, bool quiet,
   } else if (quiet) {
     fmt::print("{}\n", function.name());
   } else {
-    fmt::print("{} {}: version {}, image {}, {} of code\n", verb, function.name(),
+    fmt::print("{} {}: update {}, image {}, {} of code\n", verb, function.name(),
                function.version(), function.settings().image(), HumanBytes(function.code_bytes()));
   }
 }

@@ -10,6 +10,7 @@
 #include "tools/client/memfd.h"
 #include "tools/spore/context.h"
 #include "tools/spore/output.h"
+#include "tools/spore/qualifier.h"
 #include "tools/spore/units.h"
 
 namespace spore::cli {
@@ -75,7 +76,7 @@ void PrintTrace(const v1::InvokeResponse& response) {
   fmt::print(stderr, "request {}\n{} start{}; version {}, instance {}, {}\n{}",
              response.request_id(), StartName(response.start_kind()),
              response.start_reason().empty() ? "" : " (" + response.start_reason() + ")",
-             response.function_version(), response.instance_id(),
+             response.executed_version(), response.instance_id(),
              HumanMicroseconds(response.duration_us()), TraceText(response.trace()));
 }
 
@@ -83,7 +84,9 @@ Expected<v1::InvokeRequest> MakeRequest(const Arguments& arguments, client::Fd& 
   auto payload = LoadPayload(arguments.payload);
   if (!payload) return tl::unexpected(payload.error());
   v1::InvokeRequest request;
-  request.set_name(arguments.name);
+  const Qualified target = SplitQualifier(arguments.name);
+  request.set_name(target.name);
+  request.set_qualifier(target.qualifier);
   request.set_trace(arguments.trace);
   request.set_log_tail(arguments.log_tail);
   request.set_client_context(arguments.client_context);
@@ -143,7 +146,7 @@ void AddInvoke(CLI::App& app, Context& context) {
   CLI::App* invoke =
       AddCommand(app, context, "invoke", "Call a function; its result goes to stdout");
   auto arguments = std::make_shared<Arguments>();
-  invoke->add_option("NAME", arguments->name, "Function")->required();
+  invoke->add_option("NAME", arguments->name, "Function, or NAME:QUALIFIER")->required();
   invoke
       ->add_option("-p,--payload", arguments->payload,
                    "The event, JSON: as text, from @FILE, or - for stdin (default: null)")
