@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,9 @@ class Cgroup {
   int v2_directory() const;  // none of both after Settle
   const std::vector<UniqueFd>& v1_procs() const;
 
+  // Made by CreateBare, and not yet passed to Complete.
+  bool bare() const;
+
   // Nobody will enter any more: closes what was kept open for that. What else is done with the
   // cgroup opens its directories each time.
   void Settle();
@@ -114,6 +118,13 @@ class CgroupTree {
   Result<> RemoveGroup(const std::string& group);
   Result<Cgroup> Create(const std::string& group, const std::string& id,
                         const CgroupLimits& limits);
+  // Hybrid hosts: in the v2 hierarchy only, where it can be killed as a whole; whose processes are
+  // elsewhere in those of v1. They limit it, and each keeps tens of KiB for it, more the more there
+  // are (docs/decisions/0016). Elsewhere as Create.
+  Result<Cgroup> CreateBare(const std::string& group, const std::string& id,
+                            const CgroupLimits& limits);
+  // Makes the rest of a bare one and moves those of its processes there, each of one thread.
+  Result<> Complete(Cgroup& cgroup, const CgroupLimits& limits, std::span<const pid_t> processes);
   // Directories whose rmdir said EBUSY are kept and tried again here; returns how many remain.
   size_t RetryRemovals();
   // Kills every process found below <name> and removes all groups: what a dead daemon left behind.

@@ -22,7 +22,7 @@
 
 namespace spore::wire {
 
-constexpr uint32_t kMagic = 0x53504f33;  // "SPO3"; changes with every change of a struct below
+constexpr uint32_t kMagic = 0x53504f34;  // "SPO4"; changes with every change of a struct below
 
 enum class Type : uint32_t {
   kMakeSandbox = 1,
@@ -70,6 +70,8 @@ struct MakeSandbox {
   uint32_t uid = 0;  // inside the zygote's user namespace; also the gid
   uint32_t has_cgroup_v2 = 0;
   uint32_t cgroup_procs = 0;
+  uint32_t bare = 0;  // no net namespace yet: the image's own. See Fork
+  uint32_t reserved = 0;
   uint64_t tmp_bytes = 0;
   uint64_t tmp_inodes = 0;
   char hostname[64] = {};
@@ -161,7 +163,7 @@ struct Fork {
   uint32_t cgroup_procs = 0;
   uint32_t spare = 0;  // the child waits before it writes to any memory of the runtime's, until its
                        // instance socket has a frame: kWarmUp, or what makes it somebody's
-  uint32_t reserved = 0;
+  uint32_t bare = 0;   // of a spare one: kComplete has to come before that
 };
 
 // spored -> zygote, before any Fork: sfork into no sandbox. The child is a zygote itself, with the
@@ -193,6 +195,8 @@ enum class FrameType : uint32_t {
   kSpecialise,  // body: struct Specialise, with descriptors; the first frame, read by trusted code
   kCode,        // body: a kCompiled of an earlier instance, see there; comes before kLoad
   kWarmUp,      // no body; to a spare child, which then makes itself ready for kSpecialise
+  kComplete,    // no body; to a spare child that is bare, with its v1 cgroups' files, if any: it
+                // enters them, makes its net and cgroup namespaces, and waits on
   // zygote -> the child that rehearses (zygote/hosts/common/working_set.h)
   kReportPages = 8,  // no body; answered by a u64 count and as many PageRanges
   // instance -> spored

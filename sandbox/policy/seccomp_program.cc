@@ -117,6 +117,10 @@ void AddArgumentRules(Builder& base) {
   // files and sockets are made by open and bind.
   base.Add(SCMP_ACT_ALLOW, "mknod", SCMP_A1(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
   base.Add(SCMP_ACT_ALLOW, "mknodat", SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
+  // CompleteNamespaces. clone3 allows the zygote as much; the final program refuses both.
+  constexpr uint64_t kOwn = uint64_t{CLONE_NEWNET} | uint64_t{CLONE_NEWCGROUP};
+  base.Add(SCMP_ACT_ALLOW, "unshare", SCMP_A0(SCMP_CMP_EQ, kOwn));
+  base.Add(SCMP_ACT_ERRNO(EPERM), "unshare", SCMP_A0(SCMP_CMP_NE, kOwn));
   // The size of /tmp.
   base.Add(SCMP_ACT_ALLOW, "mount", SCMP_A3(SCMP_CMP_MASKED_EQ, MS_REMOUNT, MS_REMOUNT));
   for (int option : TenantPrctls())
@@ -217,9 +221,9 @@ Result<SeccompProgram> CompileInitProgram() {
   // Whatever else init does is a fault; its end takes the whole pid namespace along.
   Builder builder(SCMP_ACT_KILL_PROCESS);
   for (std::string_view name :
-       {"read", "write", "close", "wait4", "waitid", "poll", "ppoll", "pause", "rt_sigaction",
-        "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "restart_syscall",
-        "exit", "exit_group"})
+       {"read", "write", "close", "munmap", "wait4", "waitid", "poll", "ppoll", "pause",
+        "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait",
+        "restart_syscall", "exit", "exit_group"})
     builder.Add(SCMP_ACT_ALLOW, name);
   return builder.Export();
 }

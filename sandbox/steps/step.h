@@ -38,6 +38,8 @@ struct NamespaceFds {
   int mount = -1, ipc = -1, uts = -1, net = -1, cgroup = -1;
 };
 StepResult JoinNamespaces(const NamespaceFds& fds);
+// The net and cgroup namespaces of a caller that has waited in those of others.
+StepResult CompleteNamespaces();
 
 // ---- mounts.cc: inside a mount namespace of the caller's own ----
 struct PrivateMounts {

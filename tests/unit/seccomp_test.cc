@@ -165,6 +165,7 @@ const std::map<std::string, RawCall> kRefused = {
     {"setns", {SYS_setns}},
     {"unshare", {SYS_unshare, {CLONE_NEWUSER}}},
     {"unshare files", {SYS_unshare, {CLONE_FILES}}},
+    {"unshare what a spare child may", {SYS_unshare, {CLONE_NEWNET | CLONE_NEWCGROUP}}},
     {"open_by_handle_at", {SYS_open_by_handle_at}},
     {"name_to_handle_at", {SYS_name_to_handle_at}},
     {"fanotify_init", {SYS_fanotify_init}},

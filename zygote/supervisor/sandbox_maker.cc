@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <iterator>
@@ -13,6 +12,7 @@
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/clone.h"
 #include "sandbox/sys/fd_message.h"
+#include "zygote/supervisor/reap_forever.h"
 
 namespace spore {
 namespace {
@@ -81,18 +81,6 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   return StepOk();
 }
 
-[[noreturn]] void ReapForever() {
-  sigset_t child_died;
-  sigemptyset(&child_died);
-  sigaddset(&child_died, SIGCHLD);
-  for (;;) {
-    while (waitpid(-1, nullptr, WNOHANG | __WALL) > 0) {
-    }
-    int signal_number;
-    sigwait(&child_died, &signal_number);
-  }
-}
-
 [[noreturn]] void RunInit(const InitPlan& plan) {
   InitReport report;
   int fds[kInitFds];
@@ -103,8 +91,9 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   const size_t count = !result.ok() ? 0 : report.has_landlock ? kInitFds : kInitFds - 1;
   if (!SendStruct(plan.report_fd, report, std::span(fds, count)) || !result.ok()) _exit(1);
   if (close_range(0, ~0u, 0) < 0) _exit(1);
+  const bool prepared = PrepareToReap();
   if (LoadSeccompProgram(*plan.program) < 0) _exit(1);
-  ReapForever();
+  ReapForever(prepared);
 }
 
 Result<> AwaitReport(int socket, MadeSandbox& made) {
@@ -135,9 +124,9 @@ Result<MadeSandbox> MakeSandbox(const wire::MakeSandbox& request, std::span<cons
 
   const InitPlan plan{&request, fds.data() + request.has_cgroup_v2, &program, theirs.get(),
                       StepLog::Now()};
-  constexpr uint64_t kNamespaces =
-      CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+  constexpr uint64_t kNamespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
   CloneOptions clone{.flags = kNamespaces, .exit_signal = SIGCHLD};
+  if (request.bare == 0) clone.flags |= CLONE_NEWNET;
   if (request.has_cgroup_v2) clone.cgroup_fd = fds[0];
   MadeSandbox made;
   made.init_pid = CloneProcess(clone, &made.fd[wire::kInitPidfd]);

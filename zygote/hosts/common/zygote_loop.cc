@@ -26,15 +26,32 @@ namespace {
   _exit(1);
 }
 
+// What a bare child lacks.
+StepResult Complete(const ReceivedFds& cgroups) {
+  int entries[kMaxMessageFds];
+  for (uint32_t i = 0; i < cgroups.count; ++i) entries[i] = cgroups.fd[i].get();
+  if (StepResult r = EnterCgroups(entries, cgroups.count, false); !r.ok()) return r;
+  return CompleteNamespaces();
+}
+
 // In a spare child: until spored wants it to warm up, or gives it to somebody, which is left to be
 // read. False: it is not needed any more.
-bool AwaitWarmUp() {
-  wire::FrameHeader header{};
-  const ssize_t got =
-      TEMP_FAILURE_RETRY(recv(kInstanceFd, &header, sizeof header, MSG_PEEK | MSG_WAITALL));
-  if (got != sizeof header) return false;
-  if (header.type != wire::FrameType::kWarmUp) return true;
-  return ReadExactly(kInstanceFd, &header, sizeof header);
+bool AwaitWarmUp(bool bare) {
+  for (;;) {
+    wire::FrameHeader header{};
+    const ssize_t got =
+        TEMP_FAILURE_RETRY(recv(kInstanceFd, &header, sizeof header, MSG_PEEK | MSG_WAITALL));
+    if (got != sizeof header) return false;
+    if (bare != (header.type == wire::FrameType::kComplete))
+      EndChild(kInstanceFd, {EPROTO, "complete a spare sandbox"});
+    if (!bare && header.type != wire::FrameType::kWarmUp) return true;
+    const Result<ReceivedMessage> received =
+        ReceiveMessage(kInstanceFd, std::as_writable_bytes(std::span(&header, 1)));
+    if (!received || received->bytes != sizeof header) return false;
+    if (!bare) return true;
+    if (const StepResult r = Complete(received->fds); !r.ok()) EndChild(kInstanceFd, r);
+    bare = false;
+  }
 }
 
 class Zygote {
@@ -140,7 +157,7 @@ class Zygote {
       // The socket has moved if the failure came with the last descriptor.
       if (!entered.ok()) EndChild(named.instance, entered);
       // Its memory is the zygote's until somebody needs it.
-      if (request.spare != 0 && !AwaitWarmUp()) _exit(0);
+      if (request.spare != 0 && !AwaitWarmUp(request.bare != 0)) _exit(0);
       working_set_.Populate();
       if (hooks_.in_child != nullptr) hooks_.in_child();
       return 0;
