@@ -64,14 +64,28 @@ def plot_clients(report, output):
 def plot_memory(report, output):
     """What the host gives for so many idle instances."""
     figure, axes = plt.subplots()
-    counts = [row["instances"] for row in report["memory"]]
+    rows = [row for row in report["memory"] if row["host_bytes"] > 0]
+    counts = [row["instances"] for row in rows]
     for key, label in (("host_bytes", "taken from the host"), ("pss_bytes", "user memory (PSS)"),
                        ("kernel_bytes", "kernel memory (cgroup)")):
-        axes.plot(counts, [row["instances"] * row[key] / 2**20 for row in report["memory"]], "o-",
+        axes.plot(counts, [row["instances"] * row[key] / 2**20 for row in rows], "o-",
                   label=label)
     axes.set(xlabel="idle instances", ylabel="MiB, all of them", ylim=(0, None))
     axes.legend()
     save(figure, output, "memory")
+
+
+def plot_bursts(rows, output):
+    """What a burst waits for, without and with spare sandboxes."""
+    figure, axes = plt.subplots()
+    for spare in dict.fromkeys(row["spare"] for row in rows):
+        of = [row for row in rows if row["spare"] == spare]
+        for key, style in (("p50_us", "o-"), ("p99_us", "s--"), ("max_us", "^:")):
+            axes.plot([row["at_once"] for row in of], [row[key] / 1000 for row in of], style,
+                      label=f"{spare} spare, {key[:-3]}")
+    axes.set(xlabel="requests at once", ylabel="milliseconds, request to answer", ylim=(0, None))
+    axes.legend()
+    save(figure, output, "bursts")
 
 
 def plot_heap(rows, output):
@@ -100,6 +114,10 @@ def main(arguments):
         plot_clients(report, output)
     if report["memory"]:
         plot_memory(report, output)
+    if report.get("heap"):
+        plot_heap(report["heap"], output)
+    if report.get("bursts"):
+        plot_bursts(report["bursts"], output)
     if len(arguments) == 3:
         lines = pathlib.Path(arguments[1]).read_text().splitlines()
         plot_heap([json.loads(line) for line in lines], output)
