@@ -183,6 +183,7 @@ Result<Config> LoadConfig(const std::string& path) {
   ReadRotation(reader, &config);
   reader.AbsolutePath("criu", &config.criu);
   reader.Number("checkpoint-after-ms", 0, 86'400'000, &config.checkpoint_after_ms);
+  reader.Bool("checkpoint-prefetch", &config.checkpoint_prefetch);
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);

@@ -30,6 +30,10 @@ namespace {
 
 // The longest that stopping waits for sandboxes to end; what is left then dies with the daemon.
 constexpr std::chrono::seconds kStopLimit{20};
+// Of the helpers' block, from its beginning on: who unpacks a function's archive, an image's, a
+// checkpoint's.
+constexpr uid_t kImageUnpackUid = 1;
+constexpr uid_t kCheckpointUnpackUid = 2;
 
 // Members are destroyed in the reverse order: what serves clients first, the loop and then the
 // locks last.
@@ -107,13 +111,19 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   ImageStoreOptions images;
   images.state_dir = config_.state_dir;
   images.unpack_program = store.unpack_program;
-  images.unpack_uid = store.unpack_uid + 1;
+  images.unpack_uid = store.unpack_uid + kImageUnpackUid;
   images.max_bytes = config_.max_image_bytes;
   images.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
   SPORE_ASSIGN(image_store_, ImageStore::Open(*loop_, images));
   SPORE_ASSIGN(checkpoints_,
-               Checkpoints::Open(*loop_, {config_.state_dir, config_.criu, HostsDirectory(),
-                                          config_.checkpoint_after_ms}));
+               Checkpoints::Open(*loop_, {.state_dir = config_.state_dir,
+                                          .criu = config_.criu,
+                                          .host_directory = HostsDirectory(),
+                                          .after_ms = config_.checkpoint_after_ms,
+                                          .unpack_program = store.unpack_program,
+                                          .unpack_uid = store.unpack_uid + kCheckpointUnpackUid,
+                                          .max_bytes = config_.max_image_bytes,
+                                          .prefetch = config_.checkpoint_prefetch}));
   SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, *checkpoints_, config_, manifests,
                                        image_store_->loaded()));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
@@ -159,6 +169,7 @@ void Daemon::RegisterServices() {
   RegisterSystem(*server_, *context_);
   RegisterCheckpoints(*server_, *context_);
   RegisterVersions(*server_, *context_);
+  RegisterCheckpointTransfer(*server_, *context_);
   RegisterZygotes(*server_, *context_);
 }
 

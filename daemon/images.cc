@@ -79,8 +79,7 @@ Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
   options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
   options.sandbox.tmp_bytes = limits.tmp_bytes();
   options.lane = &lane_;
-  // CRIU is handed in at places that a root of its own does not have (docs/decisions/0011).
-  if (manifest.root.path.empty()) options.checkpoints = &checkpoints_;
+  options.checkpoints = &checkpoints_;
   options.keeper = &keeper_;
   for (const LibrarySet& set : manifest.sets)
     keeper_.Add({manifest.name, set.name}, set.parent, set.eager);

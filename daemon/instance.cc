@@ -262,7 +262,7 @@ v1::StartKind Instance::WorkStartedAs() const {
 }
 
 v1::StartKind Instance::StartedAs() const {
-  return runs_program_ ? v1::START_KIND_COLD : v1::START_KIND_FORK;
+  return runs_program_ ? v1::START_KIND_COLD : zygote_start_;
 }
 
 WorkResult Instance::NewResult() const {
@@ -335,7 +335,7 @@ void Instance::EndInvocationLog(const std::string& error_line, uint64_t memory_p
           "REPORT RequestId: " + work_->request_id + "\tDuration: " + Milliseconds(WallUs()) +
               " ms\tMemory Size: " + std::to_string(limits_.memory_bytes() >> 20) +
               " MB\tMax Memory Used: " + std::to_string(peak_mb) +
-              " MB\tStart: " + (WorkStartedAs() == v1::START_KIND_WARM ? "warm" : "fork"));
+              " MB\tStart: " + StartKindName(WorkStartedAs()));
 }
 
 void Instance::LogLine(v1::LogLine::Stream stream, std::string_view line) {

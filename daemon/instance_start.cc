@@ -89,6 +89,8 @@ void Instance::Prepare(ZygoteImage& image, ZygoteImage::Lease lease) {
 
 void Instance::Enter(ZygoteImage& image, ZygoteImage::Lease lease) {
   generation_ = lease.generation;
+  // Nobody has waited for one that is prepared.
+  if (!preparing_) zygote_start_ = lease.start_kind;
   pool_ = lease.pool;
   sandbox_ = std::move(lease.sandbox);
   sandbox_uid_ = sandbox_->uid;

@@ -195,6 +195,7 @@ void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) 
     v1::RunResponse response;
     *response.mutable_death() = std::move(result.death);
     response.set_start_kind(result.start_kind);
+    response.set_start_reason(std::move(result.start_reason));
     response.set_instance_id(std::move(result.instance_id));
     if (trace) *response.mutable_trace() = finished.trace.Build(MonotonicNs());
     call->Reply(response);

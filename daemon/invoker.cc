@@ -17,19 +17,6 @@ constexpr uint64_t kNamedSavesUs = 50'000;
 // Preparing an instance takes the CPU from whoever has just been served, so it waits a little.
 constexpr auto kReplenishDelay = std::chrono::milliseconds(2);
 
-std::string KindName(v1::StartKind kind) {
-  switch (kind) {
-    case v1::START_KIND_WARM:
-      return "warm";
-    case v1::START_KIND_RESTORE:
-      return "restore";
-    case v1::START_KIND_COLD:
-      return "cold";
-    default:
-      return "fork";
-  }
-}
-
 }  // namespace
 
 Invoker::Invoker(EventLoop& loop, LogStore& logs, Images& images, const Options& options)
@@ -100,6 +87,7 @@ void Invoker::Apply(const Actions& actions) {
       const uint64_t now = MonotonicNs();
       if (action.kind != Action::Kind::kRefuse) work->trace.Add("queue", work->queued_ns, now);
       work->start_reason = action.reason;
+      if (work->runs_program) work->start_reason += "; a program is executed, not copied";
     }
     const auto held = held_.find(action.slot);
     switch (action.kind) {
@@ -228,6 +216,7 @@ void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   const uint64_t now = MonotonicNs();
   work->trace.Add("take sandbox", held.pending_since_ns, now);
   if (!lease->set.empty()) work->start_reason += ", from library set " + lease->set;
+  if (const std::string why = lease->StartReason(); !why.empty()) work->start_reason += "; " + why;
   // Its making is part of this start only where the request had to wait for it.
   const Sandbox& sandbox = *lease->sandbox;
   const auto add_if_waited_for = [&](const char* process, const wire::Steps& steps) {
@@ -436,7 +425,7 @@ void Invoker::CountResult(const Work& work, const WorkResult& result) {
     if (result.refused->kind == ErrorKind::kOverloaded) ++stats_.overloaded;
     return;
   }
-  ++stats_.starts[KindName(result.start_kind)];
+  ++stats_.starts[StartKindName(result.start_kind)];
   if (result.loaded_ahead) ++stats_.loaded_ahead;
   if (!work.version) {
     ++stats_.runs;

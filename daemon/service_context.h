@@ -84,6 +84,10 @@ Result<> CheckReserve(const ServiceContext& context, const v1::Function& functio
 // Bytes of a listing, of the 4 MiB that a message holds.
 constexpr size_t kMaxListing = 3u << 20;
 
+// The archive that root imports: one descriptor, a file or pipe. Root's own: closing it makes
+// nobody wait but root.
+Result<UniqueFd> TakeArchive(std::vector<ClientFd> fds);
+
 // Each registers one service of spore.proto. The context is captured by reference.
 void RegisterFunctions(RpcServer& server, ServiceContext& context);
 void RegisterAdvice(RpcServer& server, ServiceContext& context);  // of Functions
@@ -94,6 +98,7 @@ void RegisterLogs(RpcServer& server, ServiceContext& context);
 void RegisterSystem(RpcServer& server, ServiceContext& context);
 void RegisterCheckpoints(RpcServer& server, ServiceContext& context);
 void RegisterVersions(RpcServer& server, ServiceContext& context);
+void RegisterCheckpointTransfer(RpcServer& server, ServiceContext& context);
 void RegisterZygotes(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

@@ -20,6 +20,20 @@
 
 namespace spore {
 
+// As counters and logs have it; of an unspecified one "fork".
+inline std::string StartKindName(v1::StartKind kind) {
+  switch (kind) {
+    case v1::START_KIND_WARM:
+      return "warm";
+    case v1::START_KIND_RESTORE:
+      return "restore";
+    case v1::START_KIND_COLD:
+      return "cold";
+    default:
+      return "fork";
+  }
+}
+
 struct WorkResult {
   std::optional<Error> refused;            // Spore could not do it; nothing below is set
   std::string payload;                     // of a function that succeeded

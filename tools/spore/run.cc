@@ -153,7 +153,8 @@ Outcome Run(const Context& context, const v1::RunRequest& request, const client:
   if (!response) return tl::unexpected(AsSporeFailure(Explain(response.error(), context.socket)));
 
   if (request.trace()) {
-    fmt::print(stderr, "{} start; instance {}\n{}", StartName(response->start_kind()),
+    fmt::print(stderr, "{} start{}; instance {}\n{}", StartName(response->start_kind()),
+               response->start_reason().empty() ? "" : " (" + response->start_reason() + ")",
                response->instance_id(), TraceText(response->trace()));
   }
   const int code = Conclude(response->death(), request);
