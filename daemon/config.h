@@ -24,6 +24,7 @@ struct ImageRoot {
   int64_t created_unix_ms = 0;
   uint64_t bytes = 0;
   uint64_t files = 0;
+  std::vector<std::string> environment;  // names of variables that came with its archive
 };
 
 // What a zygote of an image may import beyond the image's own preloads: only an operator says so.
@@ -47,6 +48,7 @@ struct ImageManifest {
   bool eager = false;                 // start its zygote with the daemon
   bool threads = false;               // its preloads may start threads, which each fork has again
   bool flat = true;                   // its zygotes' memory is moved into a file, where it pays
+  std::vector<std::string> deny;      // [policy]: calls and groups of sandbox/policy/denied_calls.h
   std::string warm_up;                // called when all is preloaded; empty: nothing
   v1::Limits limits;                  // of whoever asks for no others; 0: the configuration's
   std::string root_source;            // "host", or where `spore image import` takes it from

@@ -1,4 +1,5 @@
 // spore.v1.Invocations: requests to functions, and scripts and programs run once.
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,7 @@
 #include "daemon/service_context.h"
 #include "daemon/standard_stream.h"
 #include "daemon/validate.h"
+#include "sandbox/policy/denied_calls.h"
 
 namespace spore {
 namespace {
@@ -131,6 +133,13 @@ void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& req
   Submit(context, call, std::move(work));
 }
 
+// Which then could not even be started.
+bool DeniesExec(const ImageManifest& image) {
+  const auto denied = DeniedCalls::Make(image.deny);
+  return denied && std::find(denied->calls().begin(), denied->calls().end(), "execve") !=
+                       denied->calls().end();
+}
+
 Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
   SPORE_ASSIGN(ZygoteImage * image, context.images.Find(request.runtime(), request.image()));
   request.set_image(image->manifest().name);
@@ -149,6 +158,10 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
                ResolveLimits(request.limits(), image->limits(), context.config.max_limits));
   // There is an image of it, so it is known.
   const RuntimeFacts& runtime = *FindRuntime(request.runtime());
+  if (runtime.runs_programs && DeniesExec(image->manifest())) {
+    return MakeError(ErrorKind::kPrecondition,
+                     "image " + request.image() + " denies exec: it runs no programs");
+  }
   if (runtime.runs_programs) return CheckProgramRequest(request);
   if (!request.program_attached()) return {};
   if (runtime.runs_archives) return CheckProgramRequest(request);

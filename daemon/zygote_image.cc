@@ -179,10 +179,12 @@ void DescribeManifest(const ImageManifest& manifest, v1::Image* image) {
   for (const std::string& option : manifest.options) image->add_options(option);
   for (const auto& [key, value] : manifest.environment)
     (*image->mutable_environment())[key] = value;
+  for (const std::string& name : manifest.root.environment) image->add_archive_environment(name);
   for (const std::string& package : manifest.packages) image->add_packages(package);
   image->set_eager(manifest.eager);
   image->set_threads(manifest.threads);
   image->set_flat(manifest.flat);
+  for (const std::string& name : manifest.deny) image->mutable_policy()->add_deny(name);
   image->set_manifest(manifest.path);
   image->set_warm_up(manifest.warm_up);
   const ImageRoot& root = manifest.root;

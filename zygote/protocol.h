@@ -111,10 +111,13 @@ struct ProcessExited {
 
 // spored -> zygote: what the image wants of it beside what its command line says. Sent before it
 // starts, so it is there when it is looked for.
+constexpr uint32_t kMaxDeniedNames = 1024;
 struct Prepare {
   Header header{.type = Type::kPrepare};
   uint32_t flat = 1;  // its memory is to be moved (zygote/sfork/flatten.h)
   uint32_t reserved = 0;
+  // What DeniedCalls is made of (sandbox/policy/denied_calls.h): comma-separated, NUL-terminated.
+  char denied[kMaxDeniedNames] = {};
 };
 
 // zygote -> spored: preloaded, frozen, ready to be forked; or why not.

@@ -210,10 +210,15 @@ Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
 }
 
 // Every instruction of it is waited for: no more than what the final program has to leave.
-Result<SeccompProgram> CompileLastProgram() {
+Result<SeccompProgram> CompileLastProgram(const DeniedCalls& denied) {
   Builder builder(SCMP_ACT_ALLOW);
   builder.Add(SCMP_ACT_ERRNO(EPERM), LastSetupCalls());
   builder.Add(SCMP_ACT_ERRNO(EPERM), "mount");
+  for (std::string_view name : denied.calls()) builder.Add(SCMP_ACT_ERRNO(EPERM), name);
+  if (denied.processes()) {
+    builder.Add(SCMP_ACT_ERRNO(EPERM), "clone",
+                SCMP_A0(SCMP_CMP_MASKED_EQ, uint64_t{CLONE_THREAD}, 0));
+  }
   return builder.Export();
 }
 

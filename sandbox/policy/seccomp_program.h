@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/policy/denied_calls.h"
 #include "sandbox/sys/result.h"
 
 namespace spore {
@@ -34,7 +35,8 @@ enum class NetworkPolicy {
 
 Result<SeccompProgram> CompileBaseProgram();
 Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network);
-Result<SeccompProgram> CompileLastProgram();
+// With what an image denies its tenants beside.
+Result<SeccompProgram> CompileLastProgram(const DeniedCalls& denied = {});
 // For the small init of a sandbox: wait, exit, signal return, and no more.
 Result<SeccompProgram> CompileInitProgram();
 

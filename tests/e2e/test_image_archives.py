@@ -127,12 +127,13 @@ def test_the_environment_of_an_oci_archive(spored, tmp_path):
     image, notes = done.json()["image"], "\n".join(done.json()["notes"])
     taken = {"TASTE": "sweet", "PATH": "/opt/bin:/usr/bin:/bin", "EMPTY": "", "EQUALS": "a=b"}
     assert image["environment"] == {**taken, "COLOUR": "green", "MINE": "yes"}
+    assert sorted(image["archive_environment"]) == sorted(taken)
     for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONHOME", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "HOME",
                  "AWS_SECRET_ACCESS_KEY", "LAMBDA_TASK_ROOT", '"bad name"', '"NOTHING"', '"LINE"'):
         assert name in notes, (name, notes)
     assert "not used of the archive's configuration: Entrypoint, Cmd, WorkingDir;" in notes
     text = spored.cli("image", "show", "env").out
-    assert "TASTE=sweet\n" in text and "COLOUR=green\n" in text
+    assert "TASTE=sweet  (of the archive)\n" in text and "COLOUR=green\n" in text
     spored.deploy("env", {"app.py": SHOW}, image="env")
     names = [*taken, "COLOUR", "MINE", "HOME", "LD_LIBRARY_PATH", "PYTHONHOME", "AWS_SECRET_ACCESS_KEY", "LINE"]
     assert spored.result("env", names) == {**dict.fromkeys(names), **image["environment"], "HOME": "/tmp"}

@@ -433,7 +433,7 @@ def manifests(tmp_path, text):
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = ["a"]\nparent = "b"', "which is no set"),
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = ["a"]\nparent = "a"', "or below it"),
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = ["a"]\n[[set]]\nname = "a"\nmodules = ["b"]', "twice"),
-    ('runtime = "java"\n[[set]]\nname = "a"\nmodules = ["a.B"]', "cannot be copied into zygotes"),
+    ('runtime = "native"\n[[set]]\nname = "a"\nmodules = ["libz.so.1"]', "cannot be copied into zygotes"),
     ('runtime = "node"\n[[set]]\nname = "a"\nmodules = ["./a"]', "is not the name of a module"),
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = [' + ", ".join(['"%s"' % ("m" * 90)] * 40) + "]",
      "too many"),

@@ -31,7 +31,7 @@ public class Dearer { public static final String born = Dear.self(); public stat
 }
 IMAGE = f"""runtime = "java"
 [environment]
-CLASSPATH = "{JAR}:/usr/share/java/freemarker.jar"
+CLASSPATH = "{JAR}"
 [[set]]
 name = "dear"
 modules = ["lib.Dear", "lib.Dear::warm"]

@@ -4,10 +4,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "sandbox/policy/denied_calls.h"
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/hosts/common/channel.h"
@@ -194,6 +196,18 @@ wire::Prepare Preparation() {
   return prepare;
 }
 
+Result<DeniedCalls> Denied(const wire::Prepare& preparation) {
+  std::vector<std::string> names;
+  const std::string_view text(preparation.denied,
+                              strnlen(preparation.denied, sizeof preparation.denied));
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    names.emplace_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return DeniedCalls::Make(names);
+}
+
 // Makes forks cheap whose zygote is large; one that cannot be flat serves as it is. What is flat in
 // a zygote that was copied is so in its copy; this moves what has come since.
 Result<> Flatten(bool wanted, uint64_t from_bytes, wire::ZygoteReady& ready) {
@@ -207,16 +221,22 @@ Result<> Flatten(bool wanted, uint64_t from_bytes, wire::ZygoteReady& ready) {
   return {};
 }
 
-// True in the child that rehearses.
+// True in the child that rehearses. Under `trial`, so that a policy that the runtime cannot live
+// with is told now, not by the first request.
 Result<bool> Rehearse(const FrozenProcess& process, const ForkOptions& options,
-                      WorkingSet& working_set) {
+                      const SeccompProgram* trial, WorkingSet& working_set) {
   const auto call = [&](void (*hook)()) {
     if (options.warms_up && hook != nullptr) hook();
   };
   call(options.hooks.before);
   Result<bool> rehearses =
-      working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke);
+      working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke, trial);
   call(rehearses && *rehearses ? options.hooks.in_child : options.hooks.in_parent);
+  if (!rehearses && trial != nullptr) {
+    Error error = std::move(rehearses).error();
+    error.hint = "the image's policy denies system calls: the runtime may need one of them";
+    return tl::unexpected(std::move(error));
+  }
   return rehearses;
 }
 
@@ -270,17 +290,20 @@ void ReportUnready(const char* reason) {
 
 Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
   SPORE_TRY(StopForCheckpoint());
+  const wire::Prepare preparation = Preparation();
+  SPORE_ASSIGN(const DeniedCalls denied, Denied(preparation));
   ChildPrograms programs;
   SPORE_ASSIGN(programs.final_program, CompileFinalProgram(NetworkPolicy::kNone));
-  SPORE_ASSIGN(programs.last_program, CompileLastProgram());
+  SPORE_ASSIGN(programs.last_program, CompileLastProgram(denied));
   SPORE_ASSIGN(FrozenProcess process,
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
-  SPORE_TRY(Flatten(Preparation().flat != 0, options.flat_from_bytes, ready));
+  SPORE_TRY(Flatten(preparation.flat != 0, options.flat_from_bytes, ready));
   WorkingSet working_set;
   if (options.warms_up || !options.rehearsal_load.empty()) {
-    SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, working_set));
+    const SeccompProgram* const trial = denied.empty() ? nullptr : &programs.last_program;
+    SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, trial, working_set));
     if (rehearses)
       return Copy(Unspecialised(std::move(process), std::move(programs), options.warms_up));
   }
