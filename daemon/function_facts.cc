@@ -369,9 +369,10 @@ FunctionStore::ChangeFacts ChangeTags(const v1::TagRequest& request) {
 
 Result<> CheckKeptReady(const v1::Function& current, const v1::FunctionFacts& facts) {
   const uint64_t kept = current.settings().min_instances() + ProvisionedOf(facts);
+  // 0 is for a while: what comes after it has to fit.
   const uint32_t most =
-      facts.has_concurrency() ? facts.concurrency() : current.settings().limits().max_instances();
-  if (kept <= most || (facts.has_concurrency() && most == 0)) return {};
+      facts.concurrency() > 0 ? facts.concurrency() : current.settings().limits().max_instances();
+  if (kept <= most) return {};
   return MakeError(
       ErrorKind::kInvalid,
       fmt::format("{} instances of function {} would be kept ready, of the {} that it "
@@ -388,6 +389,8 @@ FunctionStore::ChangeFacts ChangeConcurrency(const v1::SetConcurrencyRequest& re
     } else {
       facts->clear_concurrency();
     }
+    // An emergency does not ask.
+    if (request.has_concurrency() && request.concurrency() == 0) return {};
     return CheckKeptReady(state.current, *facts);
   };
 }

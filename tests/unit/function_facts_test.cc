@@ -249,6 +249,8 @@ TEST_F(FunctionFactsTest, ConcurrencyTakesThePlaceOfTheLimit) {
   request.set_concurrency(0);  // an emergency does not ask
   ASSERT_TRUE(Apply(ChangeConcurrency(request)));
   EXPECT_EQ(MaxInstances(Deployed()), 0u);
+  provision.set_instances(4'000'000'000);
+  EXPECT_NE(ErrorOf(ChangeProvision(provision)).find("of the 10 that it may"), std::string::npos);
   request.clear_concurrency();
   ASSERT_TRUE(Apply(ChangeConcurrency(request)));
   EXPECT_EQ(MaxInstances(Deployed()), 10u);
