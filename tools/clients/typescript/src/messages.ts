@@ -380,6 +380,22 @@ export const AsyncStatsResponse: MessageType<AsyncStatsResponse> = message("Asyn
   [13, "bytes", "scalar", "uint64"],
 ]);
 
+export interface CancelRequest {
+  // ttrpc's, of the call to be ended
+  streamId: number;
+}
+export const CancelRequest: MessageType<CancelRequest> = message("CancelRequest", [
+  [1, "streamId", "scalar", "uint32"],
+]);
+
+export interface CancelResponse {
+  // false: there is no such call, or it was answered before
+  cancelled: boolean;
+}
+export const CancelResponse: MessageType<CancelResponse> = message("CancelResponse", [
+  [1, "cancelled", "scalar", "bool"],
+]);
+
 export interface CreateSandboxRequest {
   // empty: "python"
   image: string;

@@ -61,6 +61,19 @@ export class Async {
   }
 }
 
+export class Calls {
+  constructor(private readonly caller: Caller) {}
+
+  // Ends another call of the same connection as the connection's end would: an invocation is taken
+  // out of the queue, or its instance is killed. No answer to that call comes after the one to
+  // this.
+  cancel(request: Partial<m.CancelRequest> = {},
+      options: CallOptions = {}): Promise<m.CancelResponse> {
+    return this.caller.call("Calls", "Cancel", m.CancelRequest, request,
+        m.CancelResponse, options);
+  }
+}
+
 export class Sandboxes {
   constructor(private readonly caller: Caller) {}
 
@@ -605,6 +618,7 @@ export class Versions {
 // Every service of the protocol.
 export class Services {
   readonly async: Async;
+  readonly calls: Calls;
   readonly sandboxes: Sandboxes;
   readonly schedules: Schedules;
   readonly functions: Functions;
@@ -619,6 +633,7 @@ export class Services {
 
   constructor(caller: Caller) {
     this.async = new Async(caller);
+    this.calls = new Calls(caller);
     this.sandboxes = new Sandboxes(caller);
     this.schedules = new Schedules(caller);
     this.functions = new Functions(caller);

@@ -403,6 +403,24 @@ class AsyncStatsResponse(Message):
 
 
 @dataclass
+class CancelRequest(Message):
+    # ttrpc's, of the call to be ended
+    stream_id: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "stream_id", "scalar", "uint32"),
+    )
+
+
+@dataclass
+class CancelResponse(Message):
+    # false: there is no such call, or it was answered before
+    cancelled: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "cancelled", "scalar", "bool"),
+    )
+
+
+@dataclass
 class CreateSandboxRequest(Message):
     # empty: "python"
     image: str = ""

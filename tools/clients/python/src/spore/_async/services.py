@@ -69,6 +69,19 @@ class Async(Service):
                                 request or m.AsyncStatsRequest(), m.AsyncStatsResponse, descriptors)
 
 
+class Calls(Service):
+
+    async def cancel(
+        self, request: m.CancelRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.CancelResponse:
+        """Ends another call of the same connection as the connection's end would: an invocation
+        is taken out of the queue, or its instance is killed. No answer to that call comes
+        after the one to this.
+        """
+        return await self._call("Calls", "Cancel",
+                                request or m.CancelRequest(), m.CancelResponse, descriptors)
+
+
 class Sandboxes(Service):
 
     async def create(
@@ -632,6 +645,7 @@ class Services(Service):
     def __init__(self, caller: Service) -> None:
         super().__init__(caller.call)
         self.async_ = Async(caller.call)
+        self.calls = Calls(caller.call)
         self.sandboxes = Sandboxes(caller.call)
         self.schedules = Schedules(caller.call)
         self.functions = Functions(caller.call)
