@@ -28,7 +28,7 @@ class Checkpoints {
     std::string unpack_program;  // path of spore-unpack
     uid_t unpack_uid = 0;        // an unprivileged uid that nobody else ever has
     uint64_t max_bytes = 0;      // of one that is imported
-    bool prefetch = true;        // archives are read ahead, at the start and for a restore
+    bool prefetch = false;       // archives are read ahead, at the start and for a restore
   };
   // What CRIU works with; `checkpoint` is what it is restored from, or is to become.
   struct Material {

@@ -89,7 +89,7 @@ struct Config {
   uint64_t library_idle_ms = 600'000;       // such a zygote ends when nothing has wanted it so long
   std::string criu;                         // the /usr that CRIU lies in; empty: looked for
   uint64_t checkpoint_after_ms = 2000;      // after a cold start that took as long; 0: never
-  bool checkpoint_prefetch = true;          // archives are read ahead of their verification
+  bool checkpoint_prefetch = false;         // archives are read ahead of their verification
   uint32_t max_instances = 1000;            // live at once on the host
   uint32_t max_queue = 1024;                // invocations waiting
   uint64_t max_queue_ms = 10000;            // the longest wait in it

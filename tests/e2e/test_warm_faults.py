@@ -100,7 +100,8 @@ def test_the_supervisor_is_killed_in_a_restore(server, delay):
         assert outcome[0].code in (ttrpc.CODES["FAILED_PRECONDITION"], ttrpc.CODES["UNAVAILABLE"]), outcome
 
     def served():
-        with contextlib.suppress(ttrpc.RpcError):
+        # The one who is killed may have served already, and then takes a call along that tells so.
+        with contextlib.suppress(ttrpc.RpcError, AssertionError):
             return server.result("f", [3])["sum"] == 3
 
     daemon.wait_until(served, 20, "the next request is served")
