@@ -1,7 +1,5 @@
 #include "sandbox/policy/denied_calls.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <set>
@@ -83,9 +81,9 @@ bool IsRefusedToAll(Name name) {
 }
 
 tl::unexpected<Error> Refuse(Name name, Name why) {
-  return MakeError(
-      ErrorKind::kInvalid,
-      fmt::format("\"{}\" {}", Printable(std::string(name.substr(0, kMaxNameBytes))), why));
+  // By hand: a library beyond libc would have to be in every imported image.
+  return MakeError(ErrorKind::kInvalid,
+                   "\"" + Printable(name.substr(0, kMaxNameBytes)) + "\" " + std::string(why));
 }
 
 std::string GroupNames() {
