@@ -63,12 +63,13 @@ void CheckWarmUp(TomlReader& reader, const ImageManifest& image) {
   }
 }
 
-// The table [policy]: what sandboxes of the image may not do of what all may.
+// The table [policy]: what sandboxes of the image may and may not, other than those of others.
 void ReadPolicy(TomlReader& parent, const std::string& file, ImageManifest& image) {
   const toml::table* table = parent.Table("policy");
   if (table == nullptr) return;
   TomlReader reader(*table, file, "policy.");
   reader.Strings("deny", &image.deny);
+  reader.Bool("loopback", &image.loopback);
   size_t bytes = 0;
   for (const std::string& name : image.deny) bytes += name.size() + 1;
   if (auto denied = DeniedCalls::Make(image.deny); !denied)

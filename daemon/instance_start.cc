@@ -67,8 +67,8 @@ Result<> LetReopenOutput(int fd) {
   return LetReopenForWriting(fd);
 }
 
-CgroupLimits ToCgroupLimits(const v1::Limits& limits) {
-  return {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
+CgroupLimits ToCgroupLimits(const v1::Limits& limits, const ImageManifest& image) {
+  return {limits.memory_bytes(), limits.cpu_millis(), limits.pids(), image.loopback};
 }
 
 }  // namespace
@@ -110,7 +110,7 @@ void Instance::Enter(ZygoteImage& image, ZygoteImage::Lease lease) {
 Result<> Instance::Launch() {
   const uint64_t begin = MonotonicNs();
   SPORE_ASSIGN(const std::string frames, FirstFrames());
-  SPORE_TRY(sandbox_->cgroup.SetLimits(ToCgroupLimits(limits_)));
+  SPORE_TRY(sandbox_->cgroup.SetLimits(ToCgroupLimits(limits_, *manifest_)));
   TenantDescriptors descriptors;
   if (version_) {
     SPORE_ASSIGN(descriptors.code, CodeMount(version_->code_path));

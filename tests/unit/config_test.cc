@@ -195,7 +195,7 @@ TEST_F(ConfigTest, ImagesOfLaterDirectoriesWin) {
   Write("python.toml", "runtime = \"python\"\npreload = [\"json\"]\n");
   Write("other.toml",
         "name = \"python-x\"\nruntime = \"python\"\neager = true\nthreads = true\n"
-        "[environment]\nA = \"1\"\n");
+        "[environment]\nA = \"1\"\n[policy]\nloopback = true\n");
   Write("notes.txt", "not a manifest");
   Write("b/python.toml", "runtime = \"python\"\npreload = [\"re\", \"urllib.parse\"]\n");
   auto images = LoadImages({directory_, directory_ + "/b", directory_ + "/none"});
@@ -205,6 +205,8 @@ TEST_F(ConfigTest, ImagesOfLaterDirectoriesWin) {
   EXPECT_TRUE(images->at("python-x").eager && images->at("python-x").threads);
   EXPECT_FALSE(images->at("python").eager || images->at("python").threads);
   EXPECT_EQ("1", images->at("python-x").environment.at("A"));
+  EXPECT_TRUE(images->at("python-x").loopback);
+  EXPECT_FALSE(images->at("python").loopback);
 }
 
 TEST_F(ConfigTest, BadManifestsAreRefused) {
