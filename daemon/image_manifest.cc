@@ -37,6 +37,10 @@ void CheckRuntime(TomlReader& reader, ImageManifest& image) {
   if (image.threads && !runtime->threads_optional)
     reader.Fail("threads", "not to be given: whether runtime " + image.runtime +
                                " has threads is not for an image to choose");
+  if (runtime->needs_loopback && !image.loopback)
+    reader.Fail("runtime", "\"" + image.runtime +
+                               "\" needs loopback = true in a table [policy], because it speaks "
+                               "HTTP inside the sandbox");
   if (image.interpreter.empty()) image.interpreter = runtime->interpreter;
   for (const std::string& module : image.preload) {
     if (!runtime->is_preload(module))

@@ -196,17 +196,18 @@ Result<std::string> Instance::FirstFrames() {
     SPORE_ASSIGN(invoke, NextInvokeFrame());
   }
   const v1::Function& function = version_->function;
-  // What is asked beside is asked once: it is no part of the frames that are kept.
-  if (measure_ || !watch_.empty())
-    return LoadFunctionFrame(function, image_environment_,
-                             LoadWishes{.watch = watch_, .measure = measure_}) +
-           invoke;
+  const auto load = [&](const LoadWishes& wishes) {
+    return LoadFunctionFrame(function, image_environment_, {.id = id_, .ahead = preparing_},
+                             wishes);
+  };
+  // What is asked beside is asked once, not with what is compiled.
+  if (measure_ || !watch_.empty()) return load({.watch = watch_, .measure = measure_}) + invoke;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
-    if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))
-      return *frames + invoke;
+    if (const auto code = environment_.code_cache.Find(generation_->serial, version_))
+      return *code + load({}) + invoke;
     awaits_compiled_ = true;
   }
-  return LoadFunctionFrame(function, image_environment_, {.compile = awaits_compiled_}) + invoke;
+  return load({.compile = awaits_compiled_}) + invoke;
 }
 
 Result<std::string> Instance::NextInvokeFrame() {

@@ -253,7 +253,8 @@ struct Confined {
 };
 
 // Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
-//   "function_version":"3","memory_limit_in_mb":"128","environment":{..},
+//   "function_version":"3","memory_limit_in_mb":"128","response_bytes":6291456,
+//   "environment":{..}, Lambda's variables among them (daemon/lambda_environment.h),
 //   "compile":true or absent, "watch":["numpy",..] or absent, "measure":true or absent}
 //   With "measure" the handler is loaded but not called: the first Invoke is answered by what the
 //   load took, see daemon/advice.h.

@@ -124,6 +124,7 @@ def test_another_image_has_none(spored, victim_archive):
     for family in ("inet stream", "inet datagram", "inet6 stream"):
         assert refused[family] == "EAFNOSUPPORT"
 
+
 def test_show_tells(spored):
     assert "TCP and UDP inside each sandbox" in spored.cli("image", "show", "loopback").out
     shown = spored.cli("image", "show", "loopback", "--json").json()

@@ -223,6 +223,13 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
       {"runtime = \"python\"\n[environment]\n\"A=B\" = \"1\"", "x.toml:2: environment: \"A=B\" is"},
       {"runtime = \"python\"\n[environment]\nA = 1", "x.toml:3: environment.A: an integer where"},
       {"runtime = \"python\"\nname = \"../x\"", "x.toml:2: name: \"../x\" is not"},
+      {"runtime = \"python\"\n[policy]\nloopback = 1", "x.toml:3: policy.loopback: an integer"},
+      {"runtime = \"python\"\n[policy]\negress = true", "x.toml:3: policy.egress: unknown key"},
+      {"runtime = \"python\"\npolicy = \"open\"", "x.toml:2: policy: a string where"},
+      {"runtime = \"provided\"",
+       "x.toml:1: runtime: \"provided\" needs loopback = true in a table"},
+      {"runtime = \"provided\"\npreload = [\"json\"]\n[policy]\nloopback = true",
+       "x.toml:2: preload: \"json\" is not"},
       {"runtime = \"python\"\ncolour = 1", "x.toml:2: colour: unknown key"},
   };
   for (const auto& [text, expected] : cases) {
@@ -235,8 +242,9 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
 TEST_F(ConfigTest, ShippedImagesAreValid) {
   auto images = LoadImages({std::string(SPORE_SOURCE_ROOT) + "/images"});
   ASSERT_TRUE(images) << images.error().Message();
-  for (const char* name : {"python", "python-numpy", "python-numpy-threads", "python-web",
-                           "python-imaging", "python-graph", "python-crypto", "native"}) {
+  for (const char* name :
+       {"python", "python-numpy", "python-numpy-threads", "python-web", "python-imaging",
+        "python-graph", "python-crypto", "native", "provided"}) {
     EXPECT_TRUE(images->contains(name)) << name;
   }
   EXPECT_EQ("1", images->at("python-numpy").environment.at("OPENBLAS_NUM_THREADS"));
