@@ -49,6 +49,7 @@ struct ImageManifest {
   bool threads = false;               // its preloads may start threads, which each fork has again
   bool flat = true;                   // its zygotes' memory is moved into a file, where it pays
   std::vector<std::string> deny;      // [policy]: calls and groups of sandbox/policy/denied_calls.h
+  bool loopback = false;              // [policy]: LoopbackSockets for its sandboxes
   std::string warm_up;                // called when all is preloaded; empty: nothing
   v1::Limits limits;                  // of whoever asks for no others; 0: the configuration's
   std::string root_source;            // "host", or where `spore image import` takes it from

@@ -1,4 +1,5 @@
 // spore.v1.Functions: deployed code.
+#include "daemon/runtimes.h"
 #include "daemon/service_context.h"
 #include "daemon/validate.h"
 
@@ -75,6 +76,8 @@ Result<ImageHold> ResolveSettings(const ServiceContext& context, const v1::Limit
     error.operation = "libraries: " + error.operation;
     return tl::unexpected(std::move(error));
   }
+  if (settings.handler().empty())
+    settings.set_handler(std::string(FindRuntime(settings.runtime())->default_handler));
   SPORE_TRY(ValidateHandler(settings.runtime(), settings.handler()));
   SPORE_TRY(ValidateEnvironment(settings.environment()));
   SPORE_TRY(ValidateDescription(settings.description()));

@@ -37,6 +37,10 @@ void CheckRuntime(TomlReader& reader, ImageManifest& image) {
   if (image.threads && !runtime->threads_optional)
     reader.Fail("threads", "not to be given: whether runtime " + image.runtime +
                                " has threads is not for an image to choose");
+  if (runtime->needs_loopback && !image.loopback)
+    reader.Fail("runtime", "\"" + image.runtime +
+                               "\" needs loopback = true in a table [policy], because it speaks "
+                               "HTTP inside the sandbox");
   if (image.interpreter.empty()) image.interpreter = runtime->interpreter;
   for (const std::string& module : image.preload) {
     if (!runtime->is_preload(module))
@@ -63,12 +67,13 @@ void CheckWarmUp(TomlReader& reader, const ImageManifest& image) {
   }
 }
 
-// The table [policy]: what sandboxes of the image may not do of what all may.
+// The table [policy]: what sandboxes of the image may and may not, other than those of others.
 void ReadPolicy(TomlReader& parent, const std::string& file, ImageManifest& image) {
   const toml::table* table = parent.Table("policy");
   if (table == nullptr) return;
   TomlReader reader(*table, file, "policy.");
   reader.Strings("deny", &image.deny);
+  reader.Bool("loopback", &image.loopback);
   size_t bytes = 0;
   for (const std::string& name : image.deny) bytes += name.size() + 1;
   if (auto denied = DeniedCalls::Make(image.deny); !denied)

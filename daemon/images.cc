@@ -73,11 +73,14 @@ Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
   options.uid_base = free_uids_.back();
   options.ready_sandboxes = config_.ready_sandboxes;
   options.max_ready_sandboxes = config_.max_ready_sandboxes;
-  options.spare_sandboxes = config_.spare_sandboxes;
+  // Those rest without a network namespace, and what makes one for them may not set up its device.
+  options.spare_sandboxes = manifest.loopback ? 0 : config_.spare_sandboxes;
   options.rotation = {config_.zygote_max_age_ms * 1'000'000, config_.zygote_max_forks};
   const v1::Limits& limits = options.limits;
-  options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
+  options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids(),
+                            manifest.loopback};
   options.sandbox.tmp_bytes = limits.tmp_bytes();
+  options.sandbox.loopback = manifest.loopback;
   options.lane = &lane_;
   options.checkpoints = &checkpoints_;
   options.keeper = &keeper_;

@@ -135,9 +135,7 @@ void Instance::OnCompiled(Frame& frame) {
   if (!awaits_compiled_) return Rubbish("compiled code that nobody had asked for");
   awaits_compiled_ = false;
   if (frame.body.empty()) return;
-  environment_.code_cache.Keep(
-      generation_->serial, version_,
-      CodeFrame(frame.body) + LoadFunctionFrame(version_->function, image_environment_, {}));
+  environment_.code_cache.Keep(generation_->serial, version_, CodeFrame(frame.body));
 }
 
 void Instance::OnLoaded(const Frame& frame) {

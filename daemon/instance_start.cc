@@ -67,8 +67,8 @@ Result<> LetReopenOutput(int fd) {
   return LetReopenForWriting(fd);
 }
 
-CgroupLimits ToCgroupLimits(const v1::Limits& limits) {
-  return {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
+CgroupLimits ToCgroupLimits(const v1::Limits& limits, const ImageManifest& image) {
+  return {limits.memory_bytes(), limits.cpu_millis(), limits.pids(), image.loopback};
 }
 
 }  // namespace
@@ -110,7 +110,7 @@ void Instance::Enter(ZygoteImage& image, ZygoteImage::Lease lease) {
 Result<> Instance::Launch() {
   const uint64_t begin = MonotonicNs();
   SPORE_ASSIGN(const std::string frames, FirstFrames());
-  SPORE_TRY(sandbox_->cgroup.SetLimits(ToCgroupLimits(limits_)));
+  SPORE_TRY(sandbox_->cgroup.SetLimits(ToCgroupLimits(limits_, *manifest_)));
   TenantDescriptors descriptors;
   if (version_) {
     SPORE_ASSIGN(descriptors.code, CodeMount(version_->code_path));
@@ -196,17 +196,18 @@ Result<std::string> Instance::FirstFrames() {
     SPORE_ASSIGN(invoke, NextInvokeFrame());
   }
   const v1::Function& function = version_->function;
-  // What is asked beside is asked once: it is no part of the frames that are kept.
-  if (measure_ || !watch_.empty())
-    return LoadFunctionFrame(function, image_environment_,
-                             LoadWishes{.watch = watch_, .measure = measure_}) +
-           invoke;
+  const auto load = [&](const LoadWishes& wishes) {
+    return LoadFunctionFrame(function, image_environment_, {.id = id_, .ahead = preparing_},
+                             wishes);
+  };
+  // What is asked beside is asked once, not with what is compiled.
+  if (measure_ || !watch_.empty()) return load({.watch = watch_, .measure = measure_}) + invoke;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
-    if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))
-      return *frames + invoke;
+    if (const auto code = environment_.code_cache.Find(generation_->serial, version_))
+      return *code + load({}) + invoke;
     awaits_compiled_ = true;
   }
-  return LoadFunctionFrame(function, image_environment_, {.compile = awaits_compiled_}) + invoke;
+  return load({.compile = awaits_compiled_}) + invoke;
 }
 
 Result<std::string> Instance::NextInvokeFrame() {

@@ -115,6 +115,7 @@ void SandboxPool::MakeOne(bool spare) {
   wire::MakeSandbox request;
   request.sandbox_id = id;
   request.uid = *uid;
+  request.loopback = options_.defaults.loopback ? 1 : 0;
   request.tmp_bytes = sandbox->tmp_bytes;
   request.tmp_inodes = sandbox->tmp_bytes / kTmpBytesPerInode + 64;
   snprintf(request.hostname, sizeof request.hostname, "sandbox");

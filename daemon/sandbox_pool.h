@@ -55,6 +55,7 @@ struct Sandbox {
 struct SandboxDefaults {
   CgroupLimits limits;
   uint64_t tmp_bytes = 64u << 20;
+  bool loopback = false;  // of its image's policy
 };
 
 class SandboxPool {

@@ -185,6 +185,7 @@ void DescribeManifest(const ImageManifest& manifest, v1::Image* image) {
   image->set_threads(manifest.threads);
   image->set_flat(manifest.flat);
   for (const std::string& name : manifest.deny) image->mutable_policy()->add_deny(name);
+  image->mutable_policy()->set_loopback(manifest.loopback);
   image->set_manifest(manifest.path);
   image->set_warm_up(manifest.warm_up);
   const ImageRoot& root = manifest.root;

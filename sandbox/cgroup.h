@@ -39,6 +39,9 @@ struct CgroupLimits {
   uint64_t memory_bytes = 0;  // memory.max and swap.max=0, or memory(+memsw).limit_in_bytes
   uint32_t cpu_millis = 0;    // thousandths of a CPU; cpu.max or cfs quota
   uint32_t pids = 0;          // pids.max
+  // What TCP and UDP hold counts: v2 does so by itself, v1 apart from memory_bytes, up to a quarter
+  // of it.
+  bool sockets = false;
   bool operator==(const CgroupLimits&) const = default;
 };
 

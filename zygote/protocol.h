@@ -22,7 +22,7 @@
 
 namespace spore::wire {
 
-constexpr uint32_t kMagic = 0x53504f34;  // "SPO4"; changes with every change of a struct below
+constexpr uint32_t kMagic = 0x53504f35;  // "SPO5"; changes with every change of a struct below
 
 enum class Type : uint32_t {
   kMakeSandbox = 1,
@@ -70,8 +70,8 @@ struct MakeSandbox {
   uint32_t uid = 0;  // inside the zygote's user namespace; also the gid
   uint32_t has_cgroup_v2 = 0;
   uint32_t cgroup_procs = 0;
-  uint32_t bare = 0;  // no net namespace yet: the image's own. See Fork
-  uint32_t reserved = 0;
+  uint32_t bare = 0;      // no net namespace yet: the image's own. See Fork
+  uint32_t loopback = 0;  // its `lo` is up, and Landlock lets it be used; of none that is bare
   uint64_t tmp_bytes = 0;
   uint64_t tmp_inodes = 0;
   char hostname[64] = {};
@@ -114,8 +114,8 @@ struct ProcessExited {
 constexpr uint32_t kMaxDeniedNames = 1024;
 struct Prepare {
   Header header{.type = Type::kPrepare};
-  uint32_t flat = 1;  // its memory is to be moved (zygote/sfork/flatten.h)
-  uint32_t reserved = 0;
+  uint32_t flat = 1;      // its memory is to be moved (zygote/sfork/flatten.h)
+  uint32_t loopback = 0;  // its children may make the sockets that LoopbackSockets names
   // What DeniedCalls is made of (sandbox/policy/denied_calls.h): comma-separated, NUL-terminated.
   char denied[kMaxDeniedNames] = {};
 };
@@ -253,7 +253,8 @@ struct Confined {
 };
 
 // Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
-//   "function_version":"3","memory_limit_in_mb":"128","environment":{..},
+//   "function_version":"3","memory_limit_in_mb":"128","response_bytes":6291456,
+//   "environment":{..}, Lambda's variables among them (daemon/lambda_environment.h),
 //   "compile":true or absent, "watch":["numpy",..] or absent, "measure":true or absent}
 //   With "measure" the handler is loaded but not called: the first Invoke is answered by what the
 //   load took, see daemon/advice.h.

@@ -94,6 +94,7 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Warm-up", image->warm_up()},
       {"Packages", Joined(image->packages())},
       {"Threads", image->threads() ? "of preloaded modules are copied" : ""},
+      {"Loopback", image->policy().loopback() ? "TCP and UDP inside each sandbox" : ""},
       {"Denied", Joined(image->policy().deny())},
       {"Flat", image->flat() ? "" : "no, by its manifest"},
   };

@@ -104,7 +104,7 @@ void AddFunctionLimitOptions(CLI::App& command, v1::Limits& limits) {
 void AddSettingsOptions(CLI::App& command, v1::FunctionSettings& settings) {
   command
       .add_option("--runtime", *settings.mutable_runtime(),
-                  "Language runtime: python, node, java, native")
+                  "Language runtime: python, node, java, native, provided")
       ->type_name("NAME");
   command
       .add_option("--image", *settings.mutable_image(), "Image (default: named like the runtime)")

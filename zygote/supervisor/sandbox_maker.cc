@@ -55,6 +55,15 @@ StepResult OpenNamespaces(int (&fds)[kInitFds]) {
   return StepOk();
 }
 
+NetworkPolicy NetworkOf(const wire::MakeSandbox& request) {
+  return request.loopback != 0 ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
+}
+
+// Of a network namespace that is new.
+StepResult SetUpNetwork(NetworkPolicy network) {
+  return network.allows_loopback() ? SetLoopback(true) : StepOk();
+}
+
 StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds]) {
   const wire::MakeSandbox& request = *plan.request;
   StepLog& log = report.steps;
@@ -62,14 +71,17 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   if (StepResult r = EnterCgroups(plan.cgroup_procs, request.cgroup_procs, true); !r.ok()) return r;
   if (StepResult r = OpenNamespaces(fds); !r.ok()) return r;
   t = log.Add("cgroup", t);
+  const NetworkPolicy network = NetworkOf(request);
+  if (StepResult r = SetUpNetwork(network); !r.ok()) return r;
+  if (network.allows_loopback()) t = log.Add("network", t);
   if (sethostname(request.hostname, strnlen(request.hostname, sizeof request.hostname)) < 0)
     return StepFailed("sethostname");
   const PrivateMounts mounts{.tmp_bytes = request.tmp_bytes, .tmp_inodes = request.tmp_inodes};
   if (StepResult r = MountPrivate(mounts); !r.ok()) return r;
   t = log.Add("mounts", t);
   constexpr const char* kWritable[] = {"/tmp", "/dev/shm"};
-  if (StepResult r = MakeLandlockRuleset(kWritable, 2, &fds[Slot(wire::kLandlockRuleset)]); !r.ok())
-    return r;
+  int& ruleset = fds[Slot(wire::kLandlockRuleset)];
+  if (StepResult r = MakeLandlockRuleset(kWritable, 2, network, &ruleset); !r.ok()) return r;
   t = log.Add("landlock", t);
   // Not dumpable: the tenant has the same uid and must not look into this process.
   if (StepResult r = LimitBoundingSet(0); !r.ok()) return r;
@@ -117,6 +129,9 @@ Result<MadeSandbox> MakeSandbox(const wire::MakeSandbox& request, std::span<cons
                                 const SeccompProgram& program) {
   if (fds.size() != request.has_cgroup_v2 + request.cgroup_procs)
     return MakeError(ErrorKind::kInternal, "MakeSandbox: the descriptors do not fit the message");
+  // It would be the image's own device.
+  if (request.bare != 0 && request.loopback != 0)
+    return MakeError(ErrorKind::kInternal, "MakeSandbox: a bare sandbox has no loopback device");
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return SysError("socketpair");

@@ -292,8 +292,10 @@ Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
   SPORE_TRY(StopForCheckpoint());
   const wire::Prepare preparation = Preparation();
   SPORE_ASSIGN(const DeniedCalls denied, Denied(preparation));
+  const NetworkPolicy network =
+      preparation.loopback != 0 ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
   ChildPrograms programs;
-  SPORE_ASSIGN(programs.final_program, CompileFinalProgram(NetworkPolicy::kNone));
+  SPORE_ASSIGN(programs.final_program, CompileFinalProgram(network));
   SPORE_ASSIGN(programs.last_program, CompileLastProgram(denied));
   SPORE_ASSIGN(FrozenProcess process,
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},

@@ -21,11 +21,6 @@ function enter(order, root) {
   const { env } = process;
   const given = order.environment ?? {};
   for (const name in given) env[name] = given[name];
-  env.LAMBDA_TASK_ROOT = root;
-  env._HANDLER = order.handler;
-  env.AWS_LAMBDA_FUNCTION_NAME = order.function_name;
-  env.AWS_LAMBDA_FUNCTION_VERSION = order.function_version;
-  env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE = order.memory_limit_in_mb;
   process.chdir(root);
 }
 

@@ -4,7 +4,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -103,24 +102,14 @@ final class FunctionServer {
     return Json.write(found);
   }
 
+  @SuppressWarnings("unchecked")
   private void enter(String root) {
     long memory = Long.parseLong((String) load.get("memory_limit_in_mb")) << 20;
     Native.limitHeap(Surroundings.heapFor(memory));
-    Surroundings.setEnvironment(environment(root));
+    Surroundings.setEnvironment(
+        (Map<String, String>) (Map<?, ?>) load.getOrDefault("environment", Map.of()));
     Surroundings.changeDirectory(root);
     System.setProperty("java.class.path", root);
-  }
-
-  @SuppressWarnings("unchecked")
-  private Map<String, String> environment(String root) {
-    Map<String, String> all = new LinkedHashMap<>();
-    all.putAll((Map<String, String>) (Map<?, ?>) load.getOrDefault("environment", Map.of()));
-    all.put("LAMBDA_TASK_ROOT", root);
-    all.put("_HANDLER", (String) load.get("handler"));
-    all.put("AWS_LAMBDA_FUNCTION_NAME", (String) load.get("function_name"));
-    all.put("AWS_LAMBDA_FUNCTION_VERSION", (String) load.get("function_version"));
-    all.put("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", (String) load.get("memory_limit_in_mb"));
-    return all;
   }
 
   /** Calls the handler; leaves the answer's body, returns its frame's type. */
