@@ -18,6 +18,7 @@ unset PYTHONPATH PYTHONHOME PYTHONSTARTUP CXXFLAGS CFLAGS CPPFLAGS LDFLAGS SPORE
 SPORE_BUILD_PACKAGES=(
   g++ meson ninja-build pkg-config python3 python3-dev
   libfmt-dev libexpected-dev libseccomp-dev libcap-dev liburing-dev libsystemd-dev libarchive-dev nettle-dev
+  libsqlite3-dev
   libprotobuf-dev protobuf-compiler libtomlplusplus-dev nlohmann-json3-dev libcli11-dev
   default-jdk-headless libgoogle-gson-java
 )
