@@ -18,8 +18,9 @@ namespace {
 constexpr char kFile[] = "/events.db";
 // What the schema below is; another number in the file is refused.
 constexpr int kSchemaVersion = 1;
-// Locks are not shared with another process, so no memory is either. A page of the log is written
-// back after a megabyte or so; the log does not stay larger than that.
+// Locks are not shared with another process, so no memory is either. The log is written back after
+// some megabytes, and does not stay larger than 16. Debian's SQLite would overwrite all that is
+// deleted, and so need room on the disk to make some.
 constexpr char kSettings[] =
     "PRAGMA locking_mode=EXCLUSIVE;"
     "PRAGMA auto_vacuum=INCREMENTAL;"
@@ -28,6 +29,7 @@ constexpr char kSettings[] =
     "PRAGMA wal_autocheckpoint=1000;"
     "PRAGMA journal_size_limit=16777216;"
     "PRAGMA temp_store=MEMORY;"
+    "PRAGMA secure_delete=FAST;"
     "PRAGMA cell_size_check=ON;"
     "PRAGMA cache_size=-8192;";
 // The large columns stand last: rows are read without them. The states are those of async.proto.
@@ -59,16 +61,16 @@ constexpr off_t kMostChecked = 256 << 20;
 // Left free by what is accepted, so that what comes of it can be written down, and purged.
 constexpr uint64_t kReserve = 8 << 20;
 
-Result<> CheckRoom(const std::string& directory) {
+// `unused`: bytes of the database that hold nothing.
+Result<> CheckRoom(const std::string& directory, uint64_t unused) {
   struct statvfs status {};
   if (statvfs(directory.c_str(), &status) != 0) return SysError("statvfs", directory);
-  const uint64_t free = uint64_t{status.f_bavail} * status.f_frsize;
+  const uint64_t free = uint64_t{status.f_bavail} * status.f_frsize + unused;
   if (free >= kReserve) return {};
-  Error error{ErrorKind::kOverloaded, ENOSPC,
-              "the file system has " + std::to_string(free >> 10) +
-                  " KiB left, and events leave 8 MiB free",
-              directory, "make room on the disk of the daemon's state-dir"};
-  return tl::unexpected(std::move(error));
+  return tl::unexpected(
+      Error{ErrorKind::kOverloaded, ENOSPC,
+            "events leave 8 MiB free, and there are " + std::to_string(free >> 10) + " KiB left in",
+            directory, "make room on the disk of the daemon's state-dir"});
 }
 
 v1::AsyncEvent::State StateOf(int64_t number) {
@@ -181,7 +183,13 @@ Result<> AsyncDisk::EndPart(bool keep) {
 }
 
 Result<> AsyncDisk::Insert(StoredEvent* stored) {
-  SPORE_TRY(CheckRoom(options_.directory));
+  SPORE_ASSIGN(Statement * unused,
+               Use("SELECT freelist_count * page_size FROM pragma_freelist_count, "
+                   "pragma_page_size"));
+  SPORE_ASSIGN(const bool known, unused->Step());
+  const int64_t unused_bytes = known ? unused->Int(0) : 0;
+  unused->Reset();
+  SPORE_TRY(CheckRoom(options_.directory, static_cast<uint64_t>(unused_bytes)));
   SPORE_ASSIGN(Statement * insert,
                Use("INSERT INTO events(id, owner, function, state, accepted, due, expires, "
                    "max_attempts, backoff, depth, bytes, origin, context, payload) "
