@@ -70,6 +70,20 @@ struct ClientLimits {
   uint64_t payload_memory = 256u << 20;  // bytes of its requests in progress
 };
 
+// [async]: events, and what of them is kept.
+struct AsyncConfig {
+  uint64_t max_events = 100'000;  // that wait, run or are dead letters
+  uint64_t max_bytes = 1ull << 30;
+  uint32_t max_in_flight = 32;      // carried out at once
+  uint64_t client_events = 10'000;  // of one uid, but root
+  uint64_t client_bytes = 256ull << 20;
+  uint32_t client_in_flight = 24;      // root's too
+  uint64_t keep_ms = 86'400'000;       // what has been done, or given up
+  uint32_t keep_results = 1000;        // likewise, of one uid
+  uint64_t dead_keep_ms = 1209600000;  // dead letters
+  uint32_t client_schedules = 100;     // of one uid, but root
+};
+
 struct Config {
   std::string socket = "/run/spore/spored.sock";
   std::string socket_group = "spore";  // owner group of the socket if it exists; mode 0660
@@ -97,6 +111,7 @@ struct Config {
   uint64_t payload_memory = 512u << 20;     // bytes of requests in progress
   uint32_t dead_kept = 256;                 // ended instances that inspect still finds
   ClientLimits client;                      // [limits-per-client]
+  AsyncConfig async;                        // [async]
   v1::Limits default_limits;                // [limits]
   v1::Limits max_limits;                    // [max-limits]
   std::vector<std::string> image_dirs;      // *.toml; later ones win by name

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <optional>
 
+#include "daemon/async_dispatcher.h"
+#include "daemon/async_store.h"
 #include "daemon/event_loop.h"
 #include "daemon/function_facts.h"
 #include "daemon/function_store.h"
@@ -21,6 +23,7 @@
 #include "daemon/payload_budget.h"
 #include "daemon/recovery.h"
 #include "daemon/rpc_server.h"
+#include "daemon/schedules.h"
 #include "daemon/service_context.h"
 #include "daemon/unix_time.h"
 #include "sandbox/cgroup.h"
@@ -47,6 +50,7 @@ class Daemon {
  private:
   Result<> SetUpHost();
   Result<> SetUpParts(const std::map<std::string, ImageManifest>& manifests);
+  Result<> SetUpAsync();
   void RegisterServices();
   void BeginStop(int signal);
 
@@ -64,6 +68,9 @@ class Daemon {
   std::unique_ptr<Images> images_;
   std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
+  std::unique_ptr<AsyncStore> async_store_;
+  std::optional<AsyncDispatcher> async_;
+  std::unique_ptr<Schedules> schedules_;
   std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
   std::optional<ListeningSocket> socket_;
@@ -142,6 +149,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                                [this](size_t most, const std::string& why) {
                                                  return images_->EvictForMemory(most, why);
                                                }});
+  SPORE_TRY(SetUpAsync());
   context_.emplace(ServiceContext{*loop_,
                                   *lane_,
                                   config_,
@@ -152,20 +160,39 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *invoker_,
                                   *payloads_,
                                   *checkpoints_,
+                                  *async_,
+                                  *schedules_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});
   return {};
 }
 
+Result<> Daemon::SetUpAsync() {
+  AsyncDisk::Options options;
+  options.directory = config_.state_dir + "/async";
+  options.keep_results = config_.async.keep_results;
+  options.report = [](const std::string& line) { Log(LogLevel::kError, line); };
+  SPORE_ASSIGN(async_store_, AsyncStore::Open(*loop_, options));
+  async_.emplace(
+      AsyncDispatcher::Parts{*loop_, *async_store_, *store_, *invoker_, *payloads_, *logs_},
+      config_.async);
+  SPORE_TRY(async_->Load());
+  SPORE_ASSIGN(schedules_,
+               Schedules::Create(*loop_, *async_, *store_, config_.async.client_schedules));
+  return schedules_->Load();
+}
+
 // A new service of spore.proto is registered here.
 void Daemon::RegisterServices() {
   RegisterFunctions(*server_, *context_);
   RegisterAdvice(*server_, *context_);
+  RegisterAsync(*server_, *context_);
   RegisterInvocations(*server_, *context_);
   RegisterInstances(*server_, *context_);
   RegisterImages(*server_, *context_);
   RegisterLogs(*server_, *context_);
+  RegisterSchedules(*server_, *context_);
   RegisterSystem(*server_, *context_);
   RegisterCheckpoints(*server_, *context_);
   RegisterVersions(*server_, *context_);
@@ -190,6 +217,8 @@ Result<> Daemon::Serve() {
     if (!ReservesOf(function).empty()) invoker_->FunctionChanged(function);
     return true;
   });
+  async_->Start();
+  schedules_->Start();
   Log(LogLevel::kInfo,
       "serving on " +
           (socket_->passed_by_systemd() ? std::string("systemd's socket") : config_.socket));
@@ -206,6 +235,8 @@ void Daemon::BeginStop(int signal) {
   }
   stopping_ = true;
   memory_keeper_.reset();
+  schedules_->Stop();
+  async_->Stop();
   Log(LogLevel::kInfo, std::string("stopping: ") + sigdescr_np(signal));
   (void)sd_notify(0, "STOPPING=1");
   server_->Drain();
@@ -213,7 +244,8 @@ void Daemon::BeginStop(int signal) {
     Log(LogLevel::kWarning, "sandboxes did not end in time");
     loop_->Stop();
   });
-  invoker_->ShutDown([this] { images_->ShutDown([this] { loop_->Stop(); }); });
+  invoker_->ShutDown(
+      [this] { images_->ShutDown([this] { async_store_->WhenIdle([this] { loop_->Stop(); }); }); });
 }
 
 }  // namespace

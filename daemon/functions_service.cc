@@ -238,6 +238,7 @@ void Remove(ServiceContext& context, const CallPtr& call, v1::RemoveFunctionRequ
   context.store.Remove(name, [&context, call, name](Result<> removed) {
     if (!removed) return call->Fail(removed.error());
     context.invoker.FunctionRemoved(name);
+    context.async.FunctionRemoved(name);
     context.logs.Forget(name);
     call->Reply(v1::RemoveFunctionResponse());
   });

@@ -62,6 +62,20 @@ Actions Scheduler::Submit(Ticket ticket) {
   return actions;
 }
 
+bool Scheduler::HasRoom(const Ticket& ticket) const {
+  const auto function = functions_.find(ticket.function);
+  if (function != functions_.end()) {
+    if (function->second->queued > 0) return false;
+    if (FindIdle(ticket, *function->second)) return true;
+    if (function->second->live >= ticket.max_instances) return !function->second->idle.empty();
+  }
+  const auto client = clients_.find(ticket.client);
+  if (client != clients_.end() && AtItsLimit(*client->second))
+    return client->second->queued == 0 && OldestToEvict(client->second->idle_by_age).has_value();
+  if (slots_.size() < limits_.max_instances) return true;
+  return queue_.empty() && OldestToEvict(idle_by_age_).has_value();
+}
+
 // Expire relies on the order: what goes to the front has not come later than what stands there.
 void Scheduler::Enqueue(Ticket ticket, Function& function, Client& client) {
   ++function.queued;

@@ -81,6 +81,9 @@ class Scheduler {
   explicit Scheduler(const SchedulerLimits& limits) : limits_(limits) {}
 
   Actions Submit(Ticket ticket);
+  // Whether such a ticket would get an instance without standing in anybody's way: nobody waits for
+  // one of the function, and an instance is idle, can be started, or can be had for an idle one.
+  bool HasRoom(const Ticket& ticket) const;
   // The client of a waiting ticket went away. False: it is not waiting.
   bool Cancel(TicketId ticket);
   // Refuses tickets that have waited too long.

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "daemon/access.h"
+#include "daemon/async_dispatcher.h"
 #include "daemon/checkpoints.h"
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
@@ -20,6 +21,7 @@
 #include "daemon/log_store.h"
 #include "daemon/payload_budget.h"
 #include "daemon/rpc_server.h"
+#include "daemon/schedules.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
 
@@ -36,6 +38,8 @@ struct ServiceContext {
   Invoker& invoker;
   PayloadBudget& payloads;
   Checkpoints& checkpoints;
+  AsyncDispatcher& async;
+  Schedules& schedules;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t>
@@ -91,10 +95,12 @@ Result<UniqueFd> TakeArchive(std::vector<ClientFd> fds);
 // Each registers one service of spore.proto. The context is captured by reference.
 void RegisterFunctions(RpcServer& server, ServiceContext& context);
 void RegisterAdvice(RpcServer& server, ServiceContext& context);  // of Functions
+void RegisterAsync(RpcServer& server, ServiceContext& context);
 void RegisterInvocations(RpcServer& server, ServiceContext& context);
 void RegisterInstances(RpcServer& server, ServiceContext& context);
 void RegisterImages(RpcServer& server, ServiceContext& context);
 void RegisterLogs(RpcServer& server, ServiceContext& context);
+void RegisterSchedules(RpcServer& server, ServiceContext& context);
 void RegisterSystem(RpcServer& server, ServiceContext& context);
 void RegisterCheckpoints(RpcServer& server, ServiceContext& context);
 void RegisterVersions(RpcServer& server, ServiceContext& context);

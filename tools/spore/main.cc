@@ -11,6 +11,7 @@
 #include <exception>
 
 #include "tools/spore/context.h"
+#include "tools/spore/events.h"
 #include "tools/spore/output.h"
 
 namespace spore::cli {
@@ -33,6 +34,8 @@ void AddCommands(CLI::App& app, Context& context) {
   app.require_subcommand(0, 1);
   AddFunction(app, context);
   AddInvoke(app, context);
+  AddAsync(app, context);
+  AddSchedule(app, context);
   AddRun(app, context);
   AddPs(app, context);
   AddLogs(app, context);
