@@ -1946,10 +1946,13 @@ export const Image: MessageType<Image> = message("Image", [
 // What sandboxes of an image may and may not, other than those of others ([policy] of its
 // manifest).
 export interface ImagePolicy {
+  // TCP and UDP over 127.0.0.1 and ::1, inside the sandbox
+  loopback: boolean;
   // system calls, and groups of them, that they lose
   deny: string[];
 }
 export const ImagePolicy: MessageType<ImagePolicy> = message("ImagePolicy", [
+  [1, "loopback", "scalar", "bool"],
   [2, "deny", "scalar", "string", "repeated"],
 ]);
 

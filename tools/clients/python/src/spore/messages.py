@@ -2064,9 +2064,12 @@ class ImagePolicy(Message):
     """What sandboxes of an image may and may not, other than those of others ([policy] of its
     manifest).
     """
+    # TCP and UDP over 127.0.0.1 and ::1, inside the sandbox
+    loopback: bool = False
     # system calls, and groups of them, that they lose
     deny: list[str] = field(default_factory=list)
     WIRE: ClassVar = (
+        Wire(1, "loopback", "scalar", "bool"),
         Wire(2, "deny", "scalar", "string", repeated=True),
     )
 
