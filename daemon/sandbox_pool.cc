@@ -19,6 +19,13 @@ namespace {
 constexpr auto kRefillDelay = std::chrono::milliseconds(2);
 constexpr auto kFailureDelay = std::chrono::milliseconds(200);
 constexpr auto kRemovalDelay = std::chrono::milliseconds(10);
+// A burst is one while the next request comes within this time.
+constexpr uint64_t kBurstGapNs = 10'000'000;
+constexpr uint64_t kLongestPutOffNs = 200'000'000;
+// So many cgroups of what has ended may wait for a moment in which nobody does: each keeps some
+// memory of the kernel's. And so many are removed at once, of a millisecond each or more.
+constexpr size_t kMostRemovals = 64;
+constexpr size_t kRemovedAtOnce = 4;
 constexpr uint32_t kMaxMakingAtOnce = 16;
 constexpr auto kShrinkInterval = std::chrono::seconds(1);
 constexpr size_t kMaxShrunkAtOnce = 4;
@@ -81,6 +88,7 @@ void SandboxPool::TellIfFilled() {
 }
 
 void SandboxPool::TellIfEmpty() {
+  if (retired_ && live() == 0) bare_place_.reset();
   if (!empty_ || live() > 0) return;
   loop_.Post([empty = std::exchange(empty_, nullptr), alive = alive_] {
     if (*alive) empty();
@@ -333,7 +341,8 @@ void SandboxPool::MakeFailed(const Error& error) {
 
 uint64_t SandboxPool::Take(Taken taken) {
   const uint64_t request = next_request_++;
-  demand_.Count(MonotonicNs());
+  last_taken_ns_ = MonotonicNs();
+  demand_.Count(last_taken_ns_);
   if (retired_) {
     taken(MakeError(ErrorKind::kUnavailable, "the zygote of image " + options_.group + " ended"));
     return request;
@@ -345,6 +354,7 @@ uint64_t SandboxPool::Take(Taken taken) {
     ready_.pop_back();
   } else if (sandbox = TakeSpare(); !sandbox) {
     waiting_[request] = std::move(taken);
+    if (refill_timer_ != 0 && failures_ == 0) loop_.CancelTimer(std::exchange(refill_timer_, 0));
     Fill();
     return request;
   }
@@ -358,11 +368,22 @@ void SandboxPool::Cancel(uint64_t request) {
   waiting_.erase(request);
 }
 
+// Requests come one after the other, so whatever nobody waits for had better wait.
+bool SandboxPool::Busy() const {
+  return !waiting_.empty() || MonotonicNs() - last_taken_ns_ < kBurstGapNs;
+}
+
+// With spare ones left a burst needs no ready ones: warming them up would only slow it down.
 void SandboxPool::RefillSoon() {
-  if (ready_.size() < options_.least / 2 || ready_.empty()) return Fill();
+  const bool can_wait = spare() > 0;
+  if (!can_wait && (ready_.size() < options_.least / 2 || ready_.empty())) return Fill();
   if (refill_timer_ != 0) return;
+  if (refill_put_off_ns_ == 0) refill_put_off_ns_ = MonotonicNs();
   refill_timer_ = loop_.AddTimer(kRefillDelay, [this] {
     refill_timer_ = 0;
+    if (spare() > 0 && Busy() && MonotonicNs() - refill_put_off_ns_ < kLongestPutOffNs)
+      return RefillSoon();
+    refill_put_off_ns_ = 0;
     Fill();
   });
 }
@@ -417,24 +438,35 @@ void SandboxPool::Finish(uint64_t id, const ZygoteLink::Exit& exited) {
 // Its init has been reaped, so every process of it has: the kernel reaps a pid namespace's last
 // process last.
 void SandboxPool::Release(std::unique_ptr<Sandbox> sandbox) {
-  const uint32_t uid = sandbox->uid;
-  sandbox.reset();  // removes the cgroup
-  uids_.Return(uid);
-  if (removal_timer_ == 0) {
-    removal_timer_ = loop_.AddTimer(kRemovalDelay, [this] { RetryRemovals(); });
-  }
+  uids_.Return(sandbox->uid);
+  removals_.push_back(std::move(sandbox->cgroup));
+  sandbox.reset();
+  if (removals_.size() > kMostRemovals) removals_.pop_front();
+  if (retired_) removals_.clear();
+  RemoveSoon();
   TellIfEmpty();
 }
 
-void SandboxPool::RetryRemovals() {
-  removal_timer_ = 0;
-  if (cgroups_.RetryRemovals() == 0) return;
-  removal_timer_ = loop_.AddTimer(kRemovalDelay, [this] { RetryRemovals(); });
+void SandboxPool::RemoveSoon() {
+  if (removal_timer_ != 0) return;
+  removal_timer_ = loop_.AddTimer(kRemovalDelay, [this] {
+    removal_timer_ = 0;
+    RemoveSome();
+  });
+}
+
+// Their directories, and those that could not be removed before.
+void SandboxPool::RemoveSome() {
+  if (!Busy()) {
+    for (size_t i = 0; i < kRemovedAtOnce && !removals_.empty(); ++i) removals_.pop_front();
+  }
+  if (cgroups_.RetryRemovals() > 0 || !removals_.empty()) RemoveSoon();
 }
 
 void SandboxPool::Retire(std::function<void()> empty) {
   if (retired_) return;
   retired_ = true;
+  removals_.clear();
   filled_ = nullptr;
   empty_ = std::move(empty);
   auto ready = std::move(ready_);

@@ -122,7 +122,6 @@ class SandboxPool {
   void MakeFailed(const Error& error);
   void InitEnded(uint64_t id, const ZygoteLink::Exit& exited);
   void Finish(uint64_t id, const ZygoteLink::Exit& exited);
-  void RetryRemovals();
   void TellIfFilled();
   void TellIfEmpty();
   void HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken);
@@ -143,6 +142,9 @@ class SandboxPool {
   void ShrinkLater();
   void Shrink();
   void Release(std::unique_ptr<Sandbox> sandbox);
+  bool Busy() const;
+  void RemoveSoon();
+  void RemoveSome();
 
   EventLoop& loop_;
   ZygoteLink& link_;
@@ -169,6 +171,9 @@ class SandboxPool {
   std::map<uint64_t, Taken> waiting_;  // in the order of asking
   std::shared_ptr<bool> alive_;
   std::deque<std::unique_ptr<Sandbox>> bare_;
+  std::deque<Cgroup> removals_;  // of sandboxes that have ended
+  uint64_t last_taken_ns_ = 0;
+  uint64_t refill_put_off_ns_ = 0;    // since when; 0: not
   std::optional<Cgroup> bare_place_;  // where those are in the hierarchies that limit
 };
 

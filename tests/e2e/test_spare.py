@@ -60,6 +60,11 @@ def waiting(server):
     return [pid for pid, name in server.tenant_processes().items() if name.startswith("python")]
 
 
+def sandbox_cgroups(server):
+    """Names of those that are there in any hierarchy."""
+    return {path.name for top in daemon.cgroups_named(server.cgroup) for path in pathlib.Path(top).glob("python/s[0-9]*")}
+
+
 def complete(server):
     """Instances whose init and runtime are in all of their cgroups."""
     members = [[sorted(pathlib.Path(path, "cgroup.procs").read_text().split()) for path in one["cgroups"]]
@@ -106,6 +111,27 @@ def test_a_burst_takes_them_and_they_come_back(spored):
         assert all(answer["error"] is None for answer in answers), answers
         assert len({answer["instance_id"] for answer in answers}) == 30
         await_full(spored)
+    # What has ended is put away when nobody waits, and all of it.
+    daemon.wait_until(lambda: len(sandbox_cgroups(spored)) == 32, what="their cgroups have gone")
+
+
+def test_what_has_ended_is_put_away_though_calls_go_on(spored):
+    await_full(spored)
+    for _ in range(150):
+        spored.result("plain", {})
+        assert len(sandbox_cgroups(spored)) < 32 + 64 + 40
+    await_full(spored)
+    daemon.wait_until(lambda: len(sandbox_cgroups(spored)) == 32, what="their cgroups have gone")
+
+
+def test_the_place_of_the_bare_ones_ends_with_their_zygote(spored):
+    await_full(spored)
+    tops = daemon.cgroups_named(spored.cgroup)
+    assert spored.cli("zygote", "rotate", "python").code == 0
+    await_full(spored)
+    # One generation's at most, in each hierarchy.
+    daemon.wait_until(lambda: all(len(list(pathlib.Path(top).glob("python/bare-*"))) <= 1 for top in tops),
+                      what="the old one's place has gone")
 
 
 def test_each_keeps_one_descriptor_of_the_daemon(spored):

@@ -167,11 +167,22 @@ client::Result<> Benchmark::AddSpore() {
             2, 10, [this] { return TimeRun(*connection_, null_.get()); });
   // A JSON string of 64 bytes, as long as the relay's messages.
   const std::string payload = "\"" + std::string(62, 'x') + "\"";
+  const auto reuse = [this, payload] {
+    return TimeInvoke(*connection_, functions_->reused(), payload, v1::START_KIND_UNSPECIFIED);
+  };
   AddSource({.name = "Spore: reused instance, request to answer", .base = relay_row_}, 20, 100,
-            [this, payload] {
-              return TimeInvoke(*connection_, functions_->reused(), payload,
-                                v1::START_KIND_UNSPECIFIED);
-            });
+            reuse);
+  // With caches as cold as those of starts are: what these are to be compared with.
+  const auto after_pause = [](std::function<client::Result<double>()> sample) {
+    return [sample = std::move(sample)] {
+      std::this_thread::sleep_for(kPause);
+      return sample();
+    };
+  };
+  const std::size_t cold = AddSource({.name = "relay floor, after a pause", .label = "cold relay"},
+                                     4, 1, after_pause([this] { return relay_->Time(); }));
+  AddSource({.name = "Spore: reused instance, after a pause", .base = cold}, 4, 1,
+            after_pause(reuse));
   return {};
 }
 
