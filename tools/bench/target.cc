@@ -65,8 +65,13 @@ client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program,
   const std::string& path = folder->path();
   const std::string config = path + "/spore.toml";
   const std::string log = path + "/spored.log";
+  // Several may run at once, none in the others' cgroups and under their uids.
+  static unsigned started = 0;
+  constexpr uint32_t kUidBase = 0x60000000, kUids = 16u << 16;
+  const std::string number = std::to_string(started);
   std::string settings = "runtime-dir = \"" + path + "/run\"\ncgroup-name = \"spore-bench-" +
-                         std::to_string(::getpid()) + "\"\nuid-base = 1610612736\n";
+                         std::to_string(::getpid()) + "-" + number +
+                         "\"\nuid-base = " + std::to_string(kUidBase + kUids * started++) + "\n";
   settings += more;
   if (!images.empty()) settings += "image-dirs = [\"" + images + "\"]\n";
   auto written = WriteFile(config, settings);
