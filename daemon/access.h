@@ -8,6 +8,8 @@
 //   replacing zygotes
 //   a function or instance  its owner (the uid that deployed or ran it) and root: seeing, invoking,
 //                           updating, removing, killing, reading its logs
+//   an event, a schedule    its owner (its function's) and root: seeing, trying again, purging,
+//                           pausing. Destinations of events are functions of the same owner.
 //
 // Everybody else is told that a function or instance does not exist, in the words used when it
 // really does not: names are the tenant's, and a listing does not show them either.
@@ -38,6 +40,10 @@ inline bool MayInvoke(const Peer& peer, const v1::Function& function) {
 }
 inline bool MayChange(const Peer& peer, const v1::Function& function) {
   return OwnerOrRoot(peer, function.owner_uid());
+}
+// Listings are of what is the peer's own, else.
+inline bool SeesAll(const Peer& peer) {
+  return peer.uid == 0;
 }
 inline bool MayKill(const Peer& peer, uid_t instance_owner) {
   return OwnerOrRoot(peer, instance_owner);

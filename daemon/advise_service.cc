@@ -49,13 +49,13 @@ void Advise(ServiceContext& context, const CallPtr& call, const v1::AdviseReques
   const v1::FunctionSettings& settings = function.settings();
   auto image = context.images.Find(settings.runtime(), settings.image());
   if (!image) return call->Fail(image.error());
-  if (!FindRuntime(settings.runtime())->library_sets) {
-    return call->Fail(
-        {ErrorKind::kPrecondition,
-         0,
-         "advise: runtime " + settings.runtime() + " cannot tell what importing takes; python can",
-         {},
-         {}});
+  if (!FindRuntime(settings.runtime())->measures_loads) {
+    return call->Fail({ErrorKind::kPrecondition,
+                       0,
+                       "advise: runtime " + settings.runtime() +
+                           " cannot tell what importing takes; python and node can",
+                       {},
+                       {}});
   }
   const ImageManifest& manifest = (*image)->manifest();
   auto work = std::make_unique<Work>(call->received_ns());
@@ -63,6 +63,7 @@ void Advise(ServiceContext& context, const CallPtr& call, const v1::AdviseReques
   work->image = settings.image();
   work->limits = settings.limits();
   work->limits.set_response_bytes(kMaxReport);
+  work->limits.set_max_instances(MaxInstances(*context.store.FindDeployed(request.name())));
   work->isolation = v1::ISOLATION_INVOCATION;
   work->owner = function.owner_uid();
   work->request_id = NewRequestId();

@@ -130,32 +130,6 @@ Result<> PackFile(archive* packed, int directory, const std::string& name, uint6
   return {};
 }
 
-Result<> Verify(int file, const CheckpointArchive& expected) {
-  Sha256 digest;
-  std::vector<char> buffer(kChunk);
-  uint64_t bytes = 0;
-  if (lseek(file, 0, SEEK_SET) < 0) return SysError("seek in the checkpoint's archive");
-  (void)posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
-  for (;;) {
-    const ssize_t n = read(file, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return SysError("read the checkpoint's archive");
-    if (n == 0) break;
-    digest.Add(buffer.data(), static_cast<size_t>(n));
-    bytes += static_cast<uint64_t>(n);
-  }
-  if (bytes != expected.bytes) {
-    return MakeError(ErrorKind::kPrecondition,
-                     "its archive has " + std::to_string(bytes) + " bytes where " +
-                         std::to_string(expected.bytes) + " are expected");
-  }
-  if (digest.Text() != expected.digest)
-    return MakeError(ErrorKind::kPrecondition,
-                     "its archive is not what it was: the digest differs");
-  if (lseek(file, 0, SEEK_SET) < 0) return SysError("seek in the checkpoint's archive");
-  return {};
-}
-
 Result<> UnpackFile(archive* packed, archive_entry* entry, int directory, uid_t owner) {
   const char* path = archive_entry_pathname(entry);
   const std::string name = path == nullptr ? "" : path;
@@ -258,8 +232,34 @@ Result<CheckpointArchive> PackCheckpoint(int directory, int file) {
   return made;
 }
 
+Result<> VerifyCheckpoint(int file, const CheckpointArchive& expected) {
+  Sha256 digest;
+  std::vector<char> buffer(kChunk);
+  uint64_t bytes = 0;
+  if (lseek(file, 0, SEEK_SET) < 0) return SysError("seek in the checkpoint's archive");
+  (void)posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
+  for (;;) {
+    const ssize_t n = read(file, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return SysError("read the checkpoint's archive");
+    if (n == 0) break;
+    digest.Add(buffer.data(), static_cast<size_t>(n));
+    bytes += static_cast<uint64_t>(n);
+  }
+  if (bytes != expected.bytes) {
+    return MakeError(ErrorKind::kPrecondition,
+                     "its archive has " + std::to_string(bytes) + " bytes where " +
+                         std::to_string(expected.bytes) + " are expected");
+  }
+  if (digest.Text() != expected.digest)
+    return MakeError(ErrorKind::kPrecondition,
+                     "its archive is not what it was: the digest differs");
+  if (lseek(file, 0, SEEK_SET) < 0) return SysError("seek in the checkpoint's archive");
+  return {};
+}
+
 Result<> UnpackCheckpoint(int file, const CheckpointArchive& expected, int directory, uid_t owner) {
-  SPORE_TRY(Verify(file, expected));
+  SPORE_TRY(VerifyCheckpoint(file, expected));
   const Reader packed(archive_read_new(), &archive_read_free);
   archive_read_support_filter_zstd(packed.get());
   archive_read_support_format_tar(packed.get());

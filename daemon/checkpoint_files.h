@@ -39,7 +39,10 @@ struct CheckpointArchive {
 // tar, compressed with zstd. Not synced.
 Result<CheckpointArchive> PackCheckpoint(int directory, int file);
 
-// Compares all of `file` with what it should be, and only then unpacks it into `directory`, whose
+// Compares all of `file` with what it should be, and returns to its beginning.
+Result<> VerifyCheckpoint(int file, const CheckpointArchive& expected);
+
+// Verifies all of `file`, and only then unpacks it into `directory`, whose
 // files then belong to `owner`.
 Result<> UnpackCheckpoint(int file, const CheckpointArchive& expected, int directory, uid_t owner);
 

@@ -22,6 +22,7 @@ constexpr char kDirectory[] = "checkpoints";
 constexpr char kRecord[] = "checkpoint.json";
 constexpr char kArchive[] = "memory.tar.zst";
 constexpr char kStagedPrefix[] = ".staged-";
+constexpr char kReceived[] = "received";
 constexpr size_t kMaxRecord = 64 * 1024;
 
 // Folders in `directory`; a name that begins with a dot only when asked for.
@@ -86,6 +87,10 @@ v1::Checkpoint Describe(int image_folder, const std::string& image, const std::s
   return broken;
 }
 
+CheckpointArchive Expected(const v1::Checkpoint& checkpoint) {
+  return {checkpoint.archive_digest(), checkpoint.archive_bytes(), checkpoint.memory_bytes()};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<CheckpointStore>> CheckpointStore::Open(const std::string& state_dir) {
@@ -128,6 +133,22 @@ Result<v1::Checkpoint> CheckpointStore::Stage(v1::Checkpoint checkpoint, int dir
   return checkpoint;
 }
 
+// Whole, or not there.
+Result<> CheckpointStore::Place(const std::string& staged_name, const v1::Checkpoint& checkpoint) {
+  SPORE_ASSIGN(const UniqueFd image, MakeDirectory(root_.get(), checkpoint.image(), 0700, true));
+  if (renameat2(root_.get(), staged_name.c_str(), image.get(), checkpoint.id().c_str(),
+                RENAME_NOREPLACE) != 0)
+    return SysError("rename", staged_name);
+  const auto sync = [&]() -> Result<> {
+    SPORE_TRY(FaultPoint("checkpoint-renamed"));
+    SPORE_TRY(SyncDirectory(image.get(), checkpoint.image()));
+    return SyncDirectory(root_.get(), kDirectory);
+  };
+  auto synced = sync();
+  if (!synced) (void)Remove(checkpoint);
+  return synced;
+}
+
 Result<v1::Checkpoint> CheckpointStore::Keep(v1::Checkpoint checkpoint, int directory) {
   checkpoint.set_id(NewInstanceId());
   checkpoint.set_created_unix_ms(NowUnixMs());
@@ -135,30 +156,73 @@ Result<v1::Checkpoint> CheckpointStore::Keep(v1::Checkpoint checkpoint, int dire
   SPORE_ASSIGN(const UniqueFd staged, MakeDirectory(root_.get(), staged_name, 0700));
   const auto keep = [&]() -> Result<> {
     SPORE_ASSIGN(checkpoint, Stage(std::move(checkpoint), directory, staged.get()));
-    SPORE_ASSIGN(const UniqueFd image, MakeDirectory(root_.get(), checkpoint.image(), 0700, true));
-    if (renameat(root_.get(), staged_name.c_str(), image.get(), checkpoint.id().c_str()) != 0)
-      return SysError("rename", staged_name);
-    SPORE_TRY(FaultPoint("checkpoint-renamed"));
-    SPORE_TRY(SyncDirectory(image.get(), checkpoint.image()));
-    return SyncDirectory(root_.get(), kDirectory);
+    return Place(staged_name, checkpoint);
   };
   if (auto kept = keep(); !kept) {
     (void)RemoveTree(root_.get(), staged_name);
-    (void)Remove(checkpoint);
     return tl::unexpected(std::move(kept).error());
   }
   return checkpoint;
 }
 
-Result<> CheckpointStore::Unpack(const v1::Checkpoint& checkpoint, int directory,
-                                 uid_t owner) const {
+Result<v1::Checkpoint> CheckpointStore::Adopt(v1::Checkpoint checkpoint, const Receive& receive) {
+  if (auto there = Find(checkpoint.id()); there || there.error().kind != ErrorKind::kNotFound) {
+    return MakeError(ErrorKind::kExists, "checkpoint " + checkpoint.id() + " is here already",
+                     "`spore checkpoint rm` removes it");
+  }
+  checkpoint.set_imported_unix_ms(NowUnixMs());
+  const std::string staged_name = kStagedPrefix + checkpoint.id();
+  SPORE_ASSIGN(const UniqueFd staged, MakeDirectory(root_.get(), staged_name, 0700));
+  const auto adopt = [&]() -> Result<> {
+    SPORE_ASSIGN(UniqueFd received, MakeDirectory(staged.get(), kReceived, 0700));
+    SPORE_ASSIGN(UniqueFd files, receive(received.get()));
+    SPORE_TRY(FaultPoint("checkpoint-received"));
+    SPORE_ASSIGN(checkpoint, Stage(std::move(checkpoint), files.get(), staged.get()));
+    SPORE_TRY(RemoveTree(staged.get(), kReceived));
+    return Place(staged_name, checkpoint);
+  };
+  if (auto adopted = adopt(); !adopted) {
+    (void)RemoveTree(root_.get(), staged_name);
+    return tl::unexpected(std::move(adopted).error());
+  }
+  return checkpoint;
+}
+
+Result<v1::Checkpoint> CheckpointStore::Find(const std::string& id) const {
+  for (v1::Checkpoint& checkpoint : List()) {
+    if (checkpoint.id() != id) continue;
+    if (!checkpoint.unusable().empty()) {
+      return MakeError(ErrorKind::kPrecondition, "checkpoint " + id + ": " + checkpoint.unusable());
+    }
+    return std::move(checkpoint);
+  }
+  return MakeError(ErrorKind::kNotFound, "no checkpoint \"" + id.substr(0, 64) + "\"",
+                   "`spore checkpoint ls` lists them");
+}
+
+Result<UniqueFd> CheckpointStore::Archive(const v1::Checkpoint& checkpoint) const {
   SPORE_ASSIGN(const UniqueFd image, OpenDirectory(root_.get(), checkpoint.image()));
   SPORE_ASSIGN(const UniqueFd folder, OpenDirectory(image.get(), checkpoint.id()));
   UniqueFd file(openat(folder.get(), kArchive, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!file) return SysError("open", kArchive);
-  const CheckpointArchive expected{checkpoint.archive_digest(), checkpoint.archive_bytes(),
-                                   checkpoint.memory_bytes()};
-  SPORE_TRY(UnpackCheckpoint(file.get(), expected, directory, owner));
+  return file;
+}
+
+void CheckpointStore::Prefetch(const v1::Checkpoint& checkpoint) const {
+  if (const auto file = Archive(checkpoint))
+    (void)posix_fadvise(file->get(), 0, 0, POSIX_FADV_WILLNEED);
+}
+
+Result<UniqueFd> CheckpointStore::OpenArchive(const v1::Checkpoint& checkpoint) const {
+  SPORE_ASSIGN(UniqueFd file, Archive(checkpoint));
+  SPORE_TRY(VerifyCheckpoint(file.get(), Expected(checkpoint)));
+  return file;
+}
+
+Result<> CheckpointStore::Unpack(const v1::Checkpoint& checkpoint, int directory,
+                                 uid_t owner) const {
+  SPORE_ASSIGN(const UniqueFd file, Archive(checkpoint));
+  SPORE_TRY(UnpackCheckpoint(file.get(), Expected(checkpoint), directory, owner));
   return FaultPoint("restore-verified");
 }
 

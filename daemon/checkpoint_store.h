@@ -2,12 +2,14 @@
 // is tied to, and memory.tar.zst. A half-made one has a name of its own and goes at the next start.
 //
 // Everything here blocks. Fault points, in order:
+//   checkpoint-received (of one that is imported)
 //   checkpoint-packed  checkpoint-staged  checkpoint-renamed
 //   restore-verified
 #pragma once
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +29,16 @@ class CheckpointStore {
   std::vector<v1::Checkpoint> List() const;
   // Packs the files of `directory` and completes `checkpoint`. On disk for good when it returns.
   Result<v1::Checkpoint> Keep(v1::Checkpoint checkpoint, int directory);
+  // Keeps one that was made elsewhere, under its own id. `receive` is given an empty folder, which
+  // goes away again, and returns one in it with the files. kExists when there is one of this id.
+  using Receive = std::function<Result<UniqueFd>(int folder)>;
+  Result<v1::Checkpoint> Adopt(v1::Checkpoint checkpoint, const Receive& receive);
+  // kNotFound when there is none of this id, kPrecondition when its record is damaged.
+  Result<v1::Checkpoint> Find(const std::string& id) const;
+  // Its archive, for reading, after a look at all of it: it is what its digest says.
+  Result<UniqueFd> OpenArchive(const v1::Checkpoint& checkpoint) const;
+  // Has the kernel read its archive, which the next restore reads as a whole; does not wait for it.
+  void Prefetch(const v1::Checkpoint& checkpoint) const;
   // Into `directory`, for `owner`; verified as a whole before.
   Result<> Unpack(const v1::Checkpoint& checkpoint, int directory, uid_t owner) const;
   Result<> Remove(const v1::Checkpoint& checkpoint);
@@ -34,6 +46,8 @@ class CheckpointStore {
  private:
   explicit CheckpointStore(UniqueFd root) : root_(std::move(root)) {}
   Result<v1::Checkpoint> Stage(v1::Checkpoint checkpoint, int directory, int staged);
+  Result<UniqueFd> Archive(const v1::Checkpoint& checkpoint) const;
+  Result<> Place(const std::string& staged_name, const v1::Checkpoint& checkpoint);
 
   UniqueFd root_;
 };

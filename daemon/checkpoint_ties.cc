@@ -61,13 +61,17 @@ Result<std::string> DescribeCpu() {
   return model + ", features " + Mark(flags);
 }
 
+// Of an imported image its digest, which its manifest and all of its files make up: it is the same
+// image wherever it was imported, and under whatever number.
 std::string DescribeImage(const ImageManifest& image) {
+  if (!image.root.digest.empty()) return image.root.digest;
   // Lengths keep one field from looking like the next one's beginning.
   std::string text;
   const auto add = [&](const std::string& word) {
     text += std::to_string(word.size()) + ":" + word + ",";
   };
-  for (const std::string& word : {image.name, image.runtime, image.interpreter}) add(word);
+  for (const std::string& word : {image.name, image.runtime, image.interpreter, image.warm_up})
+    add(word);
   for (const auto* list : {&image.preload, &image.options}) {
     add(std::to_string(list->size()));
     for (const std::string& word : *list) add(word);
@@ -80,7 +84,10 @@ std::string DescribeImage(const ImageManifest& image) {
   return Mark(text);
 }
 
-Result<std::string> DescribeInterpreter(const std::string& path) {
+// The host's may be upgraded beneath its image; that of a root of its own is tied by the image.
+Result<std::string> DescribeInterpreter(const ImageManifest& image) {
+  const std::string& path = image.interpreter;
+  if (!image.root.path.empty()) return path;
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) return SysError("stat", path);
   std::error_code error;
@@ -128,7 +135,7 @@ Result<> TieCheckpoint(const ImageManifest& image, const std::string& host_direc
   ties["spore"] = spore.str();
   ties["image"] = DescribeImage(image);
   SPORE_ASSIGN(ties["cpu"], DescribeCpu());
-  SPORE_ASSIGN(ties["runtime"], DescribeInterpreter(image.interpreter));
+  SPORE_ASSIGN(ties["runtime"], DescribeInterpreter(image));
   SPORE_ASSIGN(ties["host-files"], DescribeHost(fs::path(host_directory) / image.runtime));
   SPORE_ASSIGN(*checkpoint->mutable_boot_id(), BootId());
   checkpoint->set_clock_ns(MonotonicNs());

@@ -1,5 +1,8 @@
 #include "daemon/checkpoints.h"
 
+#include <sys/eventfd.h>
+#include <sys/sysinfo.h>
+
 #include <utility>
 
 #include "daemon/checkpoint_ties.h"
@@ -11,6 +14,7 @@ namespace {
 // Of the files of a checkpoint, beyond what is in them; and of a dump. A tmpfs takes what it needs.
 constexpr uint64_t kSlack = 64ull << 20;
 constexpr uint64_t kMostDumped = 16ull << 30;
+constexpr uint64_t kPrefetchedPart = 8;
 
 using Distrusted = std::map<std::string, std::string>;
 
@@ -38,18 +42,48 @@ Result<v1::Checkpoint> Choose(const CheckpointStore& store, const std::string& i
   return MakeError(ErrorKind::kPrecondition, "checkpoint " + reason);
 }
 
+// Those that are likely to be restored: of each image the newest, while they are a small part of
+// the host's memory together.
+void PrefetchNewest(const CheckpointStore& store, const std::vector<v1::Checkpoint>& all) {
+  struct sysinfo host {};
+  if (sysinfo(&host) != 0) return;
+  uint64_t room = static_cast<uint64_t>(host.totalram) * host.mem_unit / kPrefetchedPart;
+  std::set<std::string> images;
+  for (const v1::Checkpoint& checkpoint : all) {
+    if (!checkpoint.unusable().empty() || !images.insert(checkpoint.image()).second) continue;
+    if (checkpoint.archive_bytes() > room) continue;
+    room -= checkpoint.archive_bytes();
+    store.Prefetch(checkpoint);
+  }
+}
+
+std::vector<v1::Checkpoint> OfImage(const std::vector<v1::Checkpoint>& all,
+                                    const std::string& image, const std::string& id) {
+  std::vector<v1::Checkpoint> found;
+  for (const v1::Checkpoint& checkpoint : all) {
+    if (checkpoint.image() == image && (id.empty() || checkpoint.id() == id))
+      found.push_back(checkpoint);
+  }
+  return found;
+}
+
 }  // namespace
 
 Checkpoints::Checkpoints(EventLoop& loop, Options options, std::unique_ptr<CheckpointStore> store)
     : options_(std::move(options)),
       store_(std::move(store)),
-      lane_(std::make_unique<BlockingLane>(loop)) {}
+      lane_(std::make_unique<BlockingLane>(loop)),
+      transfers_(std::make_unique<BlockingLane>(loop)) {}
 
 Result<std::unique_ptr<Checkpoints>> Checkpoints::Open(EventLoop& loop, const Options& options) {
   SPORE_ASSIGN(std::unique_ptr<CheckpointStore> store, CheckpointStore::Open(options.state_dir));
   const std::vector<v1::Checkpoint> all = store->List();
   std::unique_ptr<Checkpoints> made(new Checkpoints(loop, options, std::move(store)));
+  made->stop_.Reset(eventfd(0, EFD_CLOEXEC));
+  if (!made->stop_) return SysError("eventfd");
   made->Note(all);
+  if (options.prefetch)
+    made->lane_->Submit([store = made->store_, all] { PrefetchNewest(*store, all); }, [] {});
   return made;
 }
 
@@ -64,6 +98,7 @@ void Checkpoints::PrepareRestore(const ImageManifest& image, uid_t owner, const 
   const auto prepare = [store = store_, options = options_, distrusted = distrusted_, image, owner,
                         id]() -> Result<MaterialPtr> {
     auto material = std::make_shared<Material>();
+    if (options.prefetch) PrefetchNewest(*store, OfImage(store->List(), image.name, id));
     v1::Checkpoint here;
     SPORE_TRY(TieCheckpoint(image, options.host_directory, &here));
     SPORE_ASSIGN(material->checkpoint, Choose(*store, image.name, id, here, distrusted));

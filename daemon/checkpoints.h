@@ -25,6 +25,10 @@ class Checkpoints {
     std::string criu;            // the configured /usr of CRIU, or nothing
     std::string host_directory;  // the language hosts' files
     uint64_t after_ms = 0;       // one is made by itself after a cold start this long; 0: never
+    std::string unpack_program;  // path of spore-unpack
+    uid_t unpack_uid = 0;        // an unprivileged uid that nobody else ever has
+    uint64_t max_bytes = 0;      // of one that is imported
+    bool prefetch = false;       // archives are read ahead, at the start and for a restore
   };
   // What CRIU works with; `checkpoint` is what it is restored from, or is to become.
   struct Material {
@@ -35,10 +39,19 @@ class Checkpoints {
   using MaterialPtr = std::shared_ptr<Material>;
   using Prepared = std::function<void(Result<MaterialPtr>)>;
   using Kept = std::function<void(Result<v1::Checkpoint>)>;
+  // As it leaves for another host: what comes before its archive, and that.
+  struct Parcel {
+    std::string head;
+    UniqueFd archive;
+    uint64_t archive_bytes = 0;
+  };
+  using Exported = std::function<void(Result<Parcel>)>;
   using Listed = std::function<void(std::vector<v1::Checkpoint>)>;
 
   // Blocks; before the loop runs.
   static Result<std::unique_ptr<Checkpoints>> Open(EventLoop& loop, const Options& options);
+
+  ~Checkpoints();
 
   uint64_t after_ms() const { return options_.after_ms; }
   // Whether the image had any when last looked at.
@@ -56,6 +69,12 @@ class Checkpoints {
   // All, the newest first, each with why it cannot be restored here.
   void List(const std::map<std::string, ImageManifest>& images, Listed done);
   void Remove(const std::string& id, std::function<void(Result<>)> done);
+  // All of the image, which is being removed.
+  void RemoveAllOf(const std::string& image, std::function<void(Result<>)> done);
+  void Export(const std::string& id, Exported done);
+  // `source`: a file or pipe with what Export and the client have made. `images`: those here.
+  void Import(UniqueFd source, bool keep_unusable, std::map<std::string, ImageManifest> images,
+              Kept done);
   // It turned out to be no good: it is not used by itself any more.
   void Distrust(const std::string& id, const std::string& reason);
 
@@ -67,7 +86,9 @@ class Checkpoints {
   std::shared_ptr<CheckpointStore> store_;  // the lane's
   std::set<std::string> images_;
   std::map<std::string, std::string> distrusted_;  // id and why
-  std::unique_ptr<BlockingLane> lane_;             // joined first
+  UniqueFd stop_;                                  // readable: an import gives up
+  std::unique_ptr<BlockingLane> lane_;             // joined before all above
+  std::unique_ptr<BlockingLane> transfers_;        // may wait for a client; no restore waits for it
 };
 
 }  // namespace spore

@@ -1,5 +1,4 @@
 // spore.v1.Checkpoints: zygotes on disk, for root.
-#include <map>
 #include <utility>
 
 #include "daemon/service_context.h"
@@ -16,14 +15,8 @@ Result<> CheckPeer(const Call& call) {
                                            std::to_string(call.peer().uid) + " asked");
 }
 
-std::map<std::string, ImageManifest> Manifests(const Images& images) {
-  std::map<std::string, ImageManifest> manifests;
-  for (const auto& [name, image] : images.all()) manifests[name] = image->manifest();
-  return manifests;
-}
-
 void List(ServiceContext& context, const CallPtr& call) {
-  context.checkpoints.List(Manifests(context.images), [call](auto all) {
+  context.checkpoints.List(context.images.Manifests(), [call](auto all) {
     v1::ListCheckpointsResponse response;
     for (v1::Checkpoint& checkpoint : all) *response.add_checkpoints() = std::move(checkpoint);
     call->Reply(response);
@@ -56,7 +49,7 @@ void Restore(ServiceContext& context, const CallPtr& call,
     return call->Fail(Error{ErrorKind::kInvalid, 0, "image, id: expected one of the two", {}, {}});
   }
   if (request.id().empty()) return RestoreInto(context, call, request.image(), {});
-  context.checkpoints.List(Manifests(context.images),
+  context.checkpoints.List(context.images.Manifests(),
                            [&context, call, id = request.id()](const auto& all) {
                              for (const v1::Checkpoint& checkpoint : all) {
                                if (checkpoint.id() == id)

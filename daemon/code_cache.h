@@ -1,5 +1,5 @@
 // What instances have compiled of their function's code, kept in memory for the instances that
-// follow, as the frames that these are sent first. Opaque to spored: it is only ever given back to
+// follow, as the frame that these are sent first. Opaque to spored: it is only ever given back to
 // the runtime, of the same zygote, that said it before the tenant's code ran there, and for the
 // same version of the function (docs/decisions/0005-a-fresh-start-in-less.md).
 //

@@ -70,6 +70,25 @@ void ReadClientLimits(TomlReader& parent, const std::string& file, ClientLimits*
   parent.Check(reader.Finish());
 }
 
+void ReadAsync(TomlReader& parent, const std::string& file, AsyncConfig* config) {
+  constexpr uint64_t kYearMs = 366ull * 86'400'000;
+  constexpr uint64_t kMost = 10'000'000;
+  const toml::table* table = parent.Table("async");
+  if (table == nullptr) return;
+  TomlReader reader(*table, file, "async.");
+  reader.Number("max-events", 0, kMost, &config->max_events);
+  if (const auto bytes = reader.Size("max-bytes")) config->max_bytes = *bytes;
+  reader.Number("max-in-flight", 1, 60000, &config->max_in_flight);
+  reader.Number("client-events", 0, kMost, &config->client_events);
+  if (const auto bytes = reader.Size("client-bytes")) config->client_bytes = *bytes;
+  reader.Number("client-in-flight", 1, 60000, &config->client_in_flight);
+  reader.Number("keep-ms", 1000, kYearMs, &config->keep_ms);
+  reader.Number("keep-results", 0, 100'000, &config->keep_results);
+  reader.Number("dead-keep-ms", 1000, kYearMs, &config->dead_keep_ms);
+  reader.Number("client-schedules", 0, 100'000, &config->client_schedules);
+  parent.Check(reader.Finish());
+}
+
 // Less than a second would have a zygote replaced as soon as it is ready.
 void ReadRotation(TomlReader& reader, Config* config) {
   constexpr uint64_t kLeastMs = 1000;
@@ -183,6 +202,7 @@ Result<Config> LoadConfig(const std::string& path) {
   ReadRotation(reader, &config);
   reader.AbsolutePath("criu", &config.criu);
   reader.Number("checkpoint-after-ms", 0, 86'400'000, &config.checkpoint_after_ms);
+  reader.Bool("checkpoint-prefetch", &config.checkpoint_prefetch);
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);
@@ -191,6 +211,7 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.Strings("image-dirs", &config.image_dirs);
   ReadMaxImageBytes(reader, &config.max_image_bytes);
   ReadClientLimits(reader, path, &config.client);
+  ReadAsync(reader, path, &config.async);
   v1::Limits defaults;
   ReadLimits(reader, path, "limits", &defaults);
   ReadLimits(reader, path, "max-limits", &config.max_limits);

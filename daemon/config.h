@@ -24,6 +24,7 @@ struct ImageRoot {
   int64_t created_unix_ms = 0;
   uint64_t bytes = 0;
   uint64_t files = 0;
+  std::vector<std::string> environment;  // names of variables that came with its archive
 };
 
 // What a zygote of an image may import beyond the image's own preloads: only an operator says so.
@@ -47,6 +48,8 @@ struct ImageManifest {
   bool eager = false;                 // start its zygote with the daemon
   bool threads = false;               // its preloads may start threads, which each fork has again
   bool flat = true;                   // its zygotes' memory is moved into a file, where it pays
+  std::vector<std::string> deny;      // [policy]: calls and groups of sandbox/policy/denied_calls.h
+  bool loopback = false;              // [policy]: LoopbackSockets for its sandboxes
   std::string warm_up;                // called when all is preloaded; empty: nothing
   v1::Limits limits;                  // of whoever asks for no others; 0: the configuration's
   std::string root_source;            // "host", or where `spore image import` takes it from
@@ -65,6 +68,20 @@ struct ClientLimits {
   uint32_t max_functions = 1000;
   uint32_t max_reserved = 16;            // instances kept ready, of all its functions
   uint64_t payload_memory = 256u << 20;  // bytes of its requests in progress
+};
+
+// [async]: events, and what of them is kept.
+struct AsyncConfig {
+  uint64_t max_events = 100'000;  // that wait, run or are dead letters
+  uint64_t max_bytes = 1ull << 30;
+  uint32_t max_in_flight = 32;      // carried out at once
+  uint64_t client_events = 10'000;  // of one uid, but root
+  uint64_t client_bytes = 256ull << 20;
+  uint32_t client_in_flight = 24;      // root's too
+  uint64_t keep_ms = 86'400'000;       // what has been done, or given up
+  uint32_t keep_results = 1000;        // likewise, of one uid
+  uint64_t dead_keep_ms = 1209600000;  // dead letters
+  uint32_t client_schedules = 100;     // of one uid, but root
 };
 
 struct Config {
@@ -87,12 +104,14 @@ struct Config {
   uint64_t library_idle_ms = 600'000;       // such a zygote ends when nothing has wanted it so long
   std::string criu;                         // the /usr that CRIU lies in; empty: looked for
   uint64_t checkpoint_after_ms = 2000;      // after a cold start that took as long; 0: never
+  bool checkpoint_prefetch = false;         // archives are read ahead of their verification
   uint32_t max_instances = 1000;            // live at once on the host
   uint32_t max_queue = 1024;                // invocations waiting
   uint64_t max_queue_ms = 10000;            // the longest wait in it
   uint64_t payload_memory = 512u << 20;     // bytes of requests in progress
   uint32_t dead_kept = 256;                 // ended instances that inspect still finds
   ClientLimits client;                      // [limits-per-client]
+  AsyncConfig async;                        // [async]
   v1::Limits default_limits;                // [limits]
   v1::Limits max_limits;                    // [max-limits]
   std::vector<std::string> image_dirs;      // *.toml; later ones win by name

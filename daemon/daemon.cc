@@ -7,7 +7,10 @@
 #include <cstring>
 #include <optional>
 
+#include "daemon/async_dispatcher.h"
+#include "daemon/async_store.h"
 #include "daemon/event_loop.h"
+#include "daemon/function_facts.h"
 #include "daemon/function_store.h"
 #include "daemon/host_setup.h"
 #include "daemon/image_store.h"
@@ -20,6 +23,7 @@
 #include "daemon/payload_budget.h"
 #include "daemon/recovery.h"
 #include "daemon/rpc_server.h"
+#include "daemon/schedules.h"
 #include "daemon/service_context.h"
 #include "daemon/unix_time.h"
 #include "sandbox/cgroup.h"
@@ -29,6 +33,10 @@ namespace {
 
 // The longest that stopping waits for sandboxes to end; what is left then dies with the daemon.
 constexpr std::chrono::seconds kStopLimit{20};
+// Of the helpers' block, from its beginning on: who unpacks a function's archive, an image's, a
+// checkpoint's.
+constexpr uid_t kImageUnpackUid = 1;
+constexpr uid_t kCheckpointUnpackUid = 2;
 
 // Members are destroyed in the reverse order: what serves clients first, the loop and then the
 // locks last.
@@ -42,6 +50,7 @@ class Daemon {
  private:
   Result<> SetUpHost();
   Result<> SetUpParts(const std::map<std::string, ImageManifest>& manifests);
+  Result<> SetUpAsync();
   void RegisterServices();
   void BeginStop(int signal);
 
@@ -59,6 +68,9 @@ class Daemon {
   std::unique_ptr<Images> images_;
   std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
+  std::unique_ptr<AsyncStore> async_store_;
+  std::optional<AsyncDispatcher> async_;
+  std::unique_ptr<Schedules> schedules_;
   std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
   std::optional<ListeningSocket> socket_;
@@ -96,6 +108,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   lane_ = std::make_unique<BlockingLane>(*loop_);
   FunctionStore::Options store;
   store.state_dir = config_.state_dir;
+  store.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
   store.unpack_program = LibexecDirectory() + "/spore-unpack";
   store.unpack_uid = config_.uid_base + config_.uid_count - 65536;  // of the helpers' block
   SPORE_ASSIGN(store_, FunctionStore::Open(*loop_, *lane_, store));
@@ -105,13 +118,19 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   ImageStoreOptions images;
   images.state_dir = config_.state_dir;
   images.unpack_program = store.unpack_program;
-  images.unpack_uid = store.unpack_uid + 1;
+  images.unpack_uid = store.unpack_uid + kImageUnpackUid;
   images.max_bytes = config_.max_image_bytes;
   images.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
   SPORE_ASSIGN(image_store_, ImageStore::Open(*loop_, images));
   SPORE_ASSIGN(checkpoints_,
-               Checkpoints::Open(*loop_, {config_.state_dir, config_.criu, HostsDirectory(),
-                                          config_.checkpoint_after_ms}));
+               Checkpoints::Open(*loop_, {.state_dir = config_.state_dir,
+                                          .criu = config_.criu,
+                                          .host_directory = HostsDirectory(),
+                                          .after_ms = config_.checkpoint_after_ms,
+                                          .unpack_program = store.unpack_program,
+                                          .unpack_uid = store.unpack_uid + kCheckpointUnpackUid,
+                                          .max_bytes = config_.max_image_bytes,
+                                          .prefetch = config_.checkpoint_prefetch}));
   SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, *checkpoints_, config_, manifests,
                                        image_store_->loaded()));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
@@ -130,6 +149,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                                [this](size_t most, const std::string& why) {
                                                  return images_->EvictForMemory(most, why);
                                                }});
+  SPORE_TRY(SetUpAsync());
   context_.emplace(ServiceContext{*loop_,
                                   *lane_,
                                   config_,
@@ -140,22 +160,43 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *invoker_,
                                   *payloads_,
                                   *checkpoints_,
+                                  *async_,
+                                  *schedules_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});
   return {};
 }
 
+Result<> Daemon::SetUpAsync() {
+  AsyncDisk::Options options;
+  options.directory = config_.state_dir + "/async";
+  options.keep_results = config_.async.keep_results;
+  options.report = [](const std::string& line) { Log(LogLevel::kError, line); };
+  SPORE_ASSIGN(async_store_, AsyncStore::Open(*loop_, options));
+  async_.emplace(
+      AsyncDispatcher::Parts{*loop_, *async_store_, *store_, *invoker_, *payloads_, *logs_},
+      config_.async);
+  SPORE_TRY(async_->Load());
+  SPORE_ASSIGN(schedules_,
+               Schedules::Create(*loop_, *async_, *store_, config_.async.client_schedules));
+  return schedules_->Load();
+}
+
 // A new service of spore.proto is registered here.
 void Daemon::RegisterServices() {
   RegisterFunctions(*server_, *context_);
   RegisterAdvice(*server_, *context_);
+  RegisterAsync(*server_, *context_);
   RegisterInvocations(*server_, *context_);
   RegisterInstances(*server_, *context_);
   RegisterImages(*server_, *context_);
   RegisterLogs(*server_, *context_);
+  RegisterSchedules(*server_, *context_);
   RegisterSystem(*server_, *context_);
   RegisterCheckpoints(*server_, *context_);
+  RegisterVersions(*server_, *context_);
+  RegisterCheckpointTransfer(*server_, *context_);
   RegisterZygotes(*server_, *context_);
 }
 
@@ -172,9 +213,12 @@ Result<> Daemon::SetUp(const std::map<std::string, ImageManifest>& manifests) {
 Result<> Daemon::Serve() {
   signals_->Watch(*loop_, [this](int signal) { BeginStop(signal); });
   images_->StartEager();
-  for (const auto& version : store_->List()) {
-    if (version->function.settings().min_instances() > 0) invoker_->FunctionReplaced(version);
-  }
+  store_->ForEach("", [this](const DeployedFunction& function) {
+    if (!ReservesOf(function).empty()) invoker_->FunctionChanged(function);
+    return true;
+  });
+  async_->Start();
+  schedules_->Start();
   Log(LogLevel::kInfo,
       "serving on " +
           (socket_->passed_by_systemd() ? std::string("systemd's socket") : config_.socket));
@@ -191,6 +235,8 @@ void Daemon::BeginStop(int signal) {
   }
   stopping_ = true;
   memory_keeper_.reset();
+  schedules_->Stop();
+  async_->Stop();
   Log(LogLevel::kInfo, std::string("stopping: ") + sigdescr_np(signal));
   (void)sd_notify(0, "STOPPING=1");
   server_->Drain();
@@ -198,7 +244,8 @@ void Daemon::BeginStop(int signal) {
     Log(LogLevel::kWarning, "sandboxes did not end in time");
     loop_->Stop();
   });
-  invoker_->ShutDown([this] { images_->ShutDown([this] { loop_->Stop(); }); });
+  invoker_->ShutDown(
+      [this] { images_->ShutDown([this] { async_store_->WhenIdle([this] { loop_->Stop(); }); }); });
 }
 
 }  // namespace

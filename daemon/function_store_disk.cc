@@ -12,6 +12,7 @@
 #include "daemon/function_store_tree.h"
 #include "daemon/unix_time.h"
 #include "sandbox/sys/fault_point.h"
+#include "sandbox/sys/printable.h"
 
 namespace spore {
 namespace {
@@ -25,21 +26,20 @@ std::string VersionName(uint64_t version) {
   return fmt::format("v{}", version);
 }
 
-Result<> WriteRecord(int folder, const v1::Function& function) {
-  UniqueFd file(openat(folder, kRecord, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
-  if (!file) return SysError("create", kRecord);
-  std::string bytes = function.SerializeAsString();
+}  // namespace
+
+Result<> WriteRecord(int folder, const std::string& name, const std::string& bytes) {
+  UniqueFd file(openat(folder, name.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+  if (!file) return SysError("create", name);
   for (size_t done = 0; done < bytes.size();) {
     ssize_t n = write(file.get(), bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return SysError("write", kRecord);
+    if (n < 0) return SysError("write", name);
     done += static_cast<size_t>(n);
   }
-  if (fsync(file.get()) != 0) return SysError("fsync", kRecord);
+  if (fsync(file.get()) != 0) return SysError("fsync", name);
   return {};
 }
-
-}  // namespace
 
 Result<StagedFolder> FunctionDisk::Stage() {
   std::string name = std::to_string(next_staged_++);
@@ -103,7 +103,7 @@ Result<> FunctionDisk::BuildVersion(const StagedFolder& staged, const std::strin
     function->set_code_bytes(old->code_bytes());
   }
   function->set_instances(0);
-  SPORE_TRY(WriteRecord(folder.get(), *function));
+  SPORE_TRY(WriteRecord(folder.get(), kRecord, function->SerializeAsString()));
   if (!small && syncfs(folder.get()) != 0) return SysError("syncfs", name);
   SPORE_TRY(SyncDirectory(folder.get(), name));
   return FaultPoint(step + "-synced");
@@ -167,7 +167,14 @@ Result<FunctionVersion> FunctionDisk::Update(v1::Function function, const Unique
   if (found == current_.end()) return MakeError(ErrorKind::kNotFound, "no function " + name);
   const v1::Function& old = found->second;
   if (archive) SPORE_TRY(CheckArchive(archive.get(), options_.unpack.archive_bytes));
-  function.set_version(old.version() + 1);
+  if (!function.revision_id().empty() && function.revision_id() != RevisionOf(name)) {
+    return MakeError(
+        ErrorKind::kPrecondition,
+        fmt::format("revision_id: {}, but function {} has {}: it was changed meanwhile",
+                    Printable(function.revision_id()), name, RevisionOf(name)));
+  }
+  function.clear_revision_id();
+  function.set_version(NextVersion(old));
   function.set_created_unix_ms(old.created_unix_ms());
   if (function.updated_unix_ms() <= old.updated_unix_ms()) {
     function.set_updated_unix_ms(NowUnixMs());
@@ -231,6 +238,7 @@ Result<> FunctionDisk::Remove(const std::string& name) {
     return durable;
   }
   current_.erase(name);
+  beside_.erase(name);
   damaged_.erase(name);
   (void)RemoveTree(staging_.get(), away);
   return {};
@@ -239,6 +247,7 @@ Result<> FunctionDisk::Remove(const std::string& name) {
 void FunctionDisk::Retire(const std::string& name, uint64_t version) {
   auto found = current_.find(name);
   if (found == current_.end() || found->second.version() == version) return;
+  if (IsKept(name, version)) return;
   auto folder = OpenDirectory(functions_.get(), name);
   if (folder) (void)MoveAway(folder->get(), VersionName(version));
 }

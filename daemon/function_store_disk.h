@@ -3,6 +3,7 @@
 // Belongs to the blocking lane once Open has returned, but for Stop. Fault points, in order:
 //   deploy-staged  deploy-unpacked  deploy-synced  deploy-renamed
 //   update-staged  update-unpacked  update-synced  update-placed  update-switched
+//   facts-staged  facts-renamed
 //   remove-renamed
 #pragma once
 
@@ -20,6 +21,9 @@
 #include "sandbox/sys/unique_fd.h"
 
 namespace spore {
+
+// Makes `folder`/`name` of these bytes, durably but for its entry in the folder.
+Result<> WriteRecord(int folder, const std::string& name, const std::string& bytes);
 
 // A folder below staging/, removed with everything in it by the destructor. What cannot be removed
 // then goes at the next start.
@@ -59,7 +63,15 @@ class FunctionDisk {
   Result<FunctionVersion> Deploy(v1::Function function, const UniqueFd& archive);
   Result<FunctionVersion> Update(v1::Function function, const UniqueFd& archive);
   Result<> Remove(const std::string& name);
-  // Drops the directory of a version that is no longer current. Failures wait for the next Open.
+  // function_store_facts.cc
+  struct Facts {
+    v1::FunctionFacts facts;
+    std::vector<FunctionVersion> published;
+  };
+  Result<Facts> ChangeFacts(const std::string& name, const FunctionStore::ChangeFacts& change);
+  Facts DescribeFacts(const std::string& name) const;
+  // Drops the directory of a version that is neither current nor kept for a published one. Failures
+  // wait for the next Open.
   void Retire(const std::string& name, uint64_t version);
 
   FunctionVersion Describe(const v1::Function& function) const;
@@ -84,6 +96,13 @@ class FunctionDisk {
   Result<> FillFromArchive(int code, const std::string& step, const UniqueFd& archive,
                            v1::Function* function, bool* small);
   Result<> PointTo(const StagedFolder& staged, int folder, const std::string& version);
+  // function_store_facts.cc
+  bool IsKept(const std::string& name, uint64_t version) const;
+  Result<> RecoverFacts(int folder, const std::string& name);
+  Result<> PlaceFacts(int folder, const StagedFolder& staged, const v1::FunctionFacts& facts,
+                      const v1::FunctionFacts& old);
+  std::string RevisionOf(const std::string& name) const;
+  uint64_t NextVersion(const v1::Function& old) const;
   Result<> MoveAway(int parent, const std::string& name);
   void Report(const std::string& line) const;
 
@@ -93,6 +112,11 @@ class FunctionDisk {
   UniqueFd stop_;
   uint64_t next_staged_ = 1;
   std::map<std::string, v1::Function> current_;
+  struct Beside {
+    v1::FunctionFacts facts;
+    std::map<uint64_t, v1::Function> published;  // by number
+  };
+  std::map<std::string, Beside> beside_;        // of those that have any
   std::map<std::string, std::string> damaged_;  // name and reason
 };
 

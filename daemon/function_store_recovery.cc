@@ -135,8 +135,10 @@ Result<> FunctionDisk::RecoverFunction(const std::string& name) {
     return MoveAway(functions_.get(), name);
   }
   SPORE_ASSIGN(v1::Function function, Load(folder.get(), name, version));
+  SPORE_TRY(RecoverFacts(folder.get(), name));
   for (const std::string& entry : entries) {
-    if (entry == version || entry == "current") continue;
+    if (entry == version || entry == "current" || entry == "facts.pb") continue;
+    if (IsKept(name, VersionOf(entry))) continue;
     // Superseded and nobody's: no instance outlives its daemon.
     if (auto gone = MoveAway(folder.get(), entry); !gone) {
       Report(fmt::format("functions/{}/{} stays: {}", name, entry, gone.error().Message()));

@@ -264,6 +264,7 @@ Result<Unpacked> RunUnpack(const UnpackJob& job) {
                                         "--cpu-seconds", std::to_string(limits.seconds),
                                         "--uid",         std::to_string(job.uid),
                                         "--gid",         std::to_string(job.uid)};
+  if (job.plain) arguments.insert(arguments.end(), {"--plain", "1"});
   if (job.image) arguments.insert(arguments.end(), {"--image", "1"});
   SPORE_ASSIGN(pid_t pid, settings.Spawn(job.program, std::move(arguments)));
   Worker worker(pid);

@@ -28,6 +28,7 @@ struct UnpackJob {
   int directory = -1;  // empty, owned by `uid`
   int stop = -1;       // an eventfd; readable: give up
   bool image = false;  // an image's archive: a file or pipe (daemon/unpack/image.h)
+  bool plain = false;  // a file that holds plain files only (daemon/unpack/plain.h)
   UnpackLimits limits;
 };
 

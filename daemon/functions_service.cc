@@ -1,8 +1,57 @@
 // spore.v1.Functions: deployed code.
+#include "daemon/runtimes.h"
 #include "daemon/service_context.h"
 #include "daemon/validate.h"
 
 namespace spore {
+
+Result<> CheckReserve(const ServiceContext& context, const v1::Function& function,
+                      const v1::FunctionFacts& facts) {
+  uint64_t count = function.settings().min_instances() + ProvisionedOf(facts);
+  if (count == 0 || function.owner_uid() == 0) return {};
+  context.store.ForEach("", [&](const DeployedFunction& deployed) {
+    const v1::Function& other = deployed.latest->function;
+    if (other.owner_uid() == function.owner_uid() && other.name() != function.name())
+      count += other.settings().min_instances() + ProvisionedOf(*deployed.facts);
+    return true;
+  });
+  const uint32_t most = context.config.client.max_reserved;
+  if (count <= most) return {};
+  return MakeError(ErrorKind::kOverloaded,
+                   "uid " + std::to_string(function.owner_uid()) + " would reserve " +
+                       std::to_string(count) + " instances, of the " + std::to_string(most) +
+                       " that it may (limits-per-client.max-reserved)",
+                   "ask for fewer with --min-instances or function provision");
+}
+
+Result<> CheckFunctionCount(ServiceContext& context, uid_t owner) {
+  if (owner == 0) return {};
+  const auto deploying = context.deploying.find(owner);
+  size_t count = deploying == context.deploying.end() ? 0 : deploying->second;
+  context.store.ForEach("", [&](const DeployedFunction& deployed) {
+    if (deployed.latest->function.owner_uid() == owner)
+      count += 1 + static_cast<size_t>(deployed.facts->published_size());
+    return true;
+  });
+  if (count < context.config.client.max_functions) return {};
+  return MakeError(ErrorKind::kOverloaded,
+                   "uid " + std::to_string(owner) + " has " + std::to_string(count) +
+                       " functions and published versions, the most it may have "
+                       "(limits-per-client.max-functions)",
+                   "remove one first");
+}
+
+v1::Function DescribeFunction(const ServiceContext& context, const DeployedFunction& function,
+                              const v1::Function& version) {
+  v1::Function described = version;
+  described.set_instances(context.invoker.LiveOf(version.name()));
+  const v1::FunctionFacts& facts = *function.facts;
+  *described.mutable_tags() = facts.tags();
+  if (facts.has_concurrency()) described.set_concurrency(facts.concurrency());
+  described.set_revision_id(RevisionId(function.latest->function, facts));
+  return described;
+}
+
 namespace {
 
 constexpr char kService[] = "spore.v1.Functions";
@@ -27,8 +76,11 @@ Result<ImageHold> ResolveSettings(const ServiceContext& context, const v1::Limit
     error.operation = "libraries: " + error.operation;
     return tl::unexpected(std::move(error));
   }
+  if (settings.handler().empty())
+    settings.set_handler(std::string(FindRuntime(settings.runtime())->default_handler));
   SPORE_TRY(ValidateHandler(settings.runtime(), settings.handler()));
   SPORE_TRY(ValidateEnvironment(settings.environment()));
+  SPORE_TRY(ValidateDescription(settings.description()));
   if (!v1::Isolation_IsValid(settings.isolation())) {
     return MakeError(ErrorKind::kInvalid,
                      "isolation: " + std::to_string(settings.isolation()) + "; expected 0, 1 or 2");
@@ -47,24 +99,6 @@ Result<ImageHold> ResolveSettings(const ServiceContext& context, const v1::Limit
                        std::to_string(settings.limits().max_instances()));
 }
 
-// What is kept ready for one client (limits-per-client).
-Result<> CheckReserve(const ServiceContext& context, const v1::Function& function) {
-  uint64_t count = function.settings().min_instances();
-  if (count == 0 || function.owner_uid() == 0) return {};
-  for (const VersionPtr& version : context.store.List()) {
-    const v1::Function& other = version->function;
-    if (other.owner_uid() == function.owner_uid() && other.name() != function.name())
-      count += other.settings().min_instances();
-  }
-  const uint32_t most = context.config.client.max_reserved;
-  if (count <= most) return {};
-  return MakeError(ErrorKind::kOverloaded,
-                   "uid " + std::to_string(function.owner_uid()) + " would reserve " +
-                       std::to_string(count) + " instances, of the " + std::to_string(most) +
-                       " that it may (limits-per-client.max-reserved)",
-                   "ask for fewer with --min-instances");
-}
-
 // The store's thread has more to do than to wait for whatever else a client may have passed.
 Result<UniqueFd> TakeArchive(ClientFd& fd) {
   if (!ClosesAtOnce(fd.get()))
@@ -72,32 +106,12 @@ Result<UniqueFd> TakeArchive(ClientFd& fd) {
   return fd.Take();
 }
 
-// What one client may keep here (limits-per-client).
-Result<> CheckFunctionCount(ServiceContext& context, uid_t owner) {
-  if (owner == 0) return {};
-  const auto deploying = context.deploying.find(owner);
-  size_t count = deploying == context.deploying.end() ? 0 : deploying->second;
-  for (const VersionPtr& version : context.store.List()) {
-    if (version->function.owner_uid() == owner) ++count;
-  }
-  if (count < context.config.client.max_functions) return {};
-  return MakeError(ErrorKind::kOverloaded,
-                   "uid " + std::to_string(owner) + " has " + std::to_string(count) +
-                       " functions, the most it may have (limits-per-client.max-functions)",
-                   "remove one first");
-}
-
-v1::Function WithInstances(const ServiceContext& context, const v1::Function& function) {
-  v1::Function copy = function;
-  copy.set_instances(context.invoker.LiveOf(function.name()));
-  return copy;
-}
-
 void AnswerVersion(ServiceContext& context, const CallPtr& call, const Result<VersionPtr>& stored) {
   if (!stored) return call->Fail(stored.error());
   const v1::Function& function = (*stored)->function;
-  context.invoker.FunctionReplaced(*stored);
-  call->Reply(WithInstances(context, function));
+  const DeployedFunction& deployed = *context.store.FindDeployed(function.name());
+  context.invoker.FunctionChanged(deployed);
+  call->Reply(DescribeFunction(context, deployed, function));
 }
 
 void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& request) {
@@ -117,7 +131,7 @@ void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& req
   *function.mutable_settings() = std::move(*request.mutable_settings());
   auto resolved = ResolveSettings(context, nullptr, function);
   if (!resolved) return call->Fail(resolved.error());
-  if (auto room = CheckReserve(context, function); !room) return call->Fail(room.error());
+  if (auto room = CheckReserve(context, function, {}); !room) return call->Fail(room.error());
   if (fds.size() != 1) {
     return call->Fail({ErrorKind::kInvalid, 0, "deploy needs the archive as a descriptor", {}, {}});
   }
@@ -149,6 +163,7 @@ v1::FunctionSettings Merge(const v1::FunctionSettings& current, const v1::Update
   if (asked.isolation() != v1::ISOLATION_UNSPECIFIED) merged.set_isolation(asked.isolation());
   if (!request.keep_environment()) *merged.mutable_environment() = asked.environment();
   *merged.mutable_limits() = asked.limits();
+  if (asked.has_description()) merged.set_description(asked.description());
   if (asked.has_min_instances()) merged.set_min_instances(asked.min_instances());
   return merged;
 }
@@ -164,7 +179,10 @@ void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& req
   *function.mutable_settings() = Merge(function.settings(), request);
   auto resolved = ResolveSettings(context, &current, function);
   if (!resolved) return call->Fail(resolved.error());
-  if (auto room = CheckReserve(context, function); !room) return call->Fail(room.error());
+  const v1::FunctionFacts& facts = *context.store.FindDeployed(request.name())->facts;
+  if (auto room = CheckReserve(context, function, facts); !room) return call->Fail(room.error());
+  if (auto room = CheckKeptReady(function, facts); !room) return call->Fail(room.error());
+  function.set_revision_id(request.revision_id());
   UniqueFd archive;
   if (request.archive_attached()) {
     if (fds.size() != 1) {
@@ -182,19 +200,30 @@ void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& req
 }
 
 void Get(ServiceContext& context, const CallPtr& call, v1::GetFunctionRequest& request) {
-  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
-    return MaySee(call->peer(), function);
-  });
+  auto version =
+      FindVersion(context, request.name(), request.qualifier(), 1,
+                  [&](const v1::Function& function) { return MaySee(call->peer(), function); });
   if (!version) return call->Fail(version.error());
-  call->Reply(WithInstances(context, (*version)->function));
+  const DeployedFunction& deployed = *context.store.FindDeployed(request.name());
+  call->Reply(DescribeFunction(context, deployed, (*version)->function));
 }
 
-void List(ServiceContext& context, const CallPtr& call) {
+void List(ServiceContext& context, const CallPtr& call, const v1::ListFunctionsRequest& request) {
   v1::ListFunctionsResponse response;
-  for (const VersionPtr& version : context.store.List()) {
-    if (!MaySee(call->peer(), version->function)) continue;
-    *response.add_functions() = WithInstances(context, version->function);
-  }
+  size_t bytes = 0;
+  context.store.ForEach(request.marker(), [&](const DeployedFunction& deployed) {
+    const v1::Function& function = deployed.latest->function;
+    if (!MaySee(call->peer(), function)) return true;
+    v1::Function described = DescribeFunction(context, deployed, function);
+    bytes += described.ByteSizeLong() + 16;
+    const auto count = static_cast<uint32_t>(response.functions_size());
+    if (count > 0 && (bytes > kMaxListing || (request.limit() > 0 && count >= request.limit()))) {
+      response.set_next_marker(response.functions(response.functions_size() - 1).name());
+      return false;
+    }
+    *response.add_functions() = std::move(described);
+    return true;
+  });
   call->Reply(response);
 }
 
@@ -209,6 +238,7 @@ void Remove(ServiceContext& context, const CallPtr& call, v1::RemoveFunctionRequ
   context.store.Remove(name, [&context, call, name](Result<> removed) {
     if (!removed) return call->Fail(removed.error());
     context.invoker.FunctionRemoved(name);
+    context.async.FunctionRemoved(name);
     context.logs.Forget(name);
     call->Reply(v1::RemoveFunctionResponse());
   });
@@ -231,8 +261,9 @@ void RegisterFunctions(RpcServer& server, ServiceContext& context) {
       server, kService, "Get",
       [&context](CallPtr call, v1::GetFunctionRequest& request) { Get(context, call, request); });
   RegisterMethod<v1::ListFunctionsRequest>(
-      server, kService, "List",
-      [&context](CallPtr call, v1::ListFunctionsRequest&) { List(context, call); });
+      server, kService, "List", [&context](CallPtr call, v1::ListFunctionsRequest& request) {
+        List(context, call, request);
+      });
   RegisterMethod<v1::RemoveFunctionRequest>(
       server, kService, "Remove", [&context](CallPtr call, v1::RemoveFunctionRequest& request) {
         Remove(context, call, request);

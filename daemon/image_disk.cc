@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "daemon/archive_environment.h"
 #include "daemon/function_store_tree.h"
 #include "daemon/function_store_unpack.h"
 #include "daemon/runtimes.h"
@@ -56,6 +57,15 @@ bool RunsIn(int root, const std::string& path) {
   struct stat info = {};
   return file && fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode) &&
          (info.st_mode & 0005) == 0005;
+}
+
+// Names a version by all that it is.
+std::string DigestOf(const std::string& manifest, const std::string& root_hex,
+                     const std::map<std::string, std::string>& environment) {
+  std::string text = "manifest " + Sha256Hex(manifest) + "\nroot " + root_hex + "\n";
+  if (!environment.empty())
+    text += "environment " + Sha256Hex(ArchiveEnvironmentText(environment)) + "\n";
+  return kDigestPrefix + Sha256Hex(text);
 }
 
 }  // namespace
@@ -134,8 +144,15 @@ Result<ImageDisk::Root> ImageDisk::MakeRoot(const StagedFolder& staged, const Un
   if (fchmod(tree.get(), 0755) != 0) return SysError("chmod the root");
   SPORE_ASSIGN(const TreeListing listing, ListTree(tree.get(), stopping_));
   SPORE_TRY(FaultPoint("image-listed"));
-  Root root{Sha256Hex(listing.text), listing.bytes, listing.entries, std::move(done.digest),
-            std::move(done.notes)};
+  Root root{.hex = Sha256Hex(listing.text),
+            .bytes = listing.bytes,
+            .files = listing.entries,
+            .source_digest = std::move(done.digest),
+            .notes = std::move(done.notes)};
+  if (IsThere(unpacked.get(), "environment")) {
+    SPORE_ASSIGN(root.environment,
+                 ReadSmallFile(unpacked.get(), "environment", kMaxArchiveEnvironment));
+  }
   SPORE_TRY(PlaceRoot(staged, tree, listing, root.hex));
   return root;
 }
@@ -187,8 +204,10 @@ Result<ImportedImage> ImageDisk::Import(const ImageImport& import, const UniqueF
     SPORE_TRY(FaultPoint("image-root-placed"));
     SPORE_ASSIGN(ImageManifest image, ParseImageManifest(manifest, import.name, import.name));
     SPORE_TRY(CheckInterpreter(image, made->hex));
-    const std::string digest =
-        kDigestPrefix + Sha256Hex("manifest " + Sha256Hex(manifest) + "\nroot " + made->hex + "\n");
+    SPORE_ASSIGN(ArchiveEnvironment environment,
+                 TakeArchiveEnvironment(made->environment, image.environment));
+    made->notes.insert(made->notes.end(), environment.notes.begin(), environment.notes.end());
+    const std::string digest = DigestOf(manifest, made->hex, environment.variables);
     if (!known.empty() && known.rbegin()->second.root.digest == digest)
       return ImportedImage{known.rbegin()->second, true, std::move(made->notes)};
     const uint64_t version = known.empty() ? 1 : known.rbegin()->first + 1;
@@ -202,6 +221,8 @@ Result<ImportedImage> ImageDisk::Import(const ImageImport& import, const UniqueF
     record.set_created_unix_ms(NowUnixMs());
     record.set_root_bytes(made->bytes);
     record.set_root_files(made->files);
+    for (const auto& [variable, value] : environment.variables)
+      (*record.mutable_environment())[variable] = value;
     SPORE_TRY(PlaceVersion(staged, import, manifest, record));
     SPORE_ASSIGN(known[version], Load(import.name, version));
     return ImportedImage{known[version], false, std::move(made->notes)};
@@ -249,9 +270,15 @@ Result<ListingDifferences> ImageDisk::Verify(const ImageManifest& image) const {
   };
   if (Sha256Hex(listing) != hex) tell("the listing of the root is not the one it is named by");
   SPORE_ASSIGN(const std::string manifest, ReadSmallFile(AT_FDCWD, image.path, kMaxManifest));
+  const std::string folder_of_image = image.path.substr(0, image.path.rfind('/'));
+  SPORE_ASSIGN(const std::string bytes,
+               ReadSmallFile(AT_FDCWD, folder_of_image + "/image.pb", kMaxManifest));
+  v1::Image record;
+  if (!record.ParseFromString(bytes)) tell("image.pb of " + image.name + " does not parse");
   const std::string digest =
-      kDigestPrefix + Sha256Hex("manifest " + Sha256Hex(manifest) + "\nroot " + hex + "\n");
-  if (digest != image.root.digest) tell("the manifest " + image.path + " is another");
+      DigestOf(manifest, hex, {record.environment().begin(), record.environment().end()});
+  if (digest != image.root.digest)
+    tell("the manifest " + image.path + " or the environment beside it is another");
   return differences;
 }
 

@@ -78,6 +78,7 @@ class ImageDisk {
     uint64_t bytes = 0;
     uint64_t files = 0;
     std::string source_digest;
+    std::string environment;  // of an OCI archive, as it says (archive_environment.h)
     std::vector<std::string> notes;
   };
   Result<> Prepare();

@@ -10,6 +10,8 @@
 #include "daemon/runtimes.h"
 #include "daemon/toml_reader.h"
 #include "daemon/validate.h"
+#include "sandbox/policy/denied_calls.h"
+#include "zygote/protocol.h"
 
 namespace spore {
 namespace {
@@ -35,6 +37,10 @@ void CheckRuntime(TomlReader& reader, ImageManifest& image) {
   if (image.threads && !runtime->threads_optional)
     reader.Fail("threads", "not to be given: whether runtime " + image.runtime +
                                " has threads is not for an image to choose");
+  if (runtime->needs_loopback && !image.loopback)
+    reader.Fail("runtime", "\"" + image.runtime +
+                               "\" needs loopback = true in a table [policy], because it speaks "
+                               "HTTP inside the sandbox");
   if (image.interpreter.empty()) image.interpreter = runtime->interpreter;
   for (const std::string& module : image.preload) {
     if (!runtime->is_preload(module))
@@ -61,6 +67,22 @@ void CheckWarmUp(TomlReader& reader, const ImageManifest& image) {
   }
 }
 
+// The table [policy]: what sandboxes of the image may and may not, other than those of others.
+void ReadPolicy(TomlReader& parent, const std::string& file, ImageManifest& image) {
+  const toml::table* table = parent.Table("policy");
+  if (table == nullptr) return;
+  TomlReader reader(*table, file, "policy.");
+  reader.Strings("deny", &image.deny);
+  reader.Bool("loopback", &image.loopback);
+  size_t bytes = 0;
+  for (const std::string& name : image.deny) bytes += name.size() + 1;
+  if (auto denied = DeniedCalls::Make(image.deny); !denied)
+    reader.Fail("deny", denied.error().operation);
+  if (bytes > wire::kMaxDeniedNames)
+    reader.Fail("deny", "too long: names of at most 1023 bytes together");
+  parent.Check(reader.Finish());
+}
+
 Result<ImageManifest> ReadManifest(const toml::table& table, const std::string& path,
                                    const std::string& stem, bool of_host) {
   TomlReader reader(table, path);
@@ -80,6 +102,7 @@ Result<ImageManifest> ReadManifest(const toml::table& table, const std::string& 
   reader.Bool("flat", &image.flat);
   reader.String("root", &image.root_source);
   ReadLimits(reader, path, "limits", &image.limits);
+  ReadPolicy(reader, path, image);
   if (auto valid = ValidateFunctionName(image.name); !valid) {
     reader.Fail("name", "\"" + image.name + "\" is not a name of letters, digits, \"_\" and \"-\"");
   }

@@ -123,6 +123,11 @@ Result<ImageManifest> ImageDisk::Load(const std::string& name, uint64_t version)
                 .created_unix_ms = record.created_unix_ms(),
                 .bytes = record.root_bytes(),
                 .files = record.root_files()};
+  // Where the manifest said nothing else.
+  for (const auto& [variable, value] : record.environment()) {
+    image.environment.emplace(variable, value);
+    image.root.environment.push_back(variable);
+  }
   return image;
 }
 

@@ -73,14 +73,16 @@ Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
   options.uid_base = free_uids_.back();
   options.ready_sandboxes = config_.ready_sandboxes;
   options.max_ready_sandboxes = config_.max_ready_sandboxes;
-  options.spare_sandboxes = config_.spare_sandboxes;
+  // Those rest without a network namespace, and what makes one for them may not set up its device.
+  options.spare_sandboxes = manifest.loopback ? 0 : config_.spare_sandboxes;
   options.rotation = {config_.zygote_max_age_ms * 1'000'000, config_.zygote_max_forks};
   const v1::Limits& limits = options.limits;
-  options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
+  options.sandbox.limits = {limits.memory_bytes(), limits.cpu_millis(), limits.pids(),
+                            manifest.loopback};
   options.sandbox.tmp_bytes = limits.tmp_bytes();
+  options.sandbox.loopback = manifest.loopback;
   options.lane = &lane_;
-  // CRIU is handed in at places that a root of its own does not have (docs/decisions/0011).
-  if (manifest.root.path.empty()) options.checkpoints = &checkpoints_;
+  options.checkpoints = &checkpoints_;
   options.keeper = &keeper_;
   for (const LibrarySet& set : manifest.sets)
     keeper_.Add({manifest.name, set.name}, set.parent, set.eager);
@@ -147,10 +149,13 @@ Result<ZygoteImage*> Images::Find(const std::string& runtime, const std::string&
 Result<ZygoteImage*> Images::FindPinned(const v1::Function& function) {
   const v1::FunctionSettings& settings = function.settings();
   const auto gone = [&](const std::string& why) {
-    return MakeError(
-        ErrorKind::kPrecondition,
-        "function " + function.name() + " was deployed with image " + settings.image() + ", " + why,
-        "`spore function update " + function.name() + " --image IMAGE` moves it on");
+    const uint64_t number = function.published_version();
+    return MakeError(ErrorKind::kPrecondition,
+                     "function " + function.name() +
+                         (number == 0 ? "" : ":" + std::to_string(number)) +
+                         " was deployed with image " + settings.image() + ", " + why,
+                     "`spore function update " + function.name() + " --image IMAGE` moves it on" +
+                         (number == 0 ? "" : "; publish it again then"));
   };
   auto image = Find(settings.runtime(), settings.image());
   if (!image && image.error().kind == ErrorKind::kNotFound) return gone("which is there no more");

@@ -40,6 +40,8 @@ class Images {
   size_t EvictForMemory(size_t most, const std::string& reason);
 
   std::vector<v1::Image> Describe() const;
+  // Of all images and versions, by name or NAME@VERSION.
+  std::map<std::string, ImageManifest> Manifests() const;
   Result<v1::Image> Describe(const std::string& name) const;
 
   // ---- imported images ----

@@ -105,6 +105,15 @@ void Images::Remove(const std::string& key, std::function<void()> done) {
   });
 }
 
+std::map<std::string, ImageManifest> Images::Manifests() const {
+  std::map<std::string, ImageManifest> manifests;
+  for (const auto& [name, image] : images_) manifests[name] = image->manifest();
+  for (const auto& [name, versions] : imported_) {
+    for (const auto& [version, manifest] : versions) manifests[manifest.name] = manifest;
+  }
+  return manifests;
+}
+
 v1::Image Images::DescribeUnstarted(const ImageManifest& manifest) const {
   v1::Image image;
   DescribeManifest(manifest, &image);

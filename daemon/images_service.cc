@@ -7,6 +7,17 @@
 #include "daemon/service_context.h"
 
 namespace spore {
+
+Result<UniqueFd> TakeArchive(std::vector<ClientFd> fds) {
+  struct stat info = {};
+  if (fds.size() != 1)
+    return MakeError(ErrorKind::kInvalid, "import needs the archive as a descriptor");
+  if (fstat(fds.front().get(), &info) != 0) return SysError("stat the archive");
+  if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode))
+    return MakeError(ErrorKind::kInvalid, "archive: the descriptor is no file and no pipe");
+  return fds.front().Take();
+}
+
 namespace {
 
 constexpr char kService[] = "spore.v1.Images";
@@ -28,17 +39,6 @@ Result<> MayChangeImages(const Call& call, const char* what) {
   if (MayOperate(call.peer())) return {};
   return MakeError(ErrorKind::kDenied, std::string("only root may ") + what + " images, and uid " +
                                            std::to_string(call.peer().uid) + " asked");
-}
-
-// Root's own: closing it makes nobody wait but root.
-Result<UniqueFd> TakeArchive(std::vector<ClientFd> fds) {
-  struct stat info = {};
-  if (fds.size() != 1)
-    return MakeError(ErrorKind::kInvalid, "import needs the archive as a descriptor");
-  if (fstat(fds.front().get(), &info) != 0) return SysError("stat the archive");
-  if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode))
-    return MakeError(ErrorKind::kInvalid, "archive: the descriptor is no file and no pipe");
-  return fds.front().Take();
 }
 
 Result<> CheckImport(const ServiceContext& context, const ImageImport& import) {
@@ -115,10 +115,15 @@ Result<> CheckUnused(ServiceContext& context, const ImageManifest& image, bool f
   }
   if (force) return {};
   std::vector<std::string> functions;
-  for (const VersionPtr& version : context.store.List()) {
-    const v1::Function& function = version->function;
+  context.store.ForEach("", [&](const DeployedFunction& deployed) {
+    const v1::Function& function = deployed.latest->function;
     if (function.settings().image() == key) functions.push_back(function.name());
-  }
+    for (const auto& [number, version] : deployed.published) {
+      if (version->function.settings().image() == key)
+        functions.push_back(function.name() + ":" + std::to_string(number));
+    }
+    return true;
+  });
   if (!functions.empty()) {
     return MakeError(ErrorKind::kPrecondition,
                      "image " + key + " is used by " + std::to_string(functions.size()) +
@@ -147,15 +152,22 @@ void RemoveNext(ServiceContext& context, const CallPtr& call, std::vector<ImageM
   left.pop_back();
   if (const ZygoteImage* started = context.images.FindStarted(image.name))
     context.invoker.EvictAllOf(*started, "its image was removed");
-  context.images.Remove(image.name, [&context, call, image, left, removed]() mutable {
-    context.image_store.Remove(
-        image.root.image, image.root.version,
-        [&context, call, image, left = std::move(left), removed](const Result<>& gone) mutable {
-          if (!gone) return call->Fail(gone.error());
-          Log(LogLevel::kInfo, "image " + image.name + ": removed");
-          removed.add_names(image.name);
-          RemoveNext(context, call, std::move(left), std::move(removed));
-        });
+  const auto gone = [&context, call, image, left = std::move(left),
+                     removed](const Result<>& result) mutable {
+    if (!result) return call->Fail(result.error());
+    Log(LogLevel::kInfo, "image " + image.name + ": removed");
+    removed.add_names(image.name);
+    RemoveNext(context, call, std::move(left), std::move(removed));
+  };
+  context.images.Remove(image.name, [&context, image, gone] {
+    // Before the image, so that none is ever left without: it could be made again.
+    context.checkpoints.RemoveAllOf(image.name, [&context, image, gone](const Result<>& all) {
+      if (!all) {
+        Log(LogLevel::kError,
+            "image " + image.name + ": a checkpoint of it is left: " + all.error().Message());
+      }
+      context.image_store.Remove(image.root.image, image.root.version, gone);
+    });
   });
 }
 

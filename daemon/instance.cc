@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "daemon/function_facts.h"
 #include "daemon/log.h"
 #include "daemon/pidfd.h"
 #include "daemon/unix_time.h"
@@ -134,9 +135,7 @@ void Instance::OnCompiled(Frame& frame) {
   if (!awaits_compiled_) return Rubbish("compiled code that nobody had asked for");
   awaits_compiled_ = false;
   if (frame.body.empty()) return;
-  environment_.code_cache.Keep(
-      generation_->serial, version_,
-      CodeFrame(frame.body) + LoadFunctionFrame(version_->function, image_environment_, {}));
+  environment_.code_cache.Keep(generation_->serial, version_, CodeFrame(frame.body));
 }
 
 void Instance::OnLoaded(const Frame& frame) {
@@ -261,7 +260,7 @@ v1::StartKind Instance::WorkStartedAs() const {
 }
 
 v1::StartKind Instance::StartedAs() const {
-  return runs_program_ ? v1::START_KIND_COLD : v1::START_KIND_FORK;
+  return runs_program_ ? v1::START_KIND_COLD : zygote_start_;
 }
 
 WorkResult Instance::NewResult() const {
@@ -334,7 +333,7 @@ void Instance::EndInvocationLog(const std::string& error_line, uint64_t memory_p
           "REPORT RequestId: " + work_->request_id + "\tDuration: " + Milliseconds(WallUs()) +
               " ms\tMemory Size: " + std::to_string(limits_.memory_bytes() >> 20) +
               " MB\tMax Memory Used: " + std::to_string(peak_mb) +
-              " MB\tStart: " + (WorkStartedAs() == v1::START_KIND_WARM ? "warm" : "fork"));
+              " MB\tStart: " + StartKindName(WorkStartedAs()));
 }
 
 void Instance::LogLine(v1::LogLine::Stream stream, std::string_view line) {
@@ -418,7 +417,10 @@ v1::Instance Instance::Describe() const {
   v1::Instance info;
   info.set_id(id_);
   info.set_function(function_);
-  if (version_) info.set_function_version(version_->function.version());
+  if (version_) {
+    info.set_function_version(version_->function.version());
+    info.set_qualifier(VersionLabel(version_->function));
+  }
   info.set_image(image_name_);
   info.set_start_kind(StartedAs());
   info.set_uid(host_uid_base_ + sandbox_uid_);

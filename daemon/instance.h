@@ -163,6 +163,7 @@ class Instance {
   std::string tail_;
   std::optional<Error> start_error_;  // Spore's own failure while it started
 
+  v1::StartKind zygote_start_ = v1::START_KIND_FORK;
   ZygoteGeneration* generation_ = nullptr;
   SandboxPool* pool_ = nullptr;
   std::unique_ptr<Sandbox> sandbox_;

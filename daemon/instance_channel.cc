@@ -4,6 +4,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "daemon/function_facts.h"
+
 namespace spore {
 namespace {
 
@@ -29,10 +31,11 @@ std::string Dump(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-json Environment(const std::map<std::string, std::string>& image,
-                 const google::protobuf::Map<std::string, std::string>& own) {
-  json environment = json::object();
-  for (const auto& [name, value] : image) environment[name] = value;
+using Variables = std::map<std::string, std::string>;
+
+Variables Environment(const std::map<std::string, std::string>& image,
+                      const google::protobuf::Map<std::string, std::string>& own) {
+  Variables environment = image;
   for (const auto& [name, value] : own) environment[name] = value;
   return environment;
 }
@@ -167,15 +170,18 @@ std::string CodeFrame(std::string_view compiled) {
 
 std::string LoadFunctionFrame(const v1::Function& function,
                               const std::map<std::string, std::string>& image_environment,
-                              const LoadWishes& wishes) {
+                              const LambdaInstance& instance, const LoadWishes& wishes) {
   const v1::FunctionSettings& settings = function.settings();
+  Variables environment = Environment(image_environment, settings.environment());
+  SetLambdaEnvironment(function, instance, environment);
   json load{
       {"mode", "function"},
       {"handler", settings.handler()},
       {"function_name", function.name()},
-      {"function_version", std::to_string(function.version())},
+      {"function_version", VersionLabel(function)},
       {"memory_limit_in_mb", std::to_string(settings.limits().memory_bytes() >> 20)},
-      {"environment", Environment(image_environment, settings.environment())},
+      {"response_bytes", settings.limits().response_bytes()},
+      {"environment", environment},
   };
   if (wishes.compile) load["compile"] = true;
   if (!wishes.watch.empty()) load["watch"] = wishes.watch;

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/lambda_environment.h"
 #include "sandbox/sys/result.h"
 #include "spore/v1/spore.pb.h"
 #include "zygote/protocol.h"
@@ -74,9 +75,10 @@ struct LoadWishes {
   std::vector<std::string> watch;  // LoadTimes::imported: which of these there are
   bool measure = false;            // what importing takes, in place of an invocation
 };
+// `instance` is what it is loaded into.
 std::string LoadFunctionFrame(const v1::Function& function,
                               const std::map<std::string, std::string>& image_environment,
-                              const LoadWishes& wishes);
+                              const LambdaInstance& instance, const LoadWishes& wishes);
 // Fails when the script is not UTF-8. `archive`: path of one that came in its place; or empty.
 Result<std::string> LoadScriptFrame(const v1::RunRequest& run, const std::string& archive,
                                     const std::map<std::string, std::string>& image_environment);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "daemon/function_facts.h"
 #include "daemon/instance.h"
 #include "daemon/log.h"
 #include "daemon/payload.h"
@@ -66,8 +67,8 @@ Result<> LetReopenOutput(int fd) {
   return LetReopenForWriting(fd);
 }
 
-CgroupLimits ToCgroupLimits(const v1::Limits& limits) {
-  return {limits.memory_bytes(), limits.cpu_millis(), limits.pids()};
+CgroupLimits ToCgroupLimits(const v1::Limits& limits, const ImageManifest& image) {
+  return {limits.memory_bytes(), limits.cpu_millis(), limits.pids(), image.loopback};
 }
 
 }  // namespace
@@ -88,6 +89,8 @@ void Instance::Prepare(ZygoteImage& image, ZygoteImage::Lease lease) {
 
 void Instance::Enter(ZygoteImage& image, ZygoteImage::Lease lease) {
   generation_ = lease.generation;
+  // Nobody has waited for one that is prepared.
+  if (!preparing_) zygote_start_ = lease.start_kind;
   pool_ = lease.pool;
   sandbox_ = std::move(lease.sandbox);
   sandbox_uid_ = sandbox_->uid;
@@ -107,7 +110,7 @@ void Instance::Enter(ZygoteImage& image, ZygoteImage::Lease lease) {
 Result<> Instance::Launch() {
   const uint64_t begin = MonotonicNs();
   SPORE_ASSIGN(const std::string frames, FirstFrames());
-  SPORE_TRY(sandbox_->cgroup.SetLimits(ToCgroupLimits(limits_)));
+  SPORE_TRY(sandbox_->cgroup.SetLimits(ToCgroupLimits(limits_, *manifest_)));
   TenantDescriptors descriptors;
   if (version_) {
     SPORE_ASSIGN(descriptors.code, CodeMount(version_->code_path));
@@ -193,17 +196,18 @@ Result<std::string> Instance::FirstFrames() {
     SPORE_ASSIGN(invoke, NextInvokeFrame());
   }
   const v1::Function& function = version_->function;
-  // What is asked beside is asked once: it is no part of the frames that are kept.
-  if (measure_ || !watch_.empty())
-    return LoadFunctionFrame(function, image_environment_,
-                             LoadWishes{.watch = watch_, .measure = measure_}) +
-           invoke;
+  const auto load = [&](const LoadWishes& wishes) {
+    return LoadFunctionFrame(function, image_environment_, {.id = id_, .ahead = preparing_},
+                             wishes);
+  };
+  // What is asked beside is asked once, not with what is compiled.
+  if (measure_ || !watch_.empty()) return load({.watch = watch_, .measure = measure_}) + invoke;
   if (FindRuntime(function.settings().runtime())->keeps_compiled) {
-    if (const auto frames = environment_.code_cache.Find(generation_->serial, version_))
-      return *frames + invoke;
+    if (const auto code = environment_.code_cache.Find(generation_->serial, version_))
+      return *code + load({}) + invoke;
     awaits_compiled_ = true;
   }
-  return LoadFunctionFrame(function, image_environment_, {.compile = awaits_compiled_}) + invoke;
+  return load({.compile = awaits_compiled_}) + invoke;
 }
 
 Result<std::string> Instance::NextInvokeFrame() {
@@ -212,6 +216,7 @@ Result<std::string> Instance::NextInvokeFrame() {
   meta.request_id = work_->request_id;
   meta.deadline_unix_ms = NowUnixMs() + static_cast<int64_t>(limits_.timeout_ms());
   meta.arn = "arn:aws:lambda:local:000000000000:function:" + function_;
+  if (!work_->qualifier.empty()) meta.arn += ":" + work_->qualifier;
   meta.client_context = work_->client_context;
   auto frame = InvokeFrame(invocations_, meta, work_->payload);
   // A reused instance may give the work back.
@@ -232,7 +237,7 @@ void Instance::BeginWork() {
   tail_.clear();
   output_.BeginInvocation(limits_.output_bytes());
   LogLine(v1::LogLine::SYSTEM, "START RequestId: " + work_->request_id +
-                                   " Version: " + std::to_string(version_->function.version()));
+                                   " Version: " + VersionLabel(version_->function));
 }
 
 void Instance::StartFailed(std::unique_ptr<Work> work, const Error& error) {

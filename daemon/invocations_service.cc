@@ -1,4 +1,5 @@
 // spore.v1.Invocations: requests to functions, and scripts and programs run once.
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,7 @@
 #include "daemon/service_context.h"
 #include "daemon/standard_stream.h"
 #include "daemon/validate.h"
+#include "sandbox/policy/denied_calls.h"
 
 namespace spore {
 namespace {
@@ -50,6 +52,7 @@ void AnswerInvoke(const CallPtr& call, bool takes_memfd, bool trace, const Work&
   response.set_loaded_ahead(result.loaded_ahead);
   response.set_request_id(work.request_id);
   response.set_function_version(work.version->function.version());
+  response.set_executed_version(VersionLabel(work.version->function));
   response.set_instance_id(std::move(result.instance_id));
   response.set_log_tail(std::move(result.log_tail));
   response.set_duration_us(result.duration_us);
@@ -89,10 +92,18 @@ void Submit(ServiceContext& context, const CallPtr& call, std::unique_ptr<Work> 
   call->OnCancel([&context, id] { context.invoker.Cancel(id); });
 }
 
+// Where an alias names two versions.
+double Draw(const ServiceContext& context, const v1::InvokeRequest& request) {
+  if (request.qualifier().empty()) return 0;
+  const DeployedFunction* function = context.store.FindDeployed(request.name());
+  if (function == nullptr || !IsDrawn(*function->facts, request.qualifier())) return 0;
+  return static_cast<double>(RandomNumber() >> 11) * 0x1p-53;
+}
+
 void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& request) {
-  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
-    return MayInvoke(call->peer(), function);
-  });
+  auto version =
+      FindVersion(context, request.name(), request.qualifier(), Draw(context, request),
+                  [&](const v1::Function& function) { return MayInvoke(call->peer(), function); });
   if (!version) return call->Fail(version.error());
   const v1::Function& function = (*version)->function;
   auto payload = TakePayload(call, request, function.settings().limits().payload_bytes());
@@ -107,7 +118,9 @@ void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& req
   work->charge = std::move(*charge);
   work->version = *version;
   work->image = function.settings().image();
+  work->qualifier = std::move(*request.mutable_qualifier());
   work->limits = function.settings().limits();
+  work->limits.set_max_instances(MaxInstances(*context.store.FindDeployed(request.name())));
   work->isolation = function.settings().isolation();
   work->owner = function.owner_uid();
   work->request_id = NewRequestId();
@@ -119,6 +132,13 @@ void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& req
     AnswerInvoke(call, memfd, trace, finished, std::move(result));
   };
   Submit(context, call, std::move(work));
+}
+
+// Which then could not even be started.
+bool DeniesExec(const ImageManifest& image) {
+  const auto denied = DeniedCalls::Make(image.deny);
+  return denied && std::find(denied->calls().begin(), denied->calls().end(), "execve") !=
+                       denied->calls().end();
 }
 
 Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
@@ -139,6 +159,10 @@ Result<> CheckRun(const ServiceContext& context, v1::RunRequest& request) {
                ResolveLimits(request.limits(), image->limits(), context.config.max_limits));
   // There is an image of it, so it is known.
   const RuntimeFacts& runtime = *FindRuntime(request.runtime());
+  if (runtime.runs_programs && DeniesExec(image->manifest())) {
+    return MakeError(ErrorKind::kPrecondition,
+                     "image " + request.image() + " denies exec: it runs no programs");
+  }
   if (runtime.runs_programs) return CheckProgramRequest(request);
   if (!request.program_attached()) return {};
   if (runtime.runs_archives) return CheckProgramRequest(request);
@@ -185,6 +209,7 @@ void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) 
     v1::RunResponse response;
     *response.mutable_death() = std::move(result.death);
     response.set_start_kind(result.start_kind);
+    response.set_start_reason(std::move(result.start_reason));
     response.set_instance_id(std::move(result.instance_id));
     if (trace) *response.mutable_trace() = finished.trace.Build(MonotonicNs());
     call->Reply(response);

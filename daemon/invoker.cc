@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "daemon/function_facts.h"
 #include "daemon/log.h"
 #include "daemon/memory_keeper.h"
 #include "daemon/random_id.h"
@@ -15,19 +16,6 @@ constexpr size_t kCodeCacheBytes = 16u << 20;
 constexpr uint64_t kNamedSavesUs = 50'000;
 // Preparing an instance takes the CPU from whoever has just been served, so it waits a little.
 constexpr auto kReplenishDelay = std::chrono::milliseconds(2);
-
-std::string KindName(v1::StartKind kind) {
-  switch (kind) {
-    case v1::START_KIND_WARM:
-      return "warm";
-    case v1::START_KIND_RESTORE:
-      return "restore";
-    case v1::START_KIND_COLD:
-      return "cold";
-    default:
-      return "fork";
-  }
-}
 
 }  // namespace
 
@@ -72,7 +60,7 @@ void Invoker::Enqueue(std::unique_ptr<Work> work, bool again) {
   ticket.max_instances = work->limits.max_instances();
   if (work->version) {
     ticket.function = work->version->function.name();
-    ticket.version = work->version->function.version();
+    ticket.version = ScheduledAs(work->version->function);
     ticket.reuse = work->isolation == v1::ISOLATION_INSTANCE;
     ticket.fresh = work->measure;
   }
@@ -99,6 +87,7 @@ void Invoker::Apply(const Actions& actions) {
       const uint64_t now = MonotonicNs();
       if (action.kind != Action::Kind::kRefuse) work->trace.Add("queue", work->queued_ns, now);
       work->start_reason = action.reason;
+      if (work->runs_program) work->start_reason += "; a program is executed, not copied";
     }
     const auto held = held_.find(action.slot);
     switch (action.kind) {
@@ -177,7 +166,7 @@ void Invoker::AwaitSandbox(SlotId slot, ZygoteImage& image, const ZygoteImage::W
 }
 
 void Invoker::PrepareInstance(const Action& action) {
-  const auto version = reserved_.at(action.function);
+  const auto version = reserved_.at(action.function).at(action.version);
   const v1::FunctionSettings& settings = version->function.settings();
   auto image = images_.FindPinned(version->function);
   if (!image) {
@@ -227,6 +216,7 @@ void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   const uint64_t now = MonotonicNs();
   work->trace.Add("take sandbox", held.pending_since_ns, now);
   if (!lease->set.empty()) work->start_reason += ", from library set " + lease->set;
+  if (const std::string why = lease->StartReason(); !why.empty()) work->start_reason += "; " + why;
   // Its making is part of this start only where the request had to wait for it.
   const Sandbox& sandbox = *lease->sandbox;
   const auto add_if_waited_for = [&](const char* process, const wire::Steps& steps) {
@@ -310,27 +300,30 @@ void Invoker::InstanceGone(Instance& instance) {
   CheckStopped();
 }
 
-void Invoker::FunctionReplaced(const std::shared_ptr<const FunctionVersion>& version) {
-  const v1::Function& function = version->function;
-  const v1::FunctionSettings& settings = function.settings();
-  if (settings.min_instances() > 0) {
-    reserved_[function.name()] = version;
+void Invoker::FunctionChanged(const DeployedFunction& function) {
+  const std::string& name = function.latest->function.name();
+  std::map<uint64_t, std::shared_ptr<const FunctionVersion>> versions;
+  versions[ScheduledAs(function.latest->function)] = function.latest;
+  for (const auto& [number, version] : function.published)
+    versions[ScheduledAs(version->function)] = version;
+  std::vector<uint64_t> in_force;
+  for (const auto& [scheduled_as, version] : versions) in_force.push_back(scheduled_as);
+  const std::vector<Reserve> reserves = ReservesOf(function);
+  if (reserves.empty()) {
+    reserved_.erase(name);
   } else {
-    reserved_.erase(function.name());
+    reserved_[name] = std::move(versions);
   }
-  scheduler_.SetReserve(function.name(), {.version = function.version(),
-                                          .instances = settings.min_instances(),
-                                          .max_instances = settings.limits().max_instances(),
-                                          .reuse = settings.isolation() == v1::ISOLATION_INSTANCE,
-                                          .client = function.owner_uid()});
-  Apply(scheduler_.Replace(function.name(), function.version()));
+  scheduler_.SetReserves(name, reserves);
+  Apply(scheduler_.Replace(name, std::move(in_force)));
+  Apply(scheduler_.SetLimit(name, MaxInstances(function)));
 }
 
 void Invoker::FunctionRemoved(const std::string& function) {
   RefuseQueuedOf(function);
   reserved_.erase(function);
-  scheduler_.SetReserve(function, {});
-  Apply(scheduler_.Replace(function, 0));
+  scheduler_.SetReserves(function, {});
+  Apply(scheduler_.Replace(function, {}));
   std::vector<SlotId> slots;
   for (auto& [slot, held] : held_) {
     if (held.instance->function() != function) continue;
@@ -432,7 +425,7 @@ void Invoker::CountResult(const Work& work, const WorkResult& result) {
     if (result.refused->kind == ErrorKind::kOverloaded) ++stats_.overloaded;
     return;
   }
-  ++stats_.starts[KindName(result.start_kind)];
+  ++stats_.starts[StartKindName(result.start_kind)];
   if (result.loaded_ahead) ++stats_.loaded_ahead;
   if (!work.version) {
     ++stats_.runs;

@@ -52,9 +52,9 @@ class Invoker : private Instance::Owner {
   // its handler cannot be interrupted.
   void Cancel(uint64_t work_id);
 
-  // A function has this version from now on, of which instances are prepared if its settings say
-  // so; or it has none any more.
-  void FunctionReplaced(const std::shared_ptr<const FunctionVersion>& version);
+  // A function has these versions and this limit from now on, and instances of it are prepared as
+  // it says; or there is none any more.
+  void FunctionChanged(const DeployedFunction& function);
   void FunctionRemoved(const std::string& function);
 
   // Live and recently ended instances that `visible` admits by owner and function; the others are
@@ -122,8 +122,9 @@ class Invoker : private Instance::Owner {
   std::unordered_map<SlotId, Held> held_;
   std::map<std::string, SlotId> by_id_;
   std::deque<v1::Instance> dead_;  // the youngest last
-  // Of those functions of which instances are prepared.
-  std::unordered_map<std::string, std::shared_ptr<const FunctionVersion>> reserved_;
+  // Of those functions of which instances are prepared: the versions as the scheduler knows them.
+  std::unordered_map<std::string, std::map<uint64_t, std::shared_ptr<const FunctionVersion>>>
+      reserved_;
   EventLoop::TimerId expiry_timer_ = 0;
   EventLoop::TimerId replenish_timer_ = 0;
   EventLoop::TimerId stop_timer_ = 0;

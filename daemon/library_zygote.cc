@@ -49,13 +49,14 @@ Result<> LibraryZygote::Start(ZygoteChannel& from, bool parent) {
 
 void LibraryZygote::Imported(const wire::ZygoteReady& ready) {
   import_us_ = ready.preload_us;
+  flat_bytes_ = ready.flat_bytes;
   // Before it has copies: what it has alone then, the set costs.
   auto memory = std::make_shared<UniqueFd>(OpenProcessMemory(zygote_.channel().host_pid()));
   auto bytes = std::make_shared<uint64_t>(0);
   parts_.lane.Submit([memory, bytes] { *bytes = ReadUniqueMemory(*memory); },
                      [this, bytes, alive = alive_] {
                        if (!*alive || state_ != v1::Zygote::STARTING) return;
-                       unique_bytes_ = *bytes;
+                       unique_bytes_ = *bytes + flat_bytes_;  // which no page table says is there
                        Measured();
                      });
 }
@@ -130,6 +131,7 @@ void LibraryZygote::Describe(v1::Zygote& zygote) const {
   zygote.set_preload_us(import_us_);
   zygote.set_import_us(import_us_);
   zygote.set_unique_bytes(unique_bytes_);
+  zygote.set_flat_bytes(flat_bytes_);
   zygote.set_forks(forks_);
   zygote.set_sandboxes_ready(static_cast<uint32_t>(pool_->ready()));
   zygote.set_instances(static_cast<uint32_t>(pool_->in_use()));

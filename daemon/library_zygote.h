@@ -87,6 +87,7 @@ class LibraryZygote {
   std::unique_ptr<CopiedZygote> stem_;
   std::unique_ptr<SandboxPool> pool_;
   std::shared_ptr<bool> alive_;
+  uint64_t flat_bytes_ = 0;  // of the memory that it has alone
 };
 
 }  // namespace spore

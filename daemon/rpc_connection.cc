@@ -1,5 +1,6 @@
 #include "daemon/rpc_connection.h"
 
+#include "spore/v1/calls.pb.h"
 #include "spore/v1/spore.pb.h"
 
 namespace spore {
@@ -124,6 +125,10 @@ RpcConnection::Fds RpcConnection::HandleRequest(uint32_t stream_id, std::string_
     Refuse(stream_id, RpcCode::kInvalidArgument, "the frame does not hold a ttrpc request");
     return Fds::kUnknown;
   }
+  if (request.service() == "spore.v1.Calls" && request.method() == "Cancel") {
+    CancelCall(stream_id, request.payload());
+    return Fds::kCounted;
+  }
   auto service = shared_->services.find(request.service());
   if (service == shared_->services.end()) {
     Refuse(stream_id, RpcCode::kUnimplemented, "no service \"" + request.service() + "\"");
@@ -164,6 +169,24 @@ RpcConnection::Fds RpcConnection::HandleRequest(uint32_t stream_id, std::string_
   }
   prepared->start(std::move(call));
   return Fds::kCounted;
+}
+
+// It is about the connection itself, so no service of the daemon's could do it.
+void RpcConnection::CancelCall(uint32_t stream_id, const std::string& request) {
+  v1::CancelRequest asked;
+  if (!asked.ParseFromString(request)) {
+    return Refuse(stream_id, RpcCode::kInvalidArgument,
+                  "the request of Cancel is not a valid spore.v1.CancelRequest");
+  }
+  v1::CancelResponse response;
+  const auto found = calls_.find(asked.stream_id());
+  if (found != calls_.end()) {
+    if (auto call = found->second.lock()) {
+      call->Cancel();
+      response.set_cancelled(true);
+    }
+  }
+  Send(ResponseFrame(stream_id, response), {});
 }
 
 Result<std::vector<ClientFd>> RpcConnection::ClaimFds(size_t count) {

@@ -64,6 +64,7 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
   void OnFrame(const RpcFrameReader::Frame& frame);
   Fds Handle(const RpcFrameReader::Frame& frame);
   Fds HandleRequest(uint32_t stream_id, std::string_view body);
+  void CancelCall(uint32_t stream_id, const std::string& request);
   Result<std::vector<ClientFd>> ClaimFds(size_t count);
   void DropFdsBefore(uint64_t offset);
   void Refuse(uint32_t stream_id, RpcCode code, const std::string& message);

@@ -97,6 +97,17 @@ bool IsNativeLibrary(Text name) {
          });
 }
 
+// A custom runtime makes of it what it likes.
+bool IsProvidedHandler(Text handler) {
+  return !handler.empty() && std::none_of(handler.begin(), handler.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte <= ' ' || byte == 0x7f;
+  });
+}
+bool IsNothing(Text) {
+  return false;
+}
+
 // "com.example.Handler" or "com.example.Handler$Inner::method".
 bool IsJavaName(Text name) {
   return AllParts(name, ".", [](Text part) { return IsIdentifier(part, "$"); });
@@ -113,7 +124,9 @@ constexpr RuntimeFacts kRuntimes[] = {
      .handler_form = "package.Class or package.Class::method, as in \"com.example.Handler\"",
      .is_handler = IsJavaHandler,
      .is_preload = IsJavaHandler,
-     .runs_archives = true},
+     .library_sets = true,
+     .runs_archives = true,
+     .lambda_name = "java"},
     {.name = "native",
      .interpreter = "/run/spore/host/native/spore-native-host",
      .handler_form = "file:symbol, as in \"libhello.so:handle\" for handle() in libhello.so",
@@ -125,7 +138,18 @@ constexpr RuntimeFacts kRuntimes[] = {
      .handler_form =
          "file.function, as in \"index.handler\" for exports.handler in index.js or index.mjs",
      .is_handler = IsNodeHandler,
-     .is_preload = IsNodeModule},
+     .is_preload = IsNodeModule,
+     .library_sets = true,
+     .measures_loads = true,
+     .lambda_name = "nodejs"},
+    {.name = "provided",
+     .interpreter = "/run/spore/host/provided/spore-provided-host",
+     .handler_form = "a word, which the function's bootstrap finds in _HANDLER",
+     .is_handler = IsProvidedHandler,
+     .is_preload = IsNothing,
+     .runs_programs = true,
+     .needs_loopback = true,
+     .default_handler = "bootstrap"},
     {.name = "python",
      .interpreter = "/usr/bin/python3",
      .handler_form = "module.function, as in \"app.handler\" for handler() in app.py",
@@ -134,7 +158,9 @@ constexpr RuntimeFacts kRuntimes[] = {
      .is_warm_up = IsPythonHandler,
      .keeps_compiled = true,
      .threads_optional = true,
-     .library_sets = true},
+     .library_sets = true,
+     .measures_loads = true,
+     .lambda_name = "python"},
 };
 
 }  // namespace

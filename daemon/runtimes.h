@@ -21,6 +21,10 @@ struct RuntimeFacts {
   bool library_sets = false;      // its zygote can be copied into zygotes that import more
   bool runs_archives = false;     // `run` takes a jar, not only source text
   bool runs_programs = false;     // `run` takes a program rather than a script
+  bool measures_loads = false;    // its host tells what loading a function takes, for `advise`
+  bool needs_loopback = false;    // its images' policy has it
+  std::string_view default_handler = {};  // where a handler need not be named
+  std::string_view lambda_name = {};      // what Lambda's AWS_EXECUTION_ENV calls the language
 };
 
 // Null when there is no such runtime.

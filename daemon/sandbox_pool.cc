@@ -1,7 +1,6 @@
 #include "daemon/sandbox_pool.h"
 
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "daemon/channel_ends.h"
 #include "daemon/log.h"
 
 namespace spore {
@@ -51,6 +51,7 @@ SandboxPool::~SandboxPool() {
   if (spare_timer_ != 0) loop_.CancelTimer(spare_timer_);
   for (auto& sandbox : ready_) uids_.Return(sandbox->uid);
   for (auto& sandbox : spare_) uids_.Return(sandbox->uid);
+  for (auto& sandbox : bare_) uids_.Return(sandbox->uid);
   for (auto& [id, sandbox] : making_) uids_.Return(sandbox->uid);
   for (auto& [id, ending] : ending_) uids_.Return(ending.sandbox->uid);
 }
@@ -93,7 +94,9 @@ void SandboxPool::MakeOne(bool spare) {
         {ErrorKind::kOverloaded, 0, "all uids of image " + options_.group + " are in use", {}, {}});
   }
   const uint64_t id = NextSandboxId();
-  auto cgroup = cgroups_.Create(options_.group, "s" + std::to_string(id), options_.defaults.limits);
+  const std::string name = "s" + std::to_string(id);
+  auto cgroup = spare ? cgroups_.CreateBare(options_.group, name, options_.defaults.limits)
+                      : cgroups_.Create(options_.group, name, options_.defaults.limits);
   if (!cgroup) {
     uids_.Return(*uid);
     return MakeFailed(std::move(cgroup).error());
@@ -102,10 +105,17 @@ void SandboxPool::MakeOne(bool spare) {
                                                .uid = *uid,
                                                .tmp_bytes = options_.defaults.tmp_bytes,
                                                .cgroup = std::move(*cgroup),
-                                               .spare = spare});
+                                               .spare = spare,
+                                               .bare = spare});
+  const auto entries = EntriesOf(*sandbox);
+  if (!entries) {
+    Release(std::move(sandbox));
+    return MakeFailed(entries.error());
+  }
   wire::MakeSandbox request;
   request.sandbox_id = id;
   request.uid = *uid;
+  request.loopback = options_.defaults.loopback ? 1 : 0;
   request.tmp_bytes = sandbox->tmp_bytes;
   request.tmp_inodes = sandbox->tmp_bytes / kTmpBytesPerInode + 64;
   snprintf(request.hostname, sizeof request.hostname, "sandbox");
@@ -114,7 +124,8 @@ void SandboxPool::MakeOne(bool spare) {
     request.has_cgroup_v2 = 1;
     fds.push_back(sandbox->cgroup.v2_directory());
   }
-  for (const UniqueFd& procs : sandbox->cgroup.v1_procs()) {
+  request.bare = spare ? 1 : 0;
+  for (const UniqueFd& procs : **entries) {
     fds.push_back(procs.get());
     ++request.cgroup_procs;
   }
@@ -157,31 +168,34 @@ void SandboxPool::Made(ZygoteLink::Made made) {
 
 // The descriptors are the zygote's once they are sent; the child enters by them.
 void SandboxPool::ForkInto(Sandbox& sandbox, bool has_landlock, const std::vector<UniqueFd>& fds) {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    const Error error = SysError("make a socket pair").value();
+  auto channel = MakeInstanceChannel();
+  if (!channel) {
     Drop(sandbox.id);
-    return MakeFailed(error);
+    return MakeFailed(channel.error());
   }
-  UniqueFd ours(ends[0]);
-  const UniqueFd theirs(ends[1]);
   wire::Fork request;
   request.sandbox_id = sandbox.id;
   request.uid = sandbox.uid;
   request.has_landlock = has_landlock ? 1 : 0;
   request.spare = sandbox.spare ? 1 : 0;
+  request.bare = sandbox.bare ? 1 : 0;
+  const auto entries = EntriesOf(sandbox);
+  if (!entries) {
+    Drop(sandbox.id);
+    return MakeFailed(entries.error());
+  }
   std::vector<int> sent;
   for (const UniqueFd& fd : fds) sent.push_back(fd.get());
-  sent.push_back(theirs.get());
+  sent.push_back(channel->theirs.get());
   if (sandbox.cgroup.v2_directory() >= 0) {
     request.has_cgroup_v2 = 1;
     sent.push_back(sandbox.cgroup.v2_directory());
   }
-  for (const UniqueFd& procs : sandbox.cgroup.v1_procs()) {
+  for (const UniqueFd& procs : **entries) {
     sent.push_back(procs.get());
     ++request.cgroup_procs;
   }
-  sandbox.channel = std::move(ours);
+  sandbox.channel = std::move(channel->ours);
   link_.Fork(zygote_, request, sent, [this, id = sandbox.id, alive = alive_](auto forked) {
     if (*alive) Forked(id, std::move(forked));
   });
@@ -218,7 +232,7 @@ std::unique_ptr<Sandbox> SandboxPool::ExtractMaking(uint64_t id) {
 std::unique_ptr<Sandbox> SandboxPool::ExtractUnused(uint64_t id) {
   if (auto making = ExtractMaking(id)) return making;
   const auto is_it = [id](const auto& held) { return held->id == id; };
-  for (auto* const unused : {&ready_, &spare_}) {
+  for (auto* const unused : {&ready_, &spare_, &bare_}) {
     const auto found = std::find_if(unused->begin(), unused->end(), is_it);
     if (found == unused->end()) continue;
     std::unique_ptr<Sandbox> sandbox = std::move(*found);
@@ -245,7 +259,7 @@ void SandboxPool::RuntimeEnded(uint64_t id) {
 void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
   if (sandbox->spare && waiting_.empty()) {
     Rest(*sandbox);
-    spare_.push_back(std::move(sandbox));
+    bare_.push_back(std::move(sandbox));
     return Fill();
   }
   if (waiting_.empty()) {
@@ -253,6 +267,12 @@ void SandboxPool::Deliver(std::unique_ptr<Sandbox> sandbox) {
     if (ready_.size() > options_.least) ShrinkLater();
     TellIfFilled();
     return Fill();
+  }
+  if (sandbox->bare) {
+    Rest(*sandbox);
+    bare_.push_back(std::move(sandbox));
+    sandbox = TakeSpare();
+    if (!sandbox) return Fill();
   }
   const Taken taken = std::move(waiting_.begin()->second);
   waiting_.erase(waiting_.begin());
@@ -419,7 +439,8 @@ void SandboxPool::Retire(std::function<void()> empty) {
   empty_ = std::move(empty);
   auto ready = std::move(ready_);
   ready_.clear();
-  for (auto& sandbox : std::exchange(spare_, {})) ready.push_back(std::move(sandbox));
+  for (auto* const unused : {&spare_, &bare_})
+    for (auto& sandbox : std::exchange(*unused, {})) ready.push_back(std::move(sandbox));
   for (auto& sandbox : ready) Dispose(std::move(sandbox), [](const Gone&) {});
   auto waiting = std::move(waiting_);
   waiting_.clear();

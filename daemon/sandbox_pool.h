@@ -3,7 +3,9 @@
 //
 // Ready ones have warmed up and hold megabytes. Spare ones have their namespaces, cgroup and
 // process, which waits before it has copied any memory: they become ready ones when those are
-// taken, so that a burst waits for no namespace or cgroup to be made.
+// taken, so that a burst waits for no namespace or cgroup to be made. What takes most of the
+// kernel's memory, the net namespace and the cgroups that limit, only the next ones of them have;
+// the others are bare.
 #pragma once
 
 #include <array>
@@ -12,7 +14,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/demand.h"
 #include "daemon/event_loop.h"
@@ -44,11 +48,14 @@ struct Sandbox {
   std::function<void()> on_init_ended;
   bool ended = false;
   ZygoteLink::Exit init_exit;
+  bool bare = false;        // a spare one without a net namespace of its own, or its limits
+  pid_t init_host_pid = 0;  // as runtime_host_pid
 };
 
 struct SandboxDefaults {
   CgroupLimits limits;
   uint64_t tmp_bytes = 64u << 20;
+  bool loopback = false;  // of its image's policy
 };
 
 class SandboxPool {
@@ -90,12 +97,12 @@ class SandboxPool {
   void Retire(std::function<void()> empty);
 
   size_t ready() const { return ready_.size(); }
-  size_t spare() const { return spare_.size(); }
+  size_t spare() const { return spare_.size() + bare_.size(); }
   uint64_t ready_bytes() const;                     // memory of those; reads a file for each
   size_t in_use() const { return in_use_.size(); }  // taken, and not yet disposed of
   // Sandboxes that exist, whatever their state.
   size_t live() const {
-    return ready_.size() + spare_.size() + making_.size() + in_use_.size() + ending_.size();
+    return ready_.size() + spare() + making_.size() + in_use_.size() + ending_.size();
   }
 
  private:
@@ -125,8 +132,12 @@ class SandboxPool {
   // sandbox_pool_spare.cc
   void FillSpareSoon();
   void FillSpare();
+  Result<const std::vector<UniqueFd>*> EntriesOf(const Sandbox& sandbox);
   static void Rest(Sandbox& sandbox);
   static bool Rouse(Sandbox& sandbox);
+  size_t CompleteTarget() const;
+  std::unique_ptr<Sandbox> CompleteOne();  // null: none that could be
+  Result<> Complete(Sandbox& sandbox);
   std::unique_ptr<Sandbox> TakeSpare();  // null: there is none
   bool WarmSpare();
   void ShrinkLater();
@@ -151,12 +162,14 @@ class SandboxPool {
   EventLoop::TimerId spare_timer_ = 0;
   size_t making_spare_ = 0;
   std::deque<std::unique_ptr<Sandbox>> ready_;
-  std::deque<std::unique_ptr<Sandbox>> spare_;
+  std::deque<std::unique_ptr<Sandbox>> spare_;  // complete
   std::map<uint64_t, std::unique_ptr<Sandbox>> making_;
   std::map<uint64_t, Sandbox*> in_use_;
   std::map<uint64_t, Ending> ending_;
   std::map<uint64_t, Taken> waiting_;  // in the order of asking
   std::shared_ptr<bool> alive_;
+  std::deque<std::unique_ptr<Sandbox>> bare_;
+  std::optional<Cgroup> bare_place_;  // where those are in the hierarchies that limit
 };
 
 }  // namespace spore

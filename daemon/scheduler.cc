@@ -24,7 +24,7 @@ Scheduler::Client& Scheduler::ClientOf(uid_t uid) {
 }
 
 void Scheduler::DropIfUnused(Function* function, Client* client) {
-  if (function->live == 0 && function->queued == 0 && function->reserve.instances == 0)
+  if (function->live == 0 && function->queued == 0 && function->reserved.empty())
     functions_.erase(std::string(function->name));
   if (client->live == 0 && client->queued == 0) clients_.erase(uid_t{client->uid});
 }
@@ -35,7 +35,18 @@ bool Scheduler::AtItsLimit(const Client& client) const {
 
 Actions Scheduler::Submit(Ticket ticket) {
   Actions actions;
+  // The limit may have changed while it was placed.
+  if (const auto found = functions_.find(ticket.function);
+      ticket.again && !ticket.function.empty() && found != functions_.end())
+    ticket.max_instances = found->second->max_instances;
+  if (!ticket.function.empty() && ticket.max_instances == 0) {
+    actions.push_back(Action{.kind = Action::Kind::kRefuse,
+                             .ticket = ticket.id,
+                             .error = NoInstancesError(ticket.function)});
+    return actions;
+  }
   Function& function = FunctionOf(ticket.function);
+  function.max_instances = ticket.max_instances;
   Client& client = ClientOf(ticket.client);
   const Blocked blocked = TryPlace(ticket, function, client, actions);
   if (blocked == Blocked::kNo) return actions;
@@ -49,6 +60,20 @@ Actions Scheduler::Submit(Ticket ticket) {
   Enqueue(std::move(ticket), function, client);
   MakeRoom(actions);
   return actions;
+}
+
+bool Scheduler::HasRoom(const Ticket& ticket) const {
+  const auto function = functions_.find(ticket.function);
+  if (function != functions_.end()) {
+    if (function->second->queued > 0) return false;
+    if (FindIdle(ticket, *function->second)) return true;
+    if (function->second->live >= ticket.max_instances) return !function->second->idle.empty();
+  }
+  const auto client = clients_.find(ticket.client);
+  if (client != clients_.end() && AtItsLimit(*client->second))
+    return client->second->queued == 0 && OldestToEvict(client->second->idle_by_age).has_value();
+  if (slots_.size() < limits_.max_instances) return true;
+  return queue_.empty() && OldestToEvict(idle_by_age_).has_value();
 }
 
 // Expire relies on the order: what goes to the front has not come later than what stands there.
@@ -107,7 +132,7 @@ SlotId Scheduler::AddSlot(Function& function, Client& client, uint64_t version, 
   slots_[id] = Slot{&function, &client, version, State::kBusy, 0, used};
   ++function.live;
   ++client.live;
-  if (version == function.reserve.version) ++function.reserved_live;
+  if (Reserved* reserved = ReservedOf(slots_.at(id))) ++reserved->live;
   return id;
 }
 
@@ -135,6 +160,23 @@ void Scheduler::PlaceQueued(Actions& actions) {
   MakeRoom(actions);
 }
 
+// The one of its own function that has been idle longest. What is reserved of other versions that
+// are in force stays: they have been promised it.
+std::optional<SlotId> Scheduler::IdleInTheWay(const Waiting& waiting) const {
+  const Function& function = *waiting.function;
+  const auto in_force = [&](uint64_t version) {
+    return std::find(function.versions.begin(), function.versions.end(), version) !=
+           function.versions.end();
+  };
+  for (const SlotId id : function.idle) {
+    const Slot& slot = slots_.at(id);
+    const bool promised = IsReserved(slot) && slot.version != waiting.ticket.version &&
+                          in_force(waiting.ticket.version);
+    if (!promised) return id;
+  }
+  return std::nullopt;
+}
+
 // Evicts idle instances that stand in the way of those who wait: other versions of a function at
 // its own limit, anything of a client at its limit, anything that has been idle longest at the
 // host's. One for each that waits, less those that are on their way out already.
@@ -152,8 +194,9 @@ void Scheduler::MakeRoom(Actions& actions) {
       }
       continue;
     }
-    if (function.dying >= function.queued || function.idle.empty()) continue;
-    Evict(function.idle.front(), actions, "another version of the function is wanted");
+    if (function.dying >= function.queued) continue;
+    if (const auto idle = IdleInTheWay(waiting))
+      Evict(*idle, actions, "another version of the function is wanted");
   }
   if (slots_.size() < limits_.max_instances) return;
   while (dying_ < wait_for_host) {
@@ -180,18 +223,19 @@ Actions Scheduler::SlotIdle(SlotId id) {
   if (found == slots_.end() || found->second.state != State::kBusy) return actions;
   Slot& slot = found->second;
   slot.state = State::kIdle;
-  if (!slot.used && slot.version == slot.function->reserve.version) {
-    --slot.function->preparing;
-    slot.function->prepare_failures = 0;
+  if (Reserved* reserved = ReservedOf(slot); reserved != nullptr && !slot.used) {
+    --reserved->preparing;
+    reserved->failures = 0;
   }
   slot.idle_order = next_idle_order_++;
   slot.function->idle.push_back(id);
   slot.client->idle_by_age[slot.idle_order] = id;
   idle_by_age_[slot.idle_order] = id;
+  EvictBeyondLimit(*slot.function, actions);
   PlaceQueued(actions);
-  const auto after = slots_.find(id);
-  if (after->second.state == State::kIdle && slot.function->current != 0 &&
-      slot.version != slot.function->current) {
+  const std::vector<uint64_t>& versions = slot.function->versions;
+  if (slot.state == State::kIdle && !versions.empty() &&
+      std::find(versions.begin(), versions.end(), slot.version) == versions.end()) {
     Evict(id, actions, "a newer version of the function is there");
   }
   return actions;
@@ -202,9 +246,9 @@ void Scheduler::SlotDying(SlotId id) {
   if (found == slots_.end() || found->second.state == State::kDying) return;
   Slot& slot = found->second;
   if (slot.state == State::kIdle) TakeFromIdle(id, slot);
-  if (slot.version == slot.function->reserve.version) {
-    --slot.function->reserved_live;
-    if (slot.state == State::kBusy && !slot.used) --slot.function->preparing;
+  if (Reserved* reserved = ReservedOf(slot)) {
+    --reserved->live;
+    if (slot.state == State::kBusy && !slot.used) --reserved->preparing;
   }
   slot.state = State::kDying;
   ++slot.function->dying;
@@ -230,19 +274,67 @@ Actions Scheduler::SlotGone(SlotId id) {
   return actions;
 }
 
-Actions Scheduler::Replace(const std::string& name, uint64_t version) {
+Actions Scheduler::Replace(const std::string& name, std::vector<uint64_t> versions) {
   Actions actions;
   const auto found = functions_.find(name);
   if (found == functions_.end()) return actions;
   Function& function = *found->second;
-  function.current = version;
+  const bool removed = versions.empty();
   const std::vector<SlotId> idle = function.idle;
   for (const SlotId id : idle) {
-    if (slots_.at(id).version == version) continue;
+    const uint64_t version = slots_.at(id).version;
+    if (std::find(versions.begin(), versions.end(), version) != versions.end()) continue;
     Evict(id, actions,
-          version == 0 ? "the function was removed" : "a newer version of the function is there");
+          removed ? "the function was removed" : "a newer version of the function is there");
   }
+  function.versions = std::move(versions);
   return actions;
+}
+
+Actions Scheduler::SetLimit(const std::string& name, uint32_t max_instances) {
+  Actions actions;
+  const auto found = functions_.find(name);
+  if (found == functions_.end()) return actions;
+  Function& function = *found->second;
+  function.max_instances = max_instances;
+  for (auto& [version, reserved] : function.reserved)
+    reserved.reserve.max_instances = max_instances;
+  for (Waiting& waiting : queue_) {
+    if (waiting.function == &function) waiting.ticket.max_instances = max_instances;
+  }
+  EvictBeyondLimit(function, actions);
+  if (max_instances == 0) RefuseWaiting(function, actions);
+  if (function.live == 0 && function.queued == 0 && function.reserved.empty())
+    functions_.erase(found);
+  if (!queue_.empty()) PlaceQueued(actions);
+  return actions;
+}
+
+// What nobody has reserved first.
+void Scheduler::EvictBeyondLimit(Function& function, Actions& actions) {
+  if (function.name.empty() || function.live - function.dying <= function.max_instances) return;
+  std::vector<SlotId> idle = function.idle;
+  std::stable_partition(idle.begin(), idle.end(),
+                        [this](SlotId id) { return !IsReserved(slots_.at(id)); });
+  for (const SlotId id : idle) {
+    if (function.live - function.dying <= function.max_instances) return;
+    Evict(id, actions, "the function may have fewer instances now");
+  }
+}
+
+void Scheduler::RefuseWaiting(Function& function, Actions& actions) {
+  for (auto it = queue_.begin(); it != queue_.end();) {
+    if (it->function != &function) {
+      ++it;
+      continue;
+    }
+    actions.push_back(Action{.kind = Action::Kind::kRefuse,
+                             .ticket = it->ticket.id,
+                             .error = NoInstancesError(function.name)});
+    Client* client = it->client;
+    it = Dequeue(it);
+    if (client->live == 0 && client->queued == 0) clients_.erase(uid_t{client->uid});
+  }
 }
 
 bool Scheduler::Cancel(TicketId ticket) {
@@ -282,8 +374,17 @@ uint32_t Scheduler::live_of(const std::string& function) const {
   return found == functions_.end() ? 0 : found->second->live;
 }
 
+// The first word of each tells a program which kind it is (spore.proto).
+Error Scheduler::NoInstancesError(const std::string& function) const {
+  return Error{ErrorKind::kOverloaded,
+               0,
+               "throttled: function " + function + " may have no instances: its concurrency is 0",
+               {},
+               "`spore function concurrency " + function + " N` lets it run again"};
+}
+
 Error Scheduler::QueueFullError(const Ticket& ticket, const Client& client, Blocked blocked) const {
-  std::string text = "overloaded: all ";
+  std::string text = blocked == Blocked::kFunction ? "throttled: all " : "overloaded: all ";
   const std::string uid = "uid " + std::to_string(client.uid);
   if (blocked == Blocked::kFunction) {
     text += std::to_string(ticket.max_instances) + " instances of " + ticket.function;
@@ -305,9 +406,10 @@ Error Scheduler::QueueFullError(const Ticket& ticket, const Client& client, Bloc
 
 Error Scheduler::WaitedTooLongError(const Waiting& waiting) const {
   const Ticket& ticket = waiting.ticket;
-  std::string text = "overloaded: waited " + std::to_string(limits_.max_queue_ns / 1'000'000) +
-                     " ms (max-queue-ms) for one of the ";
-  if (!ticket.function.empty() && waiting.function->live >= ticket.max_instances) {
+  const bool throttled = !ticket.function.empty() && waiting.function->live >= ticket.max_instances;
+  std::string text = throttled ? "throttled: waited " : "overloaded: waited ";
+  text += std::to_string(limits_.max_queue_ns / 1'000'000) + " ms (max-queue-ms) for one of the ";
+  if (throttled) {
     text += std::to_string(ticket.max_instances) + " instances of " + ticket.function +
             " (limits.max_instances)";
   } else if (AtItsLimit(*waiting.client)) {

@@ -47,8 +47,9 @@ struct Ticket {
   bool again = false;  // it had been placed, with an instance that was dead: first in the queue
 };
 
-// What of a function is kept ready although nobody has asked for it: of one whose instances are
-// used again, so many live ones; of any other, so many that have it loaded and served nobody.
+// What of a version of a function is kept ready although nobody has asked for it: of one whose
+// instances are used again, so many live ones; of any other, so many that have it loaded and served
+// nobody.
 struct Reserve {
   uint64_t version = 0;
   uint32_t instances = 0;      // 0: none
@@ -69,6 +70,7 @@ struct Action {
   SlotId slot = 0;
   TicketId ticket = 0;
   std::string function;  // of kPrepare
+  uint64_t version = 0;  // likewise
   std::string reason;    // why this, in words
   Error error;           // of kRefuse
 };
@@ -79,6 +81,9 @@ class Scheduler {
   explicit Scheduler(const SchedulerLimits& limits) : limits_(limits) {}
 
   Actions Submit(Ticket ticket);
+  // Whether such a ticket would get an instance without standing in anybody's way: nobody waits for
+  // one of the function, and an instance is idle, can be started, or can be had for an idle one.
+  bool HasRoom(const Ticket& ticket) const;
   // The client of a waiting ticket went away. False: it is not waiting.
   bool Cancel(TicketId ticket);
   // Refuses tickets that have waited too long.
@@ -92,11 +97,16 @@ class Scheduler {
   // The instance is gone with all that it used.
   Actions SlotGone(SlotId slot);
 
-  // `version` is current from now on: idle instances of others are evicted. Version 0: removed.
-  Actions Replace(const std::string& function, uint64_t version);
+  // These versions can be asked for from now on: idle instances of others are evicted. None: the
+  // function was removed.
+  Actions Replace(const std::string& function, std::vector<uint64_t> versions);
+  // So many instances of all versions together from now on, for those who wait too: idle ones
+  // beyond are evicted, busy ones end when they become idle. 0: nobody waits for any.
+  Actions SetLimit(const std::string& function, uint32_t max_instances);
 
   // scheduler_reserve.cc
-  void SetReserve(const std::string& function, const Reserve& reserve);
+  // Of the function there are these from now on, at most one a version.
+  void SetReserves(const std::string& function, const std::vector<Reserve>& reserves);
   // Whether the instance may be ended for its idleness: its function's reserve is whole without it.
   bool MayEnd(SlotId slot) const;
   // Idle instances that no reserve needs.
@@ -117,18 +127,22 @@ class Scheduler {
   uint32_t live_of(const std::string& function) const;
 
  private:
+  struct Reserved {
+    Reserve reserve;
+    uint32_t live = 0;       // of its version, not dying
+    uint32_t preparing = 0;  // of those
+    uint32_t failures = 0;
+    uint64_t after_ns = 0;
+  };
   struct Function {
     std::string name;
     uint32_t live = 0;
     uint32_t queued = 0;
     uint32_t dying = 0;
-    uint64_t current = 0;      // version; 0: not known
-    std::vector<SlotId> idle;  // the last one was used last
-    Reserve reserve;
-    uint32_t reserved_live = 0;  // of the reserve's version, not dying
-    uint32_t preparing = 0;      // of those
-    uint32_t prepare_failures = 0;
-    uint64_t prepare_after_ns = 0;
+    std::vector<uint64_t> versions;         // that can be asked for; none: not known
+    uint32_t max_instances = 0;             // 0: not known
+    std::vector<SlotId> idle;               // the last one was used last
+    std::map<uint64_t, Reserved> reserved;  // by version
   };
   // One uid, while it has instances or waits for some.
   struct Client {
@@ -156,10 +170,15 @@ class Scheduler {
 
   SlotId AddSlot(Function& function, Client& client, uint64_t version, bool used);
   std::optional<SlotId> FindIdle(const Ticket& ticket, const Function& function) const;
-  uint32_t Lacking(const Function& function) const;
-  uint32_t MayPrepare(const Function& function) const;
+  std::optional<SlotId> IdleInTheWay(const Waiting& waiting) const;
+  void EvictBeyondLimit(Function& function, Actions& actions);
+  void RefuseWaiting(Function& function, Actions& actions);
+  // Null: nothing of this version is reserved.
+  static Reserved* ReservedOf(const Slot& slot);
+  uint32_t Lacking(const Function& function, const Reserved& reserved) const;
+  uint32_t MayPrepare(const Function& function, const Reserved& reserved) const;
   bool IsReserved(const Slot& slot) const;
-  void CountReserved(Function& function);
+  void CountReserved(Function& function, Reserved& reserved);
   std::optional<SlotId> OldestToEvict(const std::map<uint64_t, SlotId>& idle_by_age) const;
   Function& FunctionOf(const std::string& name);
   Client& ClientOf(uid_t uid);
@@ -173,6 +192,7 @@ class Scheduler {
   void MakeRoom(Actions& actions);
   void TakeFromIdle(SlotId id, Slot& slot);
   void Evict(SlotId id, Actions& actions, std::string reason);
+  Error NoInstancesError(const std::string& function) const;
   Error QueueFullError(const Ticket& ticket, const Client& client, Blocked blocked) const;
   Error WaitedTooLongError(const Waiting& waiting) const;
 
@@ -181,7 +201,7 @@ class Scheduler {
   uint64_t next_idle_order_ = 1;
   uint32_t dying_ = 0;
   std::unordered_map<std::string, std::unique_ptr<Function>> functions_;
-  std::unordered_set<Function*> reserved_;  // those with a reserve
+  std::unordered_set<Function*> reserved_;  // those with reserves
   std::unordered_map<uid_t, std::unique_ptr<Client>> clients_;
   std::unordered_map<SlotId, Slot> slots_;
   std::map<uint64_t, SlotId> idle_by_age_;  // the oldest first

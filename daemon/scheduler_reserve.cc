@@ -11,38 +11,46 @@ constexpr uint64_t kLongestRetryNs = 300'000'000'000;
 
 }  // namespace
 
-void Scheduler::SetReserve(const std::string& name, const Reserve& reserve) {
+void Scheduler::SetReserves(const std::string& name, const std::vector<Reserve>& reserves) {
   const auto found = functions_.find(name);
-  if (found == functions_.end() && reserve.instances == 0) return;
+  if (found == functions_.end() && reserves.empty()) return;
   Function& function = FunctionOf(name);
-  function.reserve = reserve;
-  function.prepare_failures = 0;
-  function.prepare_after_ns = 0;
-  CountReserved(function);
-  if (reserve.instances > 0) {
+  function.reserved.clear();
+  for (const Reserve& reserve : reserves) {
+    if (reserve.instances == 0) continue;
+    Reserved& reserved = function.reserved[reserve.version];
+    reserved.reserve = reserve;
+    CountReserved(function, reserved);
+    function.max_instances = reserve.max_instances;
+  }
+  if (!function.reserved.empty()) {
     reserved_.insert(&function);
     return;
   }
   reserved_.erase(&function);
-  if (function.live == 0 && function.queued == 0) functions_.erase(found);
+  if (function.live == 0 && function.queued == 0) functions_.erase(std::string(function.name));
 }
 
-void Scheduler::CountReserved(Function& function) {
-  function.reserved_live = function.preparing = 0;
+Scheduler::Reserved* Scheduler::ReservedOf(const Slot& slot) {
+  const auto found = slot.function->reserved.find(slot.version);
+  return found == slot.function->reserved.end() ? nullptr : &found->second;
+}
+
+void Scheduler::CountReserved(Function& function, Reserved& reserved) {
   for (const auto& [id, slot] : slots_) {
-    if (slot.function != &function || slot.version != function.reserve.version) continue;
+    if (slot.function != &function || slot.version != reserved.reserve.version) continue;
     if (slot.state == State::kDying) continue;
-    ++function.reserved_live;
-    if (slot.state == State::kBusy && !slot.used) ++function.preparing;
+    ++reserved.live;
+    if (slot.state == State::kBusy && !slot.used) ++reserved.preparing;
   }
 }
 
-uint32_t Scheduler::Lacking(const Function& function) const {
-  const Reserve& reserve = function.reserve;
-  uint32_t have = function.reserved_live;
+uint32_t Scheduler::Lacking(const Function& function, const Reserved& reserved) const {
+  const Reserve& reserve = reserved.reserve;
+  uint32_t have = reserved.live;
   // Of the others what serves somebody will serve nobody else.
   if (!reserve.reuse) {
-    have = function.preparing;
+    have = reserved.preparing;
     for (const SlotId id : function.idle) {
       if (slots_.at(id).version == reserve.version) ++have;
     }
@@ -51,9 +59,9 @@ uint32_t Scheduler::Lacking(const Function& function) const {
 }
 
 bool Scheduler::IsReserved(const Slot& slot) const {
-  const Reserve& reserve = slot.function->reserve;
-  if (reserve.instances == 0 || slot.version != reserve.version) return false;
-  return !reserve.reuse || slot.function->reserved_live <= reserve.instances;
+  const Reserved* reserved = ReservedOf(slot);
+  if (reserved == nullptr) return false;
+  return !reserved->reserve.reuse || reserved->live <= reserved->reserve.instances;
 }
 
 bool Scheduler::MayEnd(SlotId slot) const {
@@ -92,14 +100,14 @@ Actions Scheduler::EvictOf(const std::vector<SlotId>& slots, size_t most,
 }
 
 // Within all limits, now.
-uint32_t Scheduler::MayPrepare(const Function& function) const {
-  const Reserve& reserve = function.reserve;
+uint32_t Scheduler::MayPrepare(const Function& function, const Reserved& reserved) const {
+  const Reserve& reserve = reserved.reserve;
   const auto room = [](size_t limit, size_t used) {
     return static_cast<uint32_t>(limit > used ? limit - used : 0);
   };
-  uint32_t count = std::min({Lacking(function), room(limits_.prepared_at_once, function.preparing),
-                             room(reserve.max_instances, function.live),
-                             room(limits_.max_instances, slots_.size())});
+  uint32_t count = std::min(
+      {Lacking(function, reserved), room(limits_.prepared_at_once, reserved.preparing),
+       room(reserve.max_instances, function.live), room(limits_.max_instances, slots_.size())});
   if (reserve.client != 0) {
     const auto client = clients_.find(reserve.client);
     const uint32_t live = client == clients_.end() ? 0 : client->second->live;
@@ -111,15 +119,18 @@ uint32_t Scheduler::MayPrepare(const Function& function) const {
 Actions Scheduler::Replenish(uint64_t now_ns) {
   Actions actions;
   if (!queue_.empty()) return actions;
-  for (Function* reserved : reserved_) {
-    Function& function = *reserved;
-    if (function.prepare_after_ns > now_ns) continue;
-    for (uint32_t count = MayPrepare(function); count > 0; --count) {
-      const SlotId id = AddSlot(function, ClientOf(function.reserve.client),
-                                function.reserve.version, /*used=*/false);
-      ++function.preparing;
-      actions.push_back(
-          Action{.kind = Action::Kind::kPrepare, .slot = id, .function = function.name});
+  for (Function* function : reserved_) {
+    for (auto& [version, reserved] : function->reserved) {
+      if (reserved.after_ns > now_ns) continue;
+      for (uint32_t count = MayPrepare(*function, reserved); count > 0; --count) {
+        const SlotId id =
+            AddSlot(*function, ClientOf(reserved.reserve.client), version, /*used=*/false);
+        ++reserved.preparing;
+        actions.push_back(Action{.kind = Action::Kind::kPrepare,
+                                 .slot = id,
+                                 .function = function->name,
+                                 .version = version});
+      }
     }
   }
   return actions;
@@ -128,17 +139,20 @@ Actions Scheduler::Replenish(uint64_t now_ns) {
 void Scheduler::PrepareFailed(SlotId id, uint64_t now_ns) {
   const auto found = slots_.find(id);
   if (found == slots_.end()) return;
-  Function& function = *found->second.function;
-  const uint32_t doublings = std::min<uint32_t>(function.prepare_failures++, 20);
-  function.prepare_after_ns = now_ns + std::min(kFirstRetryNs << doublings, kLongestRetryNs);
+  Reserved* reserved = ReservedOf(found->second);
+  if (reserved == nullptr) return;
+  const uint32_t doublings = std::min<uint32_t>(reserved->failures++, 20);
+  reserved->after_ns = now_ns + std::min(kFirstRetryNs << doublings, kLongestRetryNs);
 }
 
 std::optional<uint64_t> Scheduler::next_replenish_ns() const {
   std::optional<uint64_t> next;
   if (!queue_.empty()) return next;
   for (const Function* function : reserved_) {
-    if (MayPrepare(*function) == 0) continue;
-    next = std::min(next.value_or(UINT64_MAX), function->prepare_after_ns);
+    for (const auto& [version, reserved] : function->reserved) {
+      if (MayPrepare(*function, reserved) == 0) continue;
+      next = std::min(next.value_or(UINT64_MAX), reserved.after_ns);
+    }
   }
   return next;
 }

@@ -9,9 +9,11 @@
 #include <string>
 
 #include "daemon/access.h"
+#include "daemon/async_dispatcher.h"
 #include "daemon/checkpoints.h"
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
+#include "daemon/function_facts.h"
 #include "daemon/function_store.h"
 #include "daemon/image_store.h"
 #include "daemon/images.h"
@@ -19,6 +21,7 @@
 #include "daemon/log_store.h"
 #include "daemon/payload_budget.h"
 #include "daemon/rpc_server.h"
+#include "daemon/schedules.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
 
@@ -35,9 +38,12 @@ struct ServiceContext {
   Invoker& invoker;
   PayloadBudget& payloads;
   Checkpoints& checkpoints;
+  AsyncDispatcher& async;
+  Schedules& schedules;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
-  std::map<uid_t, uint32_t> deploying;  // new functions on their way to the store, by owner
+  std::map<uid_t, uint32_t>
+      deploying;  // new functions and versions on their way to the store, by owner
 };
 
 using VersionPtr = std::shared_ptr<const FunctionVersion>;
@@ -53,15 +59,52 @@ Result<VersionPtr> FindFunction(const ServiceContext& context, const std::string
   return version;
 }
 
+// The version that a qualifier names (InvokeRequest.qualifier); `draw` as RouteQualifier's.
+template <typename Allowed>
+Result<VersionPtr> FindVersion(const ServiceContext& context, const std::string& name,
+                               const std::string& qualifier, double draw, Allowed allowed) {
+  SPORE_ASSIGN(VersionPtr latest, FindFunction(context, name, allowed));
+  if (qualifier.empty()) return latest;
+  const DeployedFunction& function = *context.store.FindDeployed(name);
+  SPORE_ASSIGN(const uint64_t number,
+               RouteQualifier(latest->function, *function.facts, qualifier, draw));
+  if (number == 0) return latest;
+  const auto found = function.published.find(number);
+  if (found != function.published.end()) return found->second;
+  return MakeError(ErrorKind::kPrecondition,
+                   "function " + name + ":" + std::to_string(number) + " is damaged on disk",
+                   "remove it, or move the alias to another version");
+}
+
+// functions_service.cc
+// With what is known of the function beside this version of it.
+v1::Function DescribeFunction(const ServiceContext& context, const DeployedFunction& function,
+                              const v1::Function& version);
+// What one client may keep here, and keep ready (limits-per-client). The latter for the working
+// copy of a function as it would be, and what would be kept ready of its other versions.
+Result<> CheckFunctionCount(ServiceContext& context, uid_t owner);
+Result<> CheckReserve(const ServiceContext& context, const v1::Function& function,
+                      const v1::FunctionFacts& facts);
+// Bytes of a listing, of the 4 MiB that a message holds.
+constexpr size_t kMaxListing = 3u << 20;
+
+// The archive that root imports: one descriptor, a file or pipe. Root's own: closing it makes
+// nobody wait but root.
+Result<UniqueFd> TakeArchive(std::vector<ClientFd> fds);
+
 // Each registers one service of spore.proto. The context is captured by reference.
 void RegisterFunctions(RpcServer& server, ServiceContext& context);
 void RegisterAdvice(RpcServer& server, ServiceContext& context);  // of Functions
+void RegisterAsync(RpcServer& server, ServiceContext& context);
 void RegisterInvocations(RpcServer& server, ServiceContext& context);
 void RegisterInstances(RpcServer& server, ServiceContext& context);
 void RegisterImages(RpcServer& server, ServiceContext& context);
 void RegisterLogs(RpcServer& server, ServiceContext& context);
+void RegisterSchedules(RpcServer& server, ServiceContext& context);
 void RegisterSystem(RpcServer& server, ServiceContext& context);
 void RegisterCheckpoints(RpcServer& server, ServiceContext& context);
+void RegisterVersions(RpcServer& server, ServiceContext& context);
+void RegisterCheckpointTransfer(RpcServer& server, ServiceContext& context);
 void RegisterZygotes(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

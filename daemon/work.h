@@ -20,6 +20,20 @@
 
 namespace spore {
 
+// As counters and logs have it; of an unspecified one "fork".
+inline std::string StartKindName(v1::StartKind kind) {
+  switch (kind) {
+    case v1::START_KIND_WARM:
+      return "warm";
+    case v1::START_KIND_RESTORE:
+      return "restore";
+    case v1::START_KIND_COLD:
+      return "cold";
+    default:
+      return "fork";
+  }
+}
+
 struct WorkResult {
   std::optional<Error> refused;            // Spore could not do it; nothing below is set
   std::string payload;                     // of a function that succeeded
@@ -38,6 +52,7 @@ struct Work {
 
   uint64_t id = 0;
   std::shared_ptr<const FunctionVersion> version;  // null: a run
+  std::string qualifier;                           // by which it was asked for
   std::string image;
   v1::Limits limits;
   v1::Isolation isolation = v1::ISOLATION_INVOCATION;

@@ -71,6 +71,7 @@ uint64_t ZygoteImage::Take(const Wish& wish, Taken taken) {
   Waiter& waiter = waiters_[request];
   waiter.taken = std::move(taken);
   waiter.set = wish.set;
+  waiter.for_zygote = state_ != v1::Image::READY;
   waiter.timer = loop_.AddTimer(kTakeLimit, [this, request] {
     Answer(request, MakeError(ErrorKind::kOverloaded,
                               "no sandbox of image " + manifest_.name + " was ready within 30 s"));
@@ -114,7 +115,16 @@ void ZygoteImage::Answer(uint64_t request, Result<Lease> lease) {
   auto waiter = waiters_.extract(request);
   if (waiter.empty()) return;
   Withdraw(waiter.mapped());
+  if (lease && waiter.mapped().for_zygote) lease->start_kind = lease->generation->start_kind;
   waiter.mapped().taken(std::move(lease));
+}
+
+std::string ZygoteImage::Lease::StartReason() const {
+  if (start_kind == v1::START_KIND_FORK) return {};
+  if (start_kind == v1::START_KIND_RESTORE)
+    return "its zygote was restored first, from checkpoint " + generation->checkpoint;
+  const std::string& why = generation->start_reason;
+  return "its zygote was loaded first" + (why.empty() ? "" : ": " + why);
 }
 
 void ZygoteImage::CancelTake(uint64_t request) {
@@ -169,10 +179,13 @@ void DescribeManifest(const ImageManifest& manifest, v1::Image* image) {
   for (const std::string& option : manifest.options) image->add_options(option);
   for (const auto& [key, value] : manifest.environment)
     (*image->mutable_environment())[key] = value;
+  for (const std::string& name : manifest.root.environment) image->add_archive_environment(name);
   for (const std::string& package : manifest.packages) image->add_packages(package);
   image->set_eager(manifest.eager);
   image->set_threads(manifest.threads);
   image->set_flat(manifest.flat);
+  for (const std::string& name : manifest.deny) image->mutable_policy()->add_deny(name);
+  image->mutable_policy()->set_loopback(manifest.loopback);
   image->set_manifest(manifest.path);
   image->set_warm_up(manifest.warm_up);
   const ImageRoot& root = manifest.root;

@@ -61,6 +61,10 @@ class ZygoteImage {
     SandboxPool* pool = nullptr;
     std::string set;  // that it comes from
     std::unique_ptr<Sandbox> sandbox;
+    // FORK; or COLD or RESTORE where whoever took it had to wait for its zygote.
+    v1::StartKind start_kind = v1::START_KIND_FORK;
+    // Why, in words for whoever took it; empty for FORK.
+    std::string StartReason() const;
   };
   using Taken = std::function<void(Result<Lease>)>;
   using Done = std::function<void(Result<>)>;
@@ -127,6 +131,7 @@ class ZygoteImage {
   struct Waiter {
     Taken taken;
     std::string set;
+    bool for_zygote = false;  // there was none that served when it came
     EventLoop::TimerId timer = 0;
     uint64_t pool_request = 0;    // when it waits at the pool
     SandboxPool* pool = nullptr;  // at which it waits

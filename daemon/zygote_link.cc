@@ -55,7 +55,10 @@ Result<std::unique_ptr<ZygoteLink>> ZygoteLink::Start(EventLoop& loop, const Ima
   link->Attach(std::move(process));
   SPORE_TRY(link->cgroup_.Attach(launcher));
   const std::array<std::byte, 1> go{};
-  const wire::Prepare prepare{.flat = image.flat ? 1u : 0u};
+  wire::Prepare prepare{.flat = image.flat ? 1u : 0u, .loopback = image.loopback ? 1u : 0u};
+  std::string denied;
+  for (const std::string& name : image.deny) denied += (denied.empty() ? "" : ",") + name;
+  denied.copy(prepare.denied, sizeof prepare.denied - 1);
   SPORE_TRY(link->zygote_->Send(prepare));
   SPORE_TRY(link->supervisor_->Send(go));
   return link;

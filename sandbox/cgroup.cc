@@ -115,6 +115,10 @@ const std::vector<UniqueFd>& Cgroup::v1_procs() const {
   return impl_->v1_procs;
 }
 
+bool Cgroup::bare() const {
+  return impl_->bare;
+}
+
 void Cgroup::Settle() {
   impl_->v1_procs.clear();
   for (CgroupPlace& place : impl_->places) place.directory.Reset();

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ struct CgroupLimits {
   uint64_t memory_bytes = 0;  // memory.max and swap.max=0, or memory(+memsw).limit_in_bytes
   uint32_t cpu_millis = 0;    // thousandths of a CPU; cpu.max or cfs quota
   uint32_t pids = 0;          // pids.max
+  // What TCP and UDP hold counts: v2 does so by itself, v1 apart from memory_bytes, up to a quarter
+  // of it.
+  bool sockets = false;
   bool operator==(const CgroupLimits&) const = default;
 };
 
@@ -70,6 +74,9 @@ class Cgroup {
   // kernel (docs/decisions/0003-favordynmods.md). Borrowed.
   int v2_directory() const;  // none of both after Settle
   const std::vector<UniqueFd>& v1_procs() const;
+
+  // Made by CreateBare, and not yet passed to Complete.
+  bool bare() const;
 
   // Nobody will enter any more: closes what was kept open for that. What else is done with the
   // cgroup opens its directories each time.
@@ -114,6 +121,13 @@ class CgroupTree {
   Result<> RemoveGroup(const std::string& group);
   Result<Cgroup> Create(const std::string& group, const std::string& id,
                         const CgroupLimits& limits);
+  // Hybrid hosts: in the v2 hierarchy only, where it can be killed as a whole; whose processes are
+  // elsewhere in those of v1. They limit it, and each keeps tens of KiB for it, more the more there
+  // are (docs/decisions/0016). Elsewhere as Create.
+  Result<Cgroup> CreateBare(const std::string& group, const std::string& id,
+                            const CgroupLimits& limits);
+  // Makes the rest of a bare one and moves those of its processes there, each of one thread.
+  Result<> Complete(Cgroup& cgroup, const CgroupLimits& limits, std::span<const pid_t> processes);
   // Directories whose rmdir said EBUSY are kept and tried again here; returns how many remain.
   size_t RetryRemovals();
   // Kills every process found below <name> and removes all groups: what a dead daemon left behind.

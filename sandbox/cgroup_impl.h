@@ -45,6 +45,8 @@ struct Cgroup::Impl {
   Result<> StopForks();
   bool KillAll();  // through cgroup.kill; false where there is none
 
+  std::string group, id;
+  bool bare = false;                // only the first of `places` is there
   std::vector<CgroupPlace> places;  // v2 first
   std::vector<UniqueFd> v1_procs;
   CgroupLimits limits;

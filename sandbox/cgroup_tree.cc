@@ -126,6 +126,7 @@ Result<> RequireControllers(const CgroupHost& host) {
 
 struct CgroupTree::Impl {
   ~Impl();
+  Result<> MakePlaces(std::span<const Base> where, Cgroup::Impl& made);
   Result<CgroupPlace> MakePlace(const Base& base, const std::string& group, const std::string& id,
                                 uid_t owner);
   void KillGroup(const Base& base, const std::string& group, std::set<pid_t>& killed);
@@ -237,27 +238,60 @@ Result<> CgroupTree::RemoveGroup(const std::string& group) {
   return {};
 }
 
-Result<Cgroup> CgroupTree::Create(const std::string& group, const std::string& id,
-                                  const CgroupLimits& limits) {
-  SPORE_TRY(CheckName("id", id));
-  const auto owner = impl_->groups.find(group);
-  if (owner == impl_->groups.end())
-    return MakeError(ErrorKind::kNotFound, "no cgroup group '" + group + "'");
-  auto made = std::make_unique<Cgroup::Impl>();
-  made->pending = impl_->pending;
-  made->use_cgroup_kill = impl_->use_cgroup_kill;
-  for (const Base& base : impl_->bases) {
-    SPORE_ASSIGN(CgroupPlace place, impl_->MakePlace(base, group, id, owner->second));
-    made->places.push_back(std::move(place));
-    const CgroupPlace& added = made->places.back();
+Result<> CgroupTree::Impl::MakePlaces(std::span<const Base> where, Cgroup::Impl& made) {
+  const auto owner = groups.find(made.group);
+  if (owner == groups.end())
+    return MakeError(ErrorKind::kNotFound, "no cgroup group '" + made.group + "'");
+  for (const Base& base : where) {
+    SPORE_ASSIGN(CgroupPlace place, MakePlace(base, made.group, made.id, owner->second));
+    made.places.push_back(std::move(place));
+    const CgroupPlace& added = made.places.back();
     if (added.v2) continue;
     UniqueFd tasks(openat(added.directory.get(), "tasks", O_WRONLY | O_CLOEXEC));
     if (!tasks) return SysError("open", added.path + "/tasks");
-    made->v1_procs.push_back(std::move(tasks));
+    made.v1_procs.push_back(std::move(tasks));
   }
-  Cgroup cgroup(std::move(made));
-  SPORE_TRY(cgroup.SetLimits(limits));
+  return {};
+}
+
+Result<Cgroup> CgroupTree::Create(const std::string& group, const std::string& id,
+                                  const CgroupLimits& limits) {
+  SPORE_ASSIGN(Cgroup cgroup, CreateBare(group, id, limits));
+  if (cgroup.bare()) SPORE_TRY(Complete(cgroup, limits, {}));
   return cgroup;
+}
+
+Result<Cgroup> CgroupTree::CreateBare(const std::string& group, const std::string& id,
+                                      const CgroupLimits& limits) {
+  SPORE_TRY(CheckName("id", id));
+  auto made = std::make_unique<Cgroup::Impl>();
+  made->group = group;
+  made->id = id;
+  made->pending = impl_->pending;
+  made->use_cgroup_kill = impl_->use_cgroup_kill;
+  std::span<const Base> where(impl_->bases);
+  made->bare = impl_->layout == CgroupLayout::kHybrid && where.front().hierarchy.v2;
+  if (made->bare) where = where.first(1);
+  SPORE_TRY(impl_->MakePlaces(where, *made));
+  Cgroup cgroup(std::move(made));
+  if (!cgroup.bare()) SPORE_TRY(cgroup.SetLimits(limits));
+  return cgroup;
+}
+
+Result<> CgroupTree::Complete(Cgroup& cgroup, const CgroupLimits& limits,
+                              std::span<const pid_t> processes) {
+  Cgroup::Impl& made = *cgroup.impl_;
+  SPORE_TRY(impl_->MakePlaces(std::span<const Base>(impl_->bases).subspan(1), made));
+  made.bare = false;
+  SPORE_TRY(cgroup.SetLimits(limits));
+  for (const UniqueFd& tasks : made.v1_procs) {
+    for (const pid_t pid : processes) {
+      const std::string text = std::to_string(pid);
+      if (write(tasks.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+        return SysError("move a process into cgroup " + made.id);
+    }
+  }
+  return {};
 }
 
 size_t CgroupTree::RetryRemovals() {

@@ -20,12 +20,22 @@ Result<> ApplyMemory(int directory, uint64_t now, uint64_t wanted) {
   return {};
 }
 
+// Of TCP by its name, of UDP as well. Absent without CONFIG_MEMCG_V1.
+Result<> ApplySockets(int directory, const CgroupLimits& wanted) {
+  const char* const name = "memory.kmem.tcp.limit_in_bytes";
+  if (!wanted.sockets || !ExistsAt(directory, name)) return {};
+  return WriteFileAt(directory, name,
+                     wanted.memory_bytes == 0 ? "-1" : std::to_string(wanted.memory_bytes / 4));
+}
+
 }  // namespace
 
 Result<> ApplyLimitsV1(int directory, const CgroupRoles& roles, const CgroupLimits& now,
                        const CgroupLimits& wanted) {
   if (roles.memory && wanted.memory_bytes != now.memory_bytes)
     SPORE_TRY(ApplyMemory(directory, now.memory_bytes, wanted.memory_bytes));
+  if (roles.memory && (wanted.memory_bytes != now.memory_bytes || wanted.sockets != now.sockets))
+    SPORE_TRY(ApplySockets(directory, wanted));
   if (roles.cpu && wanted.cpu_millis != now.cpu_millis) {
     // cfs_period_us is kCpuPeriodUs in a new group.
     SPORE_TRY(

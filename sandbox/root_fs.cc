@@ -193,21 +193,41 @@ Result<std::string> PlaceInTree(const std::string& root, const char* name) {
   return root + "/" + name;
 }
 
+// A small tmpfs on a folder of the tree, to be filled and then sealed. Its path.
+Result<std::string> CoverInTree(const std::string& root, const char* name) {
+  SPORE_ASSIGN(const std::string path, PlaceInTree(root, name));
+  if (mount("spore", path.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=0755") < 0)
+    return SysError("mount tmpfs on", path);
+  return path;
+}
+
+Result<> Seal(const std::string& path) {
+  constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC;
+  if (mount(nullptr, path.c_str(), nullptr, kFlags, nullptr) < 0)
+    return SysError("make read-only", path);
+  return {};
+}
+
+// What is ours in a root: the tree has only the folder for it.
+Result<> FillOurs(const std::string& root, const UniqueFd& host_dir) {
+  for (const char* path : {"/run/spore/host", kCheckpointPlace, kCriuPlace})
+    SPORE_TRY(MakeDirectory(root + path, 0755));
+  for (const char* path : {kChannelPlaceholder, kMessagesPlaceholder})
+    SPORE_TRY(WriteFile(root + path, ""));
+  return BindReadOnly(DescriptorPath(host_dir), root + "/run/spore/host");
+}
+
 // The tree itself at `root`.
 Result<> BuildTreeRoot(const std::string& root, const UniqueFd& tree, const UniqueFd& host_dir) {
   if (mount(DescriptorPath(tree).c_str(), root.c_str(), nullptr, MS_BIND, nullptr) < 0)
     return SysError("bind the image's tree on", root);
-  SPORE_ASSIGN(const std::string host, PlaceInTree(root, "run/spore/host"));
-  SPORE_TRY(BindReadOnly(DescriptorPath(host_dir), host));
   SPORE_TRY(PlaceInTree(root, "proc"));  // where MountImageProc mounts
-  SPORE_ASSIGN(const std::string dev, PlaceInTree(root, "dev"));
-  if (mount("spore", dev.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=0755") < 0)
-    return SysError("mount tmpfs on", dev);
+  SPORE_ASSIGN(const std::string ours, CoverInTree(root, "run/spore"));
+  SPORE_TRY(FillOurs(root, host_dir));
+  SPORE_TRY(Seal(ours));
+  SPORE_ASSIGN(const std::string dev, CoverInTree(root, "dev"));
   SPORE_TRY(FillDev(dev));
-  constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC;
-  if (mount(nullptr, dev.c_str(), nullptr, kFlags, nullptr) < 0)
-    return SysError("make read-only", dev);
-  return {};
+  return Seal(dev);
 }
 
 }  // namespace

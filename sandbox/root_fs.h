@@ -25,8 +25,8 @@ struct RootFsOptions {
 //   /proc /tmp /run/private /var/task        mount points of each sandbox
 //
 // With a tree that is the root, read-only, nosuid, nodev, and nothing of the host is in it but /dev
-// and /run/spore/host. The tree was an archive's: its mount points (daemon/unpack/image.cc) are
-// looked up again so that no link is followed.
+// and /run/spore, each a tmpfs with what the host's root has there. The tree was an archive's: its
+// mount points (daemon/unpack/image.cc) are looked up again so that no link is followed.
 Result<> EnterImageRoot(const RootFsOptions& options);
 
 // The /proc of the caller's pid namespace, in the image's root.

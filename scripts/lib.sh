@@ -18,6 +18,7 @@ unset PYTHONPATH PYTHONHOME PYTHONSTARTUP CXXFLAGS CFLAGS CPPFLAGS LDFLAGS SPORE
 SPORE_BUILD_PACKAGES=(
   g++ meson ninja-build pkg-config python3 python3-dev
   libfmt-dev libexpected-dev libseccomp-dev libcap-dev liburing-dev libsystemd-dev libarchive-dev nettle-dev
+  libboost-dev libsqlite3-dev
   libprotobuf-dev protobuf-compiler libtomlplusplus-dev nlohmann-json3-dev libcli11-dev
   default-jdk-headless libgoogle-gson-java
 )
@@ -26,12 +27,13 @@ SPORE_TEST_PACKAGES=(libgtest-dev python3-pytest procps)
 SPORE_E2E_PACKAGES=(
   python3-numpy libopenblas0-pthread python3-grpcio python3-jinja2 python3-chameleon python3-pil
   python3-pyaes python3-igraph
-  nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
+  curl nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
   libfreemarker-java libjackson2-databind-java golang-go rustc
   mmdebstrap zstd
   zsh fish
   python3-protobuf mypy python3-pip python3-setuptools python3-wheel
   golang-github-containerd-ttrpc-dev golang-google-protobuf-dev
+  awscli python3-boto3 wrk tzdata
 )
 SPORE_TIDY_PACKAGES=(git clang-format)
 SPORE_QEMU_PACKAGES=(qemu-system-x86 busybox-static cpio dpkg)

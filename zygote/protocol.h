@@ -22,7 +22,7 @@
 
 namespace spore::wire {
 
-constexpr uint32_t kMagic = 0x53504f33;  // "SPO3"; changes with every change of a struct below
+constexpr uint32_t kMagic = 0x53504f35;  // "SPO5"; changes with every change of a struct below
 
 enum class Type : uint32_t {
   kMakeSandbox = 1,
@@ -70,6 +70,8 @@ struct MakeSandbox {
   uint32_t uid = 0;  // inside the zygote's user namespace; also the gid
   uint32_t has_cgroup_v2 = 0;
   uint32_t cgroup_procs = 0;
+  uint32_t bare = 0;      // no net namespace yet: the image's own. See Fork
+  uint32_t loopback = 0;  // its `lo` is up, and Landlock lets it be used; of none that is bare
   uint64_t tmp_bytes = 0;
   uint64_t tmp_inodes = 0;
   char hostname[64] = {};
@@ -109,10 +111,13 @@ struct ProcessExited {
 
 // spored -> zygote: what the image wants of it beside what its command line says. Sent before it
 // starts, so it is there when it is looked for.
+constexpr uint32_t kMaxDeniedNames = 1024;
 struct Prepare {
   Header header{.type = Type::kPrepare};
-  uint32_t flat = 1;  // its memory is to be moved (zygote/sfork/flatten.h)
-  uint32_t reserved = 0;
+  uint32_t flat = 1;      // its memory is to be moved (zygote/sfork/flatten.h)
+  uint32_t loopback = 0;  // its children may make the sockets that LoopbackSockets names
+  // What DeniedCalls is made of (sandbox/policy/denied_calls.h): comma-separated, NUL-terminated.
+  char denied[kMaxDeniedNames] = {};
 };
 
 // zygote -> spored: preloaded, frozen, ready to be forked; or why not.
@@ -121,7 +126,7 @@ struct ZygoteReady {
   int32_t pid = 0;  // in the supervisor's pid namespace
   char runtime_version[32] = {};
   uint64_t preload_us = 0;
-  uint64_t flat_bytes = 0;     // of its memory, in a file that forks need not copy page tables of
+  uint64_t flat_bytes = 0;     // of its memory, moved into a file of its own (sfork/flatten.h)
   uint64_t unmoved_bytes = 0;  // anonymous memory beside it
   char flat_note[160] = {};    // why something was not moved
   Failure failure;
@@ -161,7 +166,7 @@ struct Fork {
   uint32_t cgroup_procs = 0;
   uint32_t spare = 0;  // the child waits before it writes to any memory of the runtime's, until its
                        // instance socket has a frame: kWarmUp, or what makes it somebody's
-  uint32_t reserved = 0;
+  uint32_t bare = 0;   // of a spare one: kComplete has to come before that
 };
 
 // spored -> zygote, before any Fork: sfork into no sandbox. The child is a zygote itself, with the
@@ -193,6 +198,8 @@ enum class FrameType : uint32_t {
   kSpecialise,  // body: struct Specialise, with descriptors; the first frame, read by trusted code
   kCode,        // body: a kCompiled of an earlier instance, see there; comes before kLoad
   kWarmUp,      // no body; to a spare child, which then makes itself ready for kSpecialise
+  kComplete,    // no body; to a spare child that is bare, with its v1 cgroups' files, if any: it
+                // enters them, makes its net and cgroup namespaces, and waits on
   // zygote -> the child that rehearses (zygote/hosts/common/working_set.h)
   kReportPages = 8,  // no body; answered by a u64 count and as many PageRanges
   // instance -> spored
@@ -246,7 +253,8 @@ struct Confined {
 };
 
 // Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
-//   "function_version":"3","memory_limit_in_mb":"128","environment":{..},
+//   "function_version":"3","memory_limit_in_mb":"128","response_bytes":6291456,
+//   "environment":{..}, Lambda's variables among them (daemon/lambda_environment.h),
 //   "compile":true or absent, "watch":["numpy",..] or absent, "measure":true or absent}
 //   With "measure" the handler is loaded but not called: the first Invoke is answered by what the
 //   load took, see daemon/advice.h.

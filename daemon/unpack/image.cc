@@ -50,6 +50,22 @@ Result<> Furnish(ImageTree& tree) {
   return {};
 }
 
+// Beside the root: spored reads it.
+Result<> WriteEnvironment(int directory, std::string_view environment) {
+  if (environment.empty()) return {};
+  open_how how = {};  // openat(2) is not let through here
+  how.flags = O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC;
+  how.mode = 0600;
+  how.resolve = RESOLVE_BENEATH;
+  const UniqueFd file(
+      static_cast<int>(syscall(SYS_openat2, directory, "environment", &how, sizeof how)));
+  if (!file) return SysError("create", "environment");
+  if (write(file.get(), environment.data(), environment.size()) !=
+      static_cast<ssize_t>(environment.size()))
+    return SysError("write", "environment");
+  return {};
+}
+
 ImageMade Facts(const ImageArchive& archive, const ImageTree& tree, std::string digest) {
   return {std::move(digest), archive.bytes(), tree.entries(), archive.left_out().Notes()};
 }
@@ -58,9 +74,12 @@ Result<ImageMade> UnpackLayout(int layout, int directory, const ImageLimits& lim
   SPORE_ASSIGN(const UniqueFd root, MakeFolder(directory, "root"));
   ImageTree tree(root.get(), limits.entries);
   ImageArchive archive(tree, limits);
-  SPORE_ASSIGN(std::string digest, UnpackOciLayout(layout, archive, limits.bytes));
+  SPORE_ASSIGN(OciImage image, UnpackOciLayout(layout, archive, limits.bytes));
   SPORE_TRY(Furnish(tree));
-  return Facts(archive, tree, std::move(digest));
+  SPORE_TRY(WriteEnvironment(directory, image.environment));
+  ImageMade made = Facts(archive, tree, std::move(image.digest));
+  made.notes.insert(made.notes.end(), image.notes.begin(), image.notes.end());
+  return made;
 }
 
 }  // namespace

@@ -17,8 +17,9 @@ struct ImageMade {
 };
 
 // Reads a tar archive from `source`, a file or pipe: either the root itself, or an OCI image
-// layout. Leaves the root as `directory`/root, and what else it needed beside it. Adds to the root
-// the folders that Spore mounts on, and what libraries look for in /etc.
+// layout. Leaves the root as `directory`/root, an OCI image's environment as
+// `directory`/environment ("NAME=VALUE" each, and a NUL), and what else it needed beside them. Adds
+// to the root the folders that Spore mounts on, and what libraries look for in /etc.
 Result<ImageMade> UnpackImage(int source, int directory, const ImageLimits& limits);
 
 }  // namespace spore::unpack

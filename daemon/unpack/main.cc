@@ -1,6 +1,7 @@
 // spore-unpack: unpacks an untrusted archive for spored, without any power of spored's.
 //
-//   descriptor 3  the archive, a memfd sealed against change; with --image 1 any file or pipe
+//   descriptor 3  the archive, a memfd sealed against change; with --image 1 any file or pipe;
+//                 with --plain 1, an archive of plain files only, any file
 //   descriptor 4  the directory to fill, owned by --uid, empty
 //   stdout        "<digest> <bytes> <files>" when done
 //   stderr        of an image what was left out, a line each; else one line, exit 2 when the
@@ -19,6 +20,7 @@
 #include "daemon/unpack/confine.h"
 #include "daemon/unpack/extract.h"
 #include "daemon/unpack/image.h"
+#include "daemon/unpack/plain.h"
 
 namespace spore::unpack {
 namespace {
@@ -34,7 +36,7 @@ Result<Settings> ParseArguments(int argc, char** argv) {
   Settings settings = {{"--max-bytes", 0}, {"--max-files", 0},   {"--max-path", 0},
                        {"--max-depth", 0}, {"--cpu-seconds", 0}, {"--uid", 0},
                        {"--gid", 0}};
-  std::map<std::string, uint64_t> optional = {{"--image", 0}};
+  std::map<std::string, uint64_t> optional = {{"--image", 0}, {"--plain", 0}};
   for (int i = 1; i < argc; i += 2) {
     auto found = settings.find(argv[i]);
     if (found == settings.end()) found = optional.find(argv[i]);
@@ -71,6 +73,11 @@ Result<std::string> RunImage(const ImageLimits& limits) {
   return Report(made.digest, made.bytes, made.entries);
 }
 
+Result<std::string> RunPlain(const ImageLimits& limits) {
+  SPORE_ASSIGN(PlainMade made, UnpackPlain(kArchiveFd, kDirectoryFd, limits));
+  return Report(made.digest, made.bytes, made.entries);
+}
+
 Result<std::string> Run(int argc, char** argv) {
   SPORE_ASSIGN(Settings settings, ParseArguments(argc, argv));
   auto number = [&](const char* name) { return static_cast<uint32_t>(settings[name]); };
@@ -78,7 +85,8 @@ Result<std::string> Run(int argc, char** argv) {
   if (setlocale(LC_CTYPE, "C.UTF-8") == nullptr) {
     return MakeError(ErrorKind::kInternal, "the C.UTF-8 locale is missing");
   }
-  const bool image = settings["--image"] != 0;
+  const bool plain = settings["--plain"] != 0;
+  const bool image = settings["--image"] != 0 || plain;
   struct stat info = {};
   if (fstat(kArchiveFd, &info) != 0) return SysError("stat the archive");
   // An image's is read, not mapped, and may be larger than memory.
@@ -92,6 +100,7 @@ Result<std::string> Run(int argc, char** argv) {
                      .cpu_seconds = number("--cpu-seconds"),
                      .replaces = image}));
   const NameLimits names = {number("--max-path"), number("--max-depth")};
+  if (plain) return RunPlain({settings["--max-bytes"], number("--max-files"), names});
   if (image) return RunImage({settings["--max-bytes"], number("--max-files"), names});
   std::span<const std::byte> archive;
   if (size > 0) {

@@ -21,6 +21,7 @@ using Json = nlohmann::json;
 constexpr uint64_t kMaxJson = 8u << 20;
 constexpr int kMaxIndexes = 4;  // one in another
 constexpr size_t kMaxLayers = 512;
+constexpr size_t kMaxEnvironment = 64 * 1024;  // daemon/archive_environment.h has the same
 #if defined(__x86_64__)
 constexpr std::string_view kArchitecture = "amd64";
 #elif defined(__aarch64__)
@@ -28,6 +29,9 @@ constexpr std::string_view kArchitecture = "arm64";
 #else
 #error "name this architecture as Go does"
 #endif
+
+// Of a configuration (OCI image spec, config.md), beside Env.
+constexpr const char* kUnusedKeys[] = {"Entrypoint", "Cmd", "WorkingDir", "User"};
 
 struct Descriptor {
   std::string media_type;
@@ -95,7 +99,7 @@ class Layout {
   Layout(int directory, ImageArchive& archive, uint64_t max_bytes)
       : directory_(directory), archive_(archive), max_bytes_(max_bytes) {}
 
-  Result<std::string> Unpack() {
+  Result<OciImage> Unpack() {
     SPORE_ASSIGN(const std::string text, ReadSmall("index.json", "index.json", nullptr));
     SPORE_ASSIGN(const Json index, ParseJson(text, "index.json"));
     SPORE_TRY(Choose(index, "index.json", 1));
@@ -107,7 +111,8 @@ class Layout {
                     "; expected one: write it into a layout of its own");
     }
     SPORE_TRY(UnpackManifest(chosen_.front()));
-    return chosen_.front().digest;
+    image_.digest = chosen_.front().digest;
+    return std::move(image_);
   }
 
  private:
@@ -219,6 +224,7 @@ class Layout {
       return Refuse(fmt::format("it is for {}; this host is linux/{}",
                                 Quote(os + "/" + architecture), kArchitecture));
     }
+    SPORE_TRY(ReadProcess(config));
     std::vector<std::string> diff_ids;
     const auto rootfs = config.find("rootfs");
     if (rootfs != config.end() && rootfs->is_object() && rootfs->contains("diff_ids") &&
@@ -231,6 +237,34 @@ class Layout {
       return Refuse(
           fmt::format("the configuration does not name a diff_id for each of {} layers", layers));
     return diff_ids;
+  }
+
+  // What a container of the image would run, and how: the environment is for an image here, too.
+  Result<> ReadProcess(const Json& config) {
+    const auto process = config.find("config");
+    if (process == config.end() || !process->is_object()) return {};
+    std::string unused;
+    for (const char* key : kUnusedKeys) {
+      const auto value = process->find(key);
+      if (value == process->end() || value->empty() || *value == "") continue;
+      unused += (unused.empty() ? "" : ", ") + std::string(key);
+    }
+    if (!unused.empty()) {
+      image_.notes.push_back("not used of the archive's configuration: " + unused +
+                             "; functions and runs say these themselves");
+    }
+    const auto environment = process->find("Env");
+    if (environment == process->end() || environment->is_null()) return {};
+    if (!environment->is_array()) return Refuse("Env of its configuration is no list");
+    for (const Json& variable : *environment) {
+      if (!variable.is_string()) return Refuse("Env of its configuration is no list of texts");
+      const std::string& text = variable.get_ref<const std::string&>();
+      if (text.find('\0') != text.npos) return Refuse("Env of its configuration holds a NUL");
+      image_.environment += text + '\0';
+    }
+    if (image_.environment.size() <= kMaxEnvironment) return {};
+    return Refuse(fmt::format("Env of its configuration has {} bytes; expected at most {}",
+                              image_.environment.size(), kMaxEnvironment));
   }
 
   Result<> AddLayer(const Descriptor& layer, const std::string& diff_id) {
@@ -254,6 +288,7 @@ class Layout {
   uint64_t max_bytes_;
   std::vector<Descriptor> chosen_;
   std::string others_;
+  OciImage image_;
 };
 
 }  // namespace
@@ -262,7 +297,7 @@ bool IsOciLayout(int directory) {
   return OpenIn(directory, "oci-layout").valid() && OpenIn(directory, "index.json").valid();
 }
 
-Result<std::string> UnpackOciLayout(int layout, ImageArchive& archive, uint64_t max_bytes) {
+Result<OciImage> UnpackOciLayout(int layout, ImageArchive& archive, uint64_t max_bytes) {
   return Layout(layout, archive, max_bytes).Unpack();
 }
 

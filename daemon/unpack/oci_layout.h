@@ -14,9 +14,15 @@ namespace spore::unpack {
 // Whether `directory` holds one.
 bool IsOciLayout(int directory);
 
-// Applies all layers of the only image for this host, in order. Returns the digest of its manifest.
+struct OciImage {
+  std::string digest;       // of its manifest
+  std::string environment;  // of its configuration: "NAME=VALUE" each, and a NUL
+  std::vector<std::string> notes;
+};
+
+// Applies all layers of the only image for this host, in order.
 // kInvalid when there is none or several, when a blob is missing, or is not what its digest, its
 // size or, decompressed, its diff_id say.
-Result<std::string> UnpackOciLayout(int layout, ImageArchive& archive, uint64_t max_bytes);
+Result<OciImage> UnpackOciLayout(int layout, ImageArchive& archive, uint64_t max_bytes);
 
 }  // namespace spore::unpack

@@ -35,7 +35,7 @@ struct spore_context {
   uint32_t size;                 // of this structure, as the host knows it
   const char* request_id;        // a UUID
   const char* function_name;     // as deployed
-  const char* function_version;  // "1", counted up with each update
+  const char* function_version;  // "$LATEST", or a published version's number
   const char* function_arn;      // a name of the kind that AWS Lambda gives
   const char* client_context;    // what the caller sent beside the event, JSON; NULL: nothing
   uint64_t memory_limit_mb;      // of the sandbox, in MiB

@@ -203,7 +203,6 @@ constexpr std::array kConfining = std::to_array<Name>({
 constexpr std::array kNamespaces = std::to_array<Name>({
     "umount2",
     "mount_setattr",
-    "unshare",
     "pivot_root",
     "chroot",
     "fsopen",

@@ -3,6 +3,8 @@
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -117,6 +119,10 @@ void AddArgumentRules(Builder& base) {
   // files and sockets are made by open and bind.
   base.Add(SCMP_ACT_ALLOW, "mknod", SCMP_A1(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
   base.Add(SCMP_ACT_ALLOW, "mknodat", SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
+  // CompleteNamespaces. clone3 allows the zygote as much; the final program refuses both.
+  constexpr uint64_t kOwn = uint64_t{CLONE_NEWNET} | uint64_t{CLONE_NEWCGROUP};
+  base.Add(SCMP_ACT_ALLOW, "unshare", SCMP_A0(SCMP_CMP_EQ, kOwn));
+  base.Add(SCMP_ACT_ERRNO(EPERM), "unshare", SCMP_A0(SCMP_CMP_NE, kOwn));
   // The size of /tmp.
   base.Add(SCMP_ACT_ALLOW, "mount", SCMP_A3(SCMP_CMP_MASKED_EQ, MS_REMOUNT, MS_REMOUNT));
   for (int option : TenantPrctls())
@@ -133,6 +139,38 @@ void AddArgumentRules(Builder& base) {
 
 constexpr std::array kArgumentCalls = std::to_array<std::string_view>(
     {"clone", "fcntl", "ioctl", "mknod", "mknodat", "prctl", "socket", "socketpair"});
+
+// Of socket(2), what is refused when there is a loopback device: families beside AF_UNIX, AF_INET
+// and AF_INET6, and of the last two what is neither TCP nor UDP (a ping socket, MPTCP, SCTP, which
+// the kernel would load a module for). A comparison sees 64 bits, so hidden upper ones are among
+// what is greater.
+void RefuseAllButLoopback(Builder& builder) {
+  for (uint64_t family = 0; family < AF_INET6; ++family) {
+    if (family != AF_UNIX && family != AF_INET)
+      builder.Add(SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", SCMP_A0(SCMP_CMP_EQ, family));
+  }
+  builder.Add(SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", SCMP_A0(SCMP_CMP_GT, uint64_t{AF_INET6}));
+  constexpr uint64_t kTypes = 0xf;  // SOCK_TYPE_MASK of linux/net.h; the rest are flags
+  for (const uint64_t family : {uint64_t{AF_INET}, uint64_t{AF_INET6}}) {
+    const scmp_arg_cmp of_family = SCMP_A0(SCMP_CMP_EQ, family);
+    for (uint64_t type = 0; type <= kTypes; ++type) {
+      if (type == SOCK_STREAM || type == SOCK_DGRAM) continue;
+      const std::array both{of_family, scmp_arg_cmp(SCMP_A1(SCMP_CMP_MASKED_EQ, kTypes, type))};
+      builder.Add(SCMP_ACT_ERRNO(EPERM), "socket", both);
+    }
+    for (uint64_t protocol = 1; protocol < IPPROTO_UDP; ++protocol) {
+      if (protocol == IPPROTO_TCP) continue;
+      const std::array both{of_family, scmp_arg_cmp(SCMP_A2(SCMP_CMP_EQ, protocol))};
+      builder.Add(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", both);
+    }
+    const std::array both{of_family, scmp_arg_cmp(SCMP_A2(SCMP_CMP_GT, uint64_t{IPPROTO_UDP}))};
+    builder.Add(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", both);
+  }
+  // TLS in the kernel and its kind: much code, and no use between two ends in one sandbox.
+  const std::array ulp{scmp_arg_cmp(SCMP_A1(SCMP_CMP_MASKED_EQ, kLow32, uint64_t{IPPROTO_TCP})),
+                       scmp_arg_cmp(SCMP_A2(SCMP_CMP_MASKED_EQ, kLow32, uint64_t{TCP_ULP}))};
+  builder.Add(SCMP_ACT_ERRNO(ENOPROTOOPT), "setsockopt", ulp);
+}
 
 // 0, -errno, or the id of a thread that could not have it.
 int Load(const SeccompProgram& program, unsigned flags) noexcept {
@@ -198,18 +236,25 @@ Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network) {
   for (int option : SetupPrctls())
     builder.Add(SCMP_ACT_ERRNO(EPERM), "prctl",
                 SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option)));
-  if (network == NetworkPolicy::kNone) {
-    for (std::string_view name : {"socket", "socketpair"})
-      builder.Add(SCMP_ACT_ERRNO(EAFNOSUPPORT), name, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+  builder.Add(SCMP_ACT_ERRNO(EAFNOSUPPORT), "socketpair", SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+  if (network.allows_loopback()) {
+    RefuseAllButLoopback(builder);
+  } else {
+    builder.Add(SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", SCMP_A0(SCMP_CMP_NE, AF_UNIX));
   }
   return builder.Export();
 }
 
 // Every instruction of it is waited for: no more than what the final program has to leave.
-Result<SeccompProgram> CompileLastProgram() {
+Result<SeccompProgram> CompileLastProgram(const DeniedCalls& denied) {
   Builder builder(SCMP_ACT_ALLOW);
   builder.Add(SCMP_ACT_ERRNO(EPERM), LastSetupCalls());
   builder.Add(SCMP_ACT_ERRNO(EPERM), "mount");
+  for (std::string_view name : denied.calls()) builder.Add(SCMP_ACT_ERRNO(EPERM), name);
+  if (denied.processes()) {
+    builder.Add(SCMP_ACT_ERRNO(EPERM), "clone",
+                SCMP_A0(SCMP_CMP_MASKED_EQ, uint64_t{CLONE_THREAD}, 0));
+  }
   return builder.Export();
 }
 
@@ -217,15 +262,14 @@ Result<SeccompProgram> CompileInitProgram() {
   // Whatever else init does is a fault; its end takes the whole pid namespace along.
   Builder builder(SCMP_ACT_KILL_PROCESS);
   for (std::string_view name :
-       {"read", "write", "close", "wait4", "waitid", "poll", "ppoll", "pause", "rt_sigaction",
-        "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "restart_syscall",
-        "exit", "exit_group"})
+       {"read", "write", "close", "munmap", "wait4", "waitid", "poll", "ppoll", "pause",
+        "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait",
+        "restart_syscall", "exit", "exit_group"})
     builder.Add(SCMP_ACT_ALLOW, name);
   return builder.Export();
 }
 
-std::vector<std::string> AllowedCallNames(NetworkPolicy network) {
-  static_cast<void>(network);  // families differ between policies, names do not
+std::vector<std::string> AllowedCallNames() {
   std::set<std::string> names(kArgumentCalls.begin(), kArgumentCalls.end());
   for (const CallGroup& group : TenantCalls()) names.insert(group.names.begin(), group.names.end());
   std::erase_if(names, [](const std::string& name) {

@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/policy/denied_calls.h"
+#include "sandbox/policy/network_policy.h"
 #include "sandbox/sys/result.h"
 
 namespace spore {
@@ -28,19 +30,17 @@ struct SeccompProgram {
   std::vector<sock_filter> instructions;
 };
 
-enum class NetworkPolicy {
-  kNone,  // socket() only for AF_UNIX; its own empty network namespace besides
-};
-
 Result<SeccompProgram> CompileBaseProgram();
 Result<SeccompProgram> CompileFinalProgram(NetworkPolicy network);
-Result<SeccompProgram> CompileLastProgram();
+// With what an image denies its tenants beside.
+Result<SeccompProgram> CompileLastProgram(const DeniedCalls& denied = {});
 // For the small init of a sandbox: wait, exit, signal return, and no more.
 Result<SeccompProgram> CompileInitProgram();
 
 // Names of the calls that tenant code may make (base minus final and last), sorted; for `spored
-// --check`, documentation and the test that counts them against Docker's.
-std::vector<std::string> AllowedCallNames(NetworkPolicy network);
+// --check`, documentation and the test that counts them against Docker's. They are the same under
+// every network policy, which decides on families of sockets.
+std::vector<std::string> AllowedCallNames();
 
 // Loads it into the calling thread (no_new_privs must be set, or CAP_SYS_ADMIN held). Allocates
 // nothing; async-signal-safe. Returns 0 or -errno.

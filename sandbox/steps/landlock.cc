@@ -43,7 +43,8 @@ StepResult Allow(int ruleset, const char* path, uint64_t access) {
 
 }  // namespace
 
-StepResult MakeLandlockRuleset(const char* const* writable, uint32_t count, int* ruleset_fd) {
+StepResult MakeLandlockRuleset(const char* const* writable, uint32_t count, NetworkPolicy network,
+                               int* ruleset_fd) {
   *ruleset_fd = -1;
   const long abi =
       syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -54,7 +55,8 @@ StepResult MakeLandlockRuleset(const char* const* writable, uint32_t count, int*
   RulesetAttr attr{kWriteAbi1, 0, 0};
   if (abi >= 2) attr.handled_access_fs |= kRefer;
   if (abi >= 3) attr.handled_access_fs |= kTruncate;
-  if (abi >= 4) attr.handled_access_net = kNetTcp;
+  // It can forbid ports, not addresses: those of a namespace that has only `lo` need no more.
+  if (abi >= 4 && !network.allows_loopback()) attr.handled_access_net = kNetTcp;
   if (abi >= 5) attr.handled_access_fs |= kIoctlDev;
   if (abi >= 6) attr.scoped = kScopeAll;
   const size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? 16 : 8;

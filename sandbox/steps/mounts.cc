@@ -27,6 +27,9 @@ StepResult MountProc() {
   if (!context) return StepFailed("fsopen proc");
   if (fsconfig(context.get(), FSCONFIG_SET_STRING, "subset", "pid", 0) < 0)
     return StepFailed("fsconfig proc subset=pid");
+  // Nor the sandbox's init, which may be in other namespaces than its tenant (proc(5)).
+  if (fsconfig(context.get(), FSCONFIG_SET_STRING, "hidepid", "invisible", 0) < 0)
+    return StepFailed("fsconfig proc hidepid=invisible");
   if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
     return StepFailed("fsconfig proc create");
   UniqueFd mount(fsmount(context.get(), FSMOUNT_CLOEXEC, kFlags | MOUNT_ATTR_NOEXEC));

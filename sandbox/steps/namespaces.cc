@@ -14,4 +14,10 @@ StepResult JoinNamespaces(const NamespaceFds& fds) {
   return StepOk();
 }
 
+StepResult CompleteNamespaces() {
+  if (unshare(CLONE_NEWNET | CLONE_NEWCGROUP) < 0)
+    return StepFailed("unshare CLONE_NEWNET | CLONE_NEWCGROUP");
+  return StepOk();
+}
+
 }  // namespace spore

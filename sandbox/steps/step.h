@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <span>
 
+#include "sandbox/policy/network_policy.h"
+
 namespace spore {
 
 // What a step did. `operation` is a string literal naming the call and its object.
@@ -38,6 +40,12 @@ struct NamespaceFds {
   int mount = -1, ipc = -1, uts = -1, net = -1, cgroup = -1;
 };
 StepResult JoinNamespaces(const NamespaceFds& fds);
+// The net and cgroup namespaces of a caller that has waited in those of others.
+StepResult CompleteNamespaces();
+
+// ---- network.cc ----
+// Brings the caller's own `lo` up or down. Needs CAP_NET_ADMIN over its network namespace.
+StepResult SetLoopback(bool up);
 
 // ---- mounts.cc: inside a mount namespace of the caller's own ----
 struct PrivateMounts {
@@ -84,9 +92,10 @@ StepResult SetNoNewPrivs();
 
 // ---- landlock.cc ----
 // Makes a ruleset: files may be written and made below the given directories only, no device
-// nodes, no TCP, abstract sockets and signals only within the sandbox; each as far as the kernel
-// knows it. *ruleset_fd is -1 where there is no Landlock.
-StepResult MakeLandlockRuleset(const char* const* writable, uint32_t count, int* ruleset_fd);
+// nodes, no TCP unless `network` has it, abstract sockets and signals only within the sandbox; each
+// as far as the kernel knows it. *ruleset_fd is -1 where there is no Landlock.
+StepResult MakeLandlockRuleset(const char* const* writable, uint32_t count, NetworkPolicy network,
+                               int* ruleset_fd);
 StepResult RestrictWithLandlock(int ruleset_fd);
 
 // ---- descriptors.cc ----

@@ -89,7 +89,7 @@ def special(kind, mode=0o644, **fields):
 class Layout:
     """An OCI image layout in memory; `files` may be spoiled before it is packed."""
 
-    def __init__(self, layers, compress=gzip.compress, architecture=ARCHITECTURE):
+    def __init__(self, layers, compress=gzip.compress, architecture=ARCHITECTURE, process=None):
         self.files = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
         suffix = {gzip.compress: "+gzip", None: ""}.get(compress, "+zstd")
         described, diff_ids = [], []
@@ -98,6 +98,8 @@ class Layout:
             blob = compress(tar) if compress else tar
             described.append(self.blob(blob, "application/vnd.oci.image.layer.v1.tar" + suffix))
         config = {"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+        if process is not None:
+            config["config"] = process
         self.layers = described
         self.config = self.blob(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json")
         self.manifest = self.blob(json.dumps({"schemaVersion": 2, "config": self.config,

@@ -84,6 +84,8 @@ def _encode_value(kind, number, value):
         return delimited(number, value.encode(errors="surrogateescape"))
     if kind == "bytes":
         return delimited(number, value)
+    if kind == "double":
+        return tag(number, 1) + struct.pack("<d", value)
     return delimited(number, encode(kind, value))
 
 
@@ -139,6 +141,8 @@ def _decode_value(kind, value):
         return value.decode()
     if kind in VARINT_TYPES or kind == "bytes":
         return value
+    if kind == "double":
+        return struct.unpack("<d", struct.pack("<Q", value))[0]
     return decode(kind, value)
 
 

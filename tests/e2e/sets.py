@@ -1,22 +1,68 @@
-"""A place below /usr with an interpreter and modules of the tests' own, and an image with library sets."""
+"""A place below /usr with an interpreter and modules of the tests' own, and images with library sets."""
 import contextlib
 import os
 import pathlib
 import shutil
+import types
 
 import daemon
 
 PLACE = pathlib.Path(f"/usr/lib/spore-test-sets-{os.getpid()}")
-PYTHON = PLACE / "bin/python3"
 SYSTEM_PYTHON = pathlib.Path("/usr/bin/python3").resolve().name  # "python3.11"
-# dear takes a tenth of a second and remembers in which process it was imported.
-MODULES = {
-    "dear": "import os, time\ntime.sleep(0.1)\nballast = bytearray(3 << 20)\nborn = os.getpid()\n",
-    "dearer": "import dear, os, time\ntime.sleep(0.1)\nborn = os.getpid()\n",
-    "other": "import os, time\ntime.sleep(0.05)\nborn = os.getpid()\n",
-    "threaded": "import threading, time\nthreading.Thread(target=time.sleep, args=(999,), daemon=True).start()\n",
-    "slow": "import os, time\ntime.sleep(3)\nborn = os.getpid()\n",
-}
+
+# What differs between the runtimes that have sets. dear takes a tenth of a second and remembers in which process it
+# was loaded: in a sandbox a runtime is pid 2, and what a zygote has loaded another process has. unfit cannot be in a zygote.
+PYTHON = types.SimpleNamespace(
+    name="python",
+    image=f'runtime = "python"\ninterpreter = "{PLACE}/bin/python3"\npreload = ["json"]\n',
+    folder=PLACE / "lib" / SYSTEM_PYTHON / "site-packages",
+    modules={
+        "dear.py": "import os, time\ntime.sleep(0.1)\nballast = bytearray(3 << 20)\nborn = os.getpid()\n",
+        "dearer.py": "import dear, os, time\ntime.sleep(0.1)\nborn = os.getpid()\n",
+        "other.py": "import os, time\ntime.sleep(0.05)\nborn = os.getpid()\n",
+        "unfit.py": "import threading, time\nthreading.Thread(target=time.sleep, args=(999,), daemon=True).start()\n",
+        "slow.py": "import os, time\ntime.sleep(3)\nborn = os.getpid()\n",
+    },
+    late=("late.py", ""),
+    handler="""import %s as module
+import os
+def handler(event, context):
+    return "set" if module.born != os.getpid() else "own"
+""",
+    is_loaded="import sys\ndef handler(e, c):\n    return 'dear' in sys.modules\n",
+    files=lambda code: {"app.py": code},
+    deploy=("app.handler", {}),
+    absent="preload late: ModuleNotFoundError: No module named 'late'",
+    unfit="Python threads",
+)
+NODE = types.SimpleNamespace(
+    name="node",
+    image=f'runtime = "node"\n[environment]\nNODE_PATH = "{PLACE}/modules"\n',
+    folder=PLACE / "modules",
+    modules={
+        "wait.js": "exports.wait = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);"
+                   "exports.self = () => require('fs').readlinkSync('/proc/self');\n",
+        "dear/index.js": "const { wait, self } = require('wait'); wait(100);"
+                         "exports.ballast = Buffer.alloc(3 << 20, 'x'); exports.born = self();\n",
+        "dearer/package.json": '{"exports": {"import": "./it.mjs", "require": "./it.cjs"}}',
+        "dearer/it.cjs": "const { wait, self } = require('wait'); require('dear'); wait(100); exports.born = self();\n",
+        "dearer/it.mjs": "throw new Error('nobody imports it');\n",
+        "other.js": "const { wait, self } = require('wait'); wait(50); exports.born = self();\n",
+        "unfit.js": "require('net').createServer().listen('\\0unfit');\n",
+        "slow.js": "const { wait, self } = require('wait'); wait(3000); exports.born = self();\n",
+    },
+    late=("late.js", ""),
+    handler="""const module_ = require('%s');
+const self = require('fs').readlinkSync('/proc/self');
+exports.handler = async () => module_.born !== self ? 'set' : 'own';
+""",
+    is_loaded="exports.handler = async () => Object.keys(require.cache).some((file) => file.includes('dear'));\n",
+    files=lambda code: {"index.js": code},
+    deploy=("index.handler", {"runtime": "node"}),
+    absent="preload late: Error: Cannot find module 'late'",
+    unfit="socket",
+)
+KITS = {"python": PYTHON, "node": NODE}
 SETS = """
 [[set]]
 name = "dear"
@@ -32,42 +78,36 @@ modules = ["other"]
 name = "missing"
 modules = ["late"]
 [[set]]
-name = "threaded"
-modules = ["threaded"]
+name = "unfit"
+modules = ["unfit"]
 [[set]]
 name = "slow"
 modules = ["slow"]
-"""
-# In a sandbox a runtime is pid 2; what was imported in a zygote, was so in another process.
-HANDLER = """import %s as module
-import os
-def handler(event, context):
-    return "set" if module.born != os.getpid() else "own"
 """
 
 
 @contextlib.contextmanager
 def place():
     shutil.rmtree(PLACE, ignore_errors=True)
-    packages = PLACE / "lib" / SYSTEM_PYTHON / "site-packages"
-    packages.mkdir(parents=True)
+    for kit in KITS.values():
+        for name, text in kit.modules.items():
+            (kit.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (kit.folder / name).write_text(text)
     (PLACE / "pyvenv.cfg").write_text("home = /usr/bin\n")
-    for name, text in MODULES.items():
-        (packages / f"{name}.py").write_text(text)
-    PYTHON.parent.mkdir()
-    PYTHON.symlink_to("/usr/bin/python3")
+    (PLACE / "bin").mkdir()
+    (PLACE / "bin/python3").symlink_to("/usr/bin/python3")
     try:
-        yield packages
+        yield
     finally:
         shutil.rmtree(PLACE)
 
 
-def serve(sets=SETS, images=(), **config):
-    """A daemon with the image "sets", and others as (name, text)."""
+def serve(sets=SETS, images=(), kit=PYTHON, **config):
+    """A daemon with the image "sets" of `kit`, and others as (name, text)."""
     server = daemon.Spored(config)
+    server.kit = kit
     folder = server.directory / "images"
-    (folder / "sets.toml").write_text(
-        f'runtime = "python"\ninterpreter = "{PYTHON}"\npreload = ["json"]\n{sets}')
+    (folder / "sets.toml").write_text(kit.image + sets)
     for name, text in images:
         (folder / f"{name}.toml").write_text(text)
     return server.running()
@@ -90,8 +130,10 @@ def await_set(server, name, image="sets", state="READY"):
         what=f"set {name} is {state}, of {zygotes(server, image)}")
 
 
-def deploy(server, module, name=None, image="sets", libraries=""):
-    name = name or module
-    server.deploy(name, {"app.py": HANDLER % module}, isolation="ISOLATION_INVOCATION", image=image,
-                  libraries=libraries)
+def deploy(server, module, name=None, image="sets", libraries="", code=None, **settings):
+    """A function that says whether the module is its own or its set's; or one of `code`."""
+    name, kit = name or module, server.kit
+    handler, more = kit.deploy
+    server.deploy(name, kit.files(code or kit.handler % module), handler, "ISOLATION_INVOCATION", image=image,
+                  libraries=libraries, **more, **settings)
     return name

@@ -24,7 +24,7 @@ def test_every_fault_point_is_tripped_here():
     found = set()
     for path in (daemon.ROOT / "daemon").rglob("*.cc"):
         found |= set(re.findall(r'FaultPoint\("((?:checkpoint|restore)-[\w-]+)"\)', path.read_text()))
-    assert found == set(POINTS)
+    assert found == {*POINTS, "checkpoint-received"}, "the last is tripped in test_checkpoint_transfer.py"
 
 
 @pytest.fixture

@@ -106,6 +106,60 @@ def test_an_oci_layout_directory_runs_python(spored, tmp_path):
     spored.remove_function("layered")
 
 
+PROCESS = {
+    "Env": ["COLOUR=red", "TASTE=sweet", "PATH=/opt/bin:/usr/bin:/bin", "EMPTY=", "EQUALS=a=b", "LD_PRELOAD=/tmp/evil.so",
+            "LD_LIBRARY_PATH=/opt/lib", "PYTHONHOME=/opt", "NODE_OPTIONS=--inspect", "JAVA_TOOL_OPTIONS=-Xint",
+            "HOME=/root", "AWS_SECRET_ACCESS_KEY=x", "LAMBDA_TASK_ROOT=/", "bad name=1", "NOTHING", "LINE=a\nb"],
+    "Entrypoint": ["/bin/sh"], "Cmd": ["-c", "true"], "WorkingDir": "/srv", "User": "", "ExposedPorts": {"80/tcp": {}},
+}
+SHOW = """import os
+def handler(event, context): return {name: os.environ.get(name) for name in event}
+"""
+
+
+def test_the_environment_of_an_oci_archive(spored, tmp_path):
+    layout = own.Layout([own.tar_of_directory(own.python_root(tmp_path / "root"))], process=PROCESS)
+    layout.write(tmp_path / "layout")
+    (tmp_path / "m.toml").write_text('runtime = "python"\n[environment]\nCOLOUR = "green"\nMINE = "yes"\n')
+    done = spored.cli("image", "import", "env", "--manifest", tmp_path / "m.toml", "--root", tmp_path / "layout", "--json",
+                      timeout=300)
+    assert done.code == 0, done
+    image, notes = done.json()["image"], "\n".join(done.json()["notes"])
+    taken = {"TASTE": "sweet", "PATH": "/opt/bin:/usr/bin:/bin", "EMPTY": "", "EQUALS": "a=b"}
+    assert image["environment"] == {**taken, "COLOUR": "green", "MINE": "yes"}
+    assert sorted(image["archive_environment"]) == sorted(taken)
+    for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONHOME", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "HOME",
+                 "AWS_SECRET_ACCESS_KEY", "LAMBDA_TASK_ROOT", '"bad name"', '"NOTHING"', '"LINE"'):
+        assert name in notes, (name, notes)
+    assert "not used of the archive's configuration: Entrypoint, Cmd, WorkingDir;" in notes
+    text = spored.cli("image", "show", "env").out
+    assert "TASTE=sweet  (of the archive)\n" in text and "COLOUR=green\n" in text
+    spored.deploy("env", {"app.py": SHOW}, image="env")
+    names = [*taken, "COLOUR", "MINE", "HOME", "LD_LIBRARY_PATH", "PYTHONHOME", "AWS_SECRET_ACCESS_KEY", "LINE"]
+    assert spored.result("env", names) == {**dict.fromkeys(names), **image["environment"], "HOME": "/tmp"}
+    spored.remove_function("env")
+    assert spored.cli("image", "verify", "env", timeout=300).code == 0
+
+
+def test_another_environment_is_another_version(spored):
+    def made(*variables):
+        return import_bytes(spored, own.Layout([own.tar_of(TREE)], process={"Env": [*variables]}).tar(), "env2")
+    one, again, other = made("A=1", "LD_X=1"), made("A=1", "LD_X=2"), made("A=2")
+    assert one["image"]["root"] == other["image"]["root"] and again["unchanged"] and not other.get("unchanged")
+    assert one["image"]["digest"] != other["image"]["digest"] and other["image"]["version"] == 2
+    plain = import_bytes(spored, own.Layout([own.tar_of(TREE)], process={"Env": None}).tar(), "env3")
+    assert plain["image"]["digest"] == import_bytes(spored, own.tar_of(TREE), "env4")["image"]["digest"]
+
+
+@pytest.mark.parametrize("environment, text", [
+    ("A=1", "Env of its configuration is no list"), ([{"A": 1}], "no list of texts"), (["A=\0"], "holds a NUL"),
+    (["A=" + "x" * (1 << 16)], "expected at most 65536"),
+    ([f"A{i}=1" for i in range(257)], "has 257 variables; expected at most 256")])
+def test_a_bad_environment_is_refused(spored, environment, text):
+    error = refusal(spored, own.Layout([own.tar_of(TREE)], process={"Env": environment}).tar())
+    assert error.code == ttrpc.CODES["INVALID_ARGUMENT"] and text in error.message, error.message
+
+
 def spoil(change):
     layout = own.Layout([own.tar_of(TREE)])
     change(layout)

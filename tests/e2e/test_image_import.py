@@ -56,7 +56,8 @@ def test_a_directory_becomes_an_image_and_runs_a_function(spored, root):
     assert not set(seen["root"]) & {"home", "boot", "root", "srv", "media", "mnt", "work"}
     assert seen["writable"] == [] and seen["uid"] >= 1000
     assert seen["dev"] == ["fd", "full", "null", "random", "shm", "stderr", "stdin", "stdout", "urandom", "zero"]
-    assert set(seen["mounts"]) == {"/", "/dev", "/dev/shm", "/proc", "/run/spore/host", "/tmp", "/var/task"}
+    assert set(seen["mounts"]) == {"/", "/dev", "/dev/shm", "/proc", "/run/spore", "/run/spore/host", "/tmp",
+                                   "/var/task"}
     assert "localhost" in seen["hosts"]
     done = spored.cli("run", "--runtime", "python", "--image", "small", "/dev/stdin", input=b"print(open('/opt/mark').read())")
     assert done.code == 0 and done.out == "one\n", done

@@ -117,7 +117,7 @@ def test_concurrent_invocations_get_sandboxes_of_their_own(app):
 def test_context_has_lambda_names(app):
     described = app.result("describe", {}, client_context=b'{"custom": {"k": "v"}}')
     assert described["function_name"] == "'describe'"
-    assert described["function_version"] == "'1'"
+    assert described["function_version"] == "'$LATEST'"
     assert described["memory_limit_in_mb"] == "'128'"
     assert len(described["aws_request_id"]) == 38
     assert "describe" in described["invoked_function_arn"]

@@ -101,6 +101,14 @@ def test_kernel_interfaces_are_closed(victims):
     assert_refused(victims("kernel_interfaces"), FIREWALLED)
 
 
+def test_the_channel_is_of_no_network(victims):
+    there = set(os.listdir("/sys/class/net")) - {"lo"}
+    found = victims("channel", interfaces=sorted(there))
+    assert not there & set(found["interfaces"]), found
+    assert_refused(found["addresses"], {"ENODEV"})
+    assert_refused(found["bind"], {"EINVAL"})
+
+
 def test_nothing_can_be_typed_into_a_terminal(victims):
     assert_refused(victims("terminal"))
 

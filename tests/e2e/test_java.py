@@ -51,7 +51,7 @@ def test_context_has_lambda_names(probes):
     described = probes.result("Shapes$Described", {},
                               meta={"client_context": b'{"custom": {"k": "v"}}'})
     name = described["function_name"]
-    assert described["function_version"] == "1" and described["memory_limit_in_mb"] == 256
+    assert described["function_version"] == "$LATEST" and described["memory_limit_in_mb"] == 256
     assert len(described["aws_request_id"]) == 36
     assert name in described["invoked_function_arn"] and name in described["log_group_name"]
     assert 0 < described["later"] < described["remaining"] <= 60000

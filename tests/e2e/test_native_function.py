@@ -57,7 +57,7 @@ def test_context_and_environment(handlers):
     found = succeeded(response)
     assert found["version"] == 1 and found["sizes"] == 1
     assert found["request"] == response["request_id"]
-    assert found["name"] == "h-describe" and found["function_version"] == "1"
+    assert found["name"] == "h-describe" and found["function_version"] == "$LATEST"
     assert found["arn"].endswith(":function:h-describe")
     assert found["client"] == {"custom": {"a": [1]}}
     assert found["mb"] == 128 and 0 < found["left"] <= 30000

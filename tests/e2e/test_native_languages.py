@@ -10,19 +10,19 @@ import pytest
 SUM = 1000 * 1001 // 2
 
 
-def go(target, *options):
+def go(target, *options, source="counts.go"):
     """Compiled with the toolchain of Debian, whichever others the machine has."""
     environment = {"HOME": os.environ.get("HOME", "/root"), "PATH": "/usr/bin:/bin", "CGO_ENABLED": "1",
                    "CGO_CFLAGS": f"-I{daemon.ROOT}/include", "GOCACHE": str(target.parent / "go-cache"),
                    "GO111MODULE": "off"}
-    subprocess.run(["/usr/bin/go", "build", "-o", target, *options, natives.SOURCES / "counts.go"], check=True,
+    subprocess.run(["/usr/bin/go", "build", "-o", target, *options, natives.SOURCES / source], check=True,
                    env=environment)
     return target
 
 
-def rust(target, *options):
+def rust(target, *options, source="counts.rs"):
     subprocess.run(["/usr/bin/rustc", "--edition", "2018", "-O", "-o", target, *options,
-                    natives.SOURCES / "counts.rs"], check=True)
+                    natives.SOURCES / source], check=True)
     return target
 
 

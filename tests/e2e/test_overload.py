@@ -50,7 +50,7 @@ def test_queue_is_bounded(spored, narrow):
     assert answers[0] == 0.8 and len(refused) == 5, answers
     for error in refused:
         assert error.code == ttrpc.CODES["RESOURCE_EXHAUSTED"]
-        assert "overloaded" in error.message.lower() and "3" in error.message, error.message
+        assert error.message.startswith("throttled: ") and "3" in error.message, error.message
     assert [a for a in answers[1:] if a == 0] == [0, 0, 0]
     assert spored.stats()["overloaded"] >= before + 5
 

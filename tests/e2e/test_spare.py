@@ -1,4 +1,6 @@
 """Sandboxes that wait before they have warmed up: what a burst takes when the ready ones are gone."""
+import errno
+import json
 import os
 import pathlib
 import signal
@@ -6,23 +8,45 @@ import signal
 import daemon
 import pytest
 
-CODE = "import os\ndef handler(e, c):\n    return {'pid': os.getpid(), 'uid': os.getuid()}\n"
+CODE = """
+import os, time
+
+def handler(event, context):
+    return {'pid': os.getpid(), 'uid': os.getuid()}
+
+def look(event, context):
+    found = {name: os.readlink('/proc/self/ns/' + name) for name in os.listdir('/proc/self/ns')}
+    found['cgroups'] = open('/proc/self/cgroup').read().split()
+    found['processes'] = [int(name) for name in os.listdir('/proc') if name.isdigit()]
+    found['me'] = os.getpid()
+    found['interfaces'] = [line.split(':')[0].strip() for line in open('/proc/self/net/dev').readlines()[2:]]
+    found['sockets'] = len(open('/proc/self/net/unix').readlines()) - 1
+    try:
+        found['of init'] = open('/proc/1/net/unix').read()
+    except OSError as error:
+        found['of init'] = error.errno
+    time.sleep(event['seconds'])
+    return found
+"""
 
 
 @pytest.fixture(scope="module")
 def spored(tmp_path_factory):
-    server = daemon.Spored({"ready-sandboxes": 2, "max-ready-sandboxes": 2, "spare-sandboxes": 20})
+    server = daemon.Spored({"ready-sandboxes": 2, "max-ready-sandboxes": 2, "spare-sandboxes": 30})
     folder = tmp_path_factory.mktemp("code")
     (folder / "app.py").write_text(CODE)
     with server.running():
         done = server.cli("function", "deploy", "plain", folder, "--runtime", "python", "--handler",
                           "app.handler", "--isolation", "invocation")
         assert done.code == 0, done
+        done = server.cli("function", "deploy", "look", folder, "--runtime", "python", "--handler",
+                          "app.look", "--isolation", "invocation")
+        assert done.code == 0, done
         server.result("plain", {})
         yield server
 
 
-def await_full(server, count=20):
+def await_full(server, count=30):
     daemon.wait_until(lambda: server.stats()["sandboxes_spare"] == count
                       and server.stats()["sandboxes_ready"] == 2, 60, "all are there")
 
@@ -34,6 +58,42 @@ def descriptors(server):
 def waiting(server):
     """Processes of sandboxes that are no inits."""
     return [pid for pid, name in server.tenant_processes().items() if name.startswith("python")]
+
+
+def complete(server):
+    """Instances whose init and runtime are in all of their cgroups."""
+    members = [[sorted(pathlib.Path(path, "cgroup.procs").read_text().split()) for path in one["cgroups"]]
+               for one in server.instances(function="look")]
+    return [one for one in members if len(one[0]) == 2 and all(pids == one[0] for pids in one)]
+
+
+def burst(server, count, seconds):
+    """Answers of so many that are alive at once."""
+    with server.client() as client:
+        for _ in range(count):
+            client.send("Invocations", "Invoke",
+                        {"name": "look", "payload": json.dumps({"seconds": seconds}).encode()})
+        # Each is complete before its tenant's code runs, which then takes its time.
+        daemon.wait_until(lambda: len(complete(server)) == count, what="all have begun, and are whole")
+        answers = [client.answer("InvokeResponse", client.receive()[2]) for _ in range(count)]
+    assert all(answer["error"] is None for answer in answers), answers
+    return [json.loads(answer["payload"]) for answer in answers]
+
+
+def test_all_that_are_taken_have_namespaces_and_limits_of_their_own(spored):
+    await_full(spored)
+    shared = {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in ("net", "cgroup")
+              for pid, command in spored.tenant_processes().items() if command == "spore-zygote"}
+    found = burst(spored, 30, 4)
+    for name in ("net", "cgroup", "pid", "mnt", "ipc", "uts"):
+        assert len({one[name] for one in found}) == 30, name
+        assert shared.get(name) not in {one[name] for one in found}, name
+    for one in found:
+        assert all(line.endswith(":/") for line in one["cgroups"]), one
+        assert one["interfaces"] == ["lo"], one
+        assert one["processes"] == [one["me"]], one
+        assert one["of init"] == errno.ENOENT, one
+    await_full(spored)
 
 
 def test_a_burst_takes_them_and_they_come_back(spored):
@@ -55,7 +115,7 @@ def test_each_keeps_one_descriptor_of_the_daemon(spored):
     with plain.running():
         plain.cli("zygote", "warm", "python")
         daemon.wait_until(lambda: plain.stats()["sandboxes_ready"] == 2)
-        assert with_spares - descriptors(plain) <= 20 + 8
+        assert with_spares - descriptors(plain) <= 30 + 8
 
 
 @pytest.mark.parametrize("who", ["runtime", "init"])

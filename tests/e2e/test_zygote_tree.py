@@ -31,18 +31,30 @@ name = "numpy"
 modules = ["numpy"]
 """
 
-
 @pytest.fixture(scope="module", autouse=True)
 def place():
-    with sets.place() as packages:
-        yield packages
+    with sets.place():
+        yield
 
 
 @pytest.fixture(scope="module")
-def spored(place):
+def python(place):
     with sets.serve(images=[("numbers", NUMPY), ("pooled", THREADS)]) as server:
         os.chmod(server.socket, 0o666)
         yield server
+
+
+@pytest.fixture(scope="module")
+def node(place):
+    with sets.serve(kit=sets.NODE) as server:
+        os.chmod(server.socket, 0o666)
+        yield server
+
+
+@pytest.fixture(scope="module", params=sets.KITS)
+def spored(request):
+    """What is the same with every runtime that has sets."""
+    return request.getfixturevalue(request.param)
 
 
 def start_of(response):
@@ -111,8 +123,7 @@ def test_function_is_served_by_the_set_that_it_imports(spored):
 def test_function_without_the_import_is_not(spored):
     sets.deploy(spored, "dear", "with")
     grow(spored, "with", "dear")
-    spored.deploy("without", {"app.py": "import sys\ndef handler(e, c):\n    return 'dear' in sys.modules\n"},
-                  isolation="ISOLATION_INVOCATION", image="sets")
+    sets.deploy(spored, "dear", "without", code=spored.kit.is_loaded)
     for _ in range(4):
         assert start_of(spored.invoke("without")) == (False, "")
     sets.deploy(spored, "other", "else")
@@ -133,31 +144,31 @@ def test_deepest_set_serves_and_its_parent_till_then(spored):
     assert sets.of_set(spored, "dearer")["parent"] == "dear"
 
 
-def test_numpy(spored):
+def test_numpy(python):
     code = ("import os, numpy as np\ndef handler(event, context):\n"
             "    return [float(np.dot(np.arange(5.0), np.arange(5.0))), float(np.random.rand()), "
             "float(np.random.default_rng().random())]\n")
-    spored.deploy("numbers", {"app.py": code}, isolation="ISOLATION_INVOCATION", image="numbers",
+    python.deploy("numbers", {"app.py": code}, isolation="ISOLATION_INVOCATION", image="numbers",
                   libraries="numpy")
-    assert spored.cli("zygote", "warm", "numbers/numpy").code == 0
-    found = [start_of(spored.invoke("numbers")) for _ in range(6)]
+    assert python.cli("zygote", "warm", "numbers/numpy").code == 0
+    found = [start_of(python.invoke("numbers")) for _ in range(6)]
     assert {start for _, start in found} == {"numpy"}
     assert {result[0] for result, _ in found} == {30.0}
     assert len({result[1] for result, _ in found}) == len({result[2] for result, _ in found}) == 6, \
         "siblings share no randomness"
 
 
-def test_set_whose_library_has_threads(spored):
+def test_set_whose_library_has_threads(python):
     """Where the manifest allows them: copied into the set's zygote, and from there into sandboxes."""
     code = ("import os, numpy as np\ndef handler(event, context):\n"
             "    m = np.ones((400, 400))\n"
             "    return [float((m @ m)[3, 4]), len(os.listdir('/proc/self/task'))]\n")
-    spored.deploy("pooled", {"app.py": code}, isolation="ISOLATION_INVOCATION", image="pooled",
+    python.deploy("pooled", {"app.py": code}, isolation="ISOLATION_INVOCATION", image="pooled",
                   libraries="numpy", limits={"cpu_millis": 2000})
-    done = spored.cli("zygote", "warm", "pooled/numpy")
+    done = python.cli("zygote", "warm", "pooled/numpy")
     assert done.code == 0, done
     for _ in range(3):
-        assert start_of(spored.invoke("pooled")) == ([400.0, min(3, os.cpu_count())], "numpy")
+        assert start_of(python.invoke("pooled")) == ([400.0, min(3, os.cpu_count())], "numpy")
 
 
 def test_libraries_can_be_named(spored):
@@ -174,14 +185,13 @@ def test_libraries_can_be_named(spored):
     daemon.wait_until(lambda: start_of(spored.invoke("named")) == ("set", "dear"), what="what fits")
     done = spored.cli("function", "update", "named", "--libraries", "nothing")
     assert done.code == 4 and 'image sets has no library set "nothing"; it has dear, ' in done.err, done
-    done = spored.cli("function", "update", "named", "--image", "python", "--libraries", "dear")
-    assert done.code == 4 and "image python has no library set" in done.err, done
+    done = spored.cli("function", "update", "named", "--image", spored.kit.name, "--libraries", "dear")
+    assert done.code == 4 and f"image {spored.kit.name} has no library set" in done.err, done
 
 
 def test_instances_loaded_ahead_come_from_the_set(spored):
     assert spored.cli("zygote", "warm", "sets/dear").code == 0
-    spored.deploy("ahead", {"app.py": sets.HANDLER % "dear"}, isolation="ISOLATION_INVOCATION", image="sets",
-                  libraries="dear", min_instances=2)
+    sets.deploy(spored, "dear", "ahead", libraries="dear", min_instances=2)
     try:
         daemon.wait_until(lambda: len([i for i in spored.instances(function="ahead") if i["state"] == "IDLE"]) == 2,
                           what="two are ready")
@@ -194,26 +204,26 @@ def test_instances_loaded_ahead_come_from_the_set(spored):
 
 # ---- those that cannot be ----
 
-def test_set_that_cannot_import_serves_by_its_parent(spored, place):
+def test_set_that_cannot_import_serves_by_its_parent(spored):
     sets.deploy(spored, "dear", "hopeful", libraries="missing")
     for _ in range(5):
         assert start_of(spored.invoke("hopeful")) == ("own", "")
     absent = sets.await_set(spored, "missing", state="ABSENT")
-    daemon.wait_until(lambda: "No module named 'late'" in sets.of_set(spored, "missing")["reason"],
-                      what="the reason is told")
-    assert "No module named 'late'" in spored.cli("zygote", "ls", "--tree").out
+    daemon.wait_until(lambda: spored.kit.absent in sets.of_set(spored, "missing")["reason"], what="the reason is told")
+    assert spored.kit.absent in spored.cli("zygote", "ls", "--tree").out
     done = spored.cli("zygote", "warm", "sets/missing")
-    assert done.code == 4 and "preload late: ModuleNotFoundError" in done.err, done
+    assert done.code == 4 and spored.kit.absent in done.err, done
     assert start_of(spored.invoke("hopeful")) == ("own", "")
     # It is tried again: once it can be had it serves.
-    (place / "late.py").write_text("")
+    name, text = spored.kit.late
+    (spored.kit.folder / name).write_text(text)
     daemon.wait_until(lambda: start_of(spored.invoke("hopeful"))[1] == "missing", 30, "it serves")
     assert absent["set"] == "missing" and "set missing" in spored.log_text()
 
 
-def test_set_with_threads_is_refused(spored):
-    done = spored.cli("zygote", "warm", "sets/threaded")
-    assert done.code == 4 and "Python threads" in done.err, done
+def test_set_that_cannot_be_copied_is_refused(spored):
+    done = spored.cli("zygote", "warm", "sets/unfit")
+    assert done.code == 4 and spored.kit.unfit in done.err, done
     sets.deploy(spored, "dear", "goes-on")
     assert spored.invoke("goes-on")["error"] is None
 
@@ -423,7 +433,8 @@ def manifests(tmp_path, text):
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = ["a"]\nparent = "b"', "which is no set"),
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = ["a"]\nparent = "a"', "or below it"),
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = ["a"]\n[[set]]\nname = "a"\nmodules = ["b"]', "twice"),
-    ('runtime = "node"\n[[set]]\nname = "a"\nmodules = ["fs"]', "cannot be copied into zygotes"),
+    ('runtime = "native"\n[[set]]\nname = "a"\nmodules = ["libz.so.1"]', "cannot be copied into zygotes"),
+    ('runtime = "node"\n[[set]]\nname = "a"\nmodules = ["./a"]', "is not the name of a module"),
     ('runtime = "python"\n[[set]]\nname = "a"\nmodules = [' + ", ".join(['"%s"' % ("m" * 90)] * 40) + "]",
      "too many"),
 ])
@@ -457,34 +468,34 @@ RUBBISH = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_lies_of_imports_choose_among_the_sets_at_most(spored, lie):
-    spored.deploy("liar", {"app.py": LIAR % LIES[lie]}, isolation="ISOLATION_INVOCATION", image="sets")
+def test_lies_of_imports_choose_among_the_sets_at_most(python, lie):
+    python.deploy("liar", {"app.py": LIAR % LIES[lie]}, isolation="ISOLATION_INVOCATION", image="sets")
     try:
-        before = {z["set"] for z in sets.zygotes(spored)}
+        before = {z["set"] for z in sets.zygotes(python)}
         for _ in range(5):
-            assert spored.result("liar") == "answered"
-        assert {z["set"] for z in sets.zygotes(spored)} == before, "no set that the operator did not name"
+            assert python.result("liar") == "answered"
+        assert {z["set"] for z in sets.zygotes(python)} == before, "no set that the operator did not name"
     finally:
-        spored.remove_function("liar")
+        python.remove_function("liar")
 
 
 @pytest.mark.parametrize("rubbish", RUBBISH)
-def test_rubbish_in_place_of_imports_ends_the_instance_alone(spored, rubbish):
+def test_rubbish_in_place_of_imports_ends_the_instance_alone(python, rubbish):
     code = LIAR % f"spore_function._loaded = lambda s, l: json.dumps({RUBBISH[rubbish]}).encode()"
-    spored.deploy("rubbish", {"app.py": code}, isolation="ISOLATION_INVOCATION", image="sets")
+    python.deploy("rubbish", {"app.py": code}, isolation="ISOLATION_INVOCATION", image="sets")
     try:
-        assert spored.failure("rubbish")["death"]["cause"] == "PROTOCOL"
-        assert sets.of_set(spored, "dear")
+        assert python.failure("rubbish")["death"]["cause"] == "PROTOCOL"
+        assert sets.of_set(python, "dear")
     finally:
-        spored.remove_function("rubbish")
+        python.remove_function("rubbish")
 
 
 # ---- advice ----
 
-def test_advice_proposes_a_set(spored):
-    spored.deploy("advised", {"app.py": "import json, helper, numpy\ndef handler(e, c):\n    raise SystemExit\n",
+def test_advice_proposes_a_set(python):
+    python.deploy("advised", {"app.py": "import json, helper, numpy\ndef handler(e, c):\n    raise SystemExit\n",
                               "helper.py": "import dear\n"}, image="sets")
-    advice = spored.cli("advise", "advised", "--json").json()
+    advice = python.cli("advise", "advised", "--json").json()
     modules = {module["name"]: module for module in advice["modules"]}
     assert modules["dear"]["self_us"] >= 100_000 and not modules["dear"]["own"]
     assert modules["dear"]["memory_bytes"] >= 3 << 20
@@ -494,7 +505,7 @@ def test_advice_proposes_a_set(spored):
     assert [s["name"] for s in advice["sets"] if s["serves"]] == ["dear"]
     assert "numpy" in advice["proposed"]["modules"] and "dear" not in advice["proposed"]["modules"]
     assert advice["proposed"]["saves_us"] > 1000
-    shown = spored.cli("advise", "advised")
+    shown = python.cli("advise", "advised")
     assert shown.code == 0 and "[[set]]" in shown.out and "Library set dear serves it" in shown.out
     assert "Preloaded already: json" in shown.out
 
@@ -517,23 +528,23 @@ def test_proposed_fragment_can_be_pasted(tmp_path):
         assert [s["name"] for s in again["sets"] if s["serves"]] == [name] and not again.get("proposed")
 
 
-def test_advice_when_there_is_nothing_to_say(spored):
-    spored.deploy("spare", {"app.py": "import json\ndef handler(e, c):\n    return 1\n"}, image="sets")
-    done = spored.cli("advise", "spare")
+def test_advice_when_there_is_nothing_to_say(python):
+    python.deploy("spare", {"app.py": "import json\ndef handler(e, c):\n    return 1\n"}, image="sets")
+    done = python.cli("advise", "spare")
     assert done.code == 0 and "No library set would pay." in done.out, done
 
 
-def test_advice_that_cannot_be_had(spored, stranger):
-    spored.deploy("broken", {"app.py": "import nowhere\n"}, image="sets")
-    done = spored.cli("advise", "broken")
+def test_advice_that_cannot_be_had(python, stranger):
+    python.deploy("broken", {"app.py": "import nowhere\n"}, image="sets")
+    done = python.cli("advise", "broken")
     assert done.code == 4 and "cannot be loaded: Runtime.ImportModuleError" in done.err, done
-    done = spored.cli("advise", "nobody")
+    done = python.cli("advise", "nobody")
     assert done.code == 4 and 'no function "nobody"' in done.err, done
-    done = spored.cli("advise", "broken", prefix=stranger)
+    done = python.cli("advise", "broken", prefix=stranger)
     assert done.code == 4 and 'no function "broken"' in done.err, done
-    spored.deploy("script", {"index.js": "exports.handler = async () => 1"}, "index.handler", runtime="node")
-    done = spored.cli("advise", "script")
-    assert done.code == 4 and "runtime node cannot tell" in done.err, done
+    python.deploy("program", {"f.so": b""}, "f.so:f", runtime="native")
+    done = python.cli("advise", "program")
+    assert done.code == 4 and "runtime native cannot tell" in done.err, done
 
 
 @pytest.mark.parametrize("answer", [
@@ -541,13 +552,13 @@ def test_advice_that_cannot_be_had(spored, stranger):
     "{'modules': [{'name': 'a\\x1b[31m\\n[[set]]', 'self_us': 2**63, 'own': 'yes'}] * 500}",
     "{'modules': [{'name': 'x' * 100000}], 'preloaded': ['y'] * 10000, 'loaded': 'dear'}", "'z' * 10**7",
 ])
-def test_lies_of_a_measured_load_are_bounded(spored, answer):
+def test_lies_of_a_measured_load_are_bounded(python, answer):
     """What a function says of its own imports reaches its owner alone, in a form that is checked."""
     code = ("import spore_measure\nspore_measure.Measure.report = lambda self, e, c: " + answer +
             "\ndef handler(e, c):\n    return 1\n")
-    spored.deploy("fibs", {"app.py": code}, image="sets")
+    python.deploy("fibs", {"app.py": code}, image="sets")
     try:
-        done = spored.cli("advise", "fibs", "--json")
+        done = python.cli("advise", "fibs", "--json")
         if done.code == 0:
             advice = json.loads(done.out)
             assert len(advice["modules"]) <= 200 and len(advice["preloaded"]) <= 400
@@ -555,4 +566,4 @@ def test_lies_of_a_measured_load_are_bounded(spored, answer):
         else:
             assert done.code == 4 and "fibs" in done.err, done
     finally:
-        spored.remove_function("fibs")
+        python.remove_function("fibs")

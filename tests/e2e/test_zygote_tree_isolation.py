@@ -25,6 +25,7 @@ from test_isolation import (  # noqa: F401
 
 @pytest.fixture(scope="module")
 def spored():
+    # Of Node: test_zygote_tree_isolation_node.py
     with sets.place(), sets.serve() as server:
         assert server.cli("zygote", "warm", "sets/dearer").code == 0
         deploy = server.deploy

@@ -81,6 +81,9 @@ class OpenStore {
   Result<> Remove(const std::string& name) {
     return Await<void>([&](auto done) { store->Remove(name, done); });
   }
+  Result<> Change(const std::string& name, FunctionStore::ChangeFacts change) {
+    return Await<void>([&](auto done) { store->Change(name, std::move(change), done); });
+  }
   // Until every job submitted so far has run.
   void Settle() {
     lane->Submit([] {}, [this] { loop->Stop(); });

@@ -90,7 +90,7 @@ VICTIM(SforkConfined, EveryThreadIsBornWithTheCallersConfinement) {
       })
       .get();
   LoadBaseProgram();
-  const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy::kNone));
+  const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy()));
   const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
   CloneAndCheck(frozen, Times(), [&] {
     Must(frozen.Adopt());
@@ -148,7 +148,7 @@ VICTIM(SforkConfined, TimersGoOn) {
   for (timer_t timer : timers) REQUIRE(timer_settime(timer, 0, &hour, nullptr) == 0);
   alarm(3600);
   LoadBaseProgram();
-  const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy::kNone));
+  const SeccompProgram final_program = REQUIRE_VALUE(CompileFinalProgram(NetworkPolicy()));
   const FrozenProcess frozen = REQUIRE_VALUE(FrozenProcess::Freeze(Options()));
   CloneAndCheck(frozen, Times(), [&] {
     Must(frozen.Adopt());

@@ -175,6 +175,41 @@ VICTIM(Flat, TheFileCannotBeWritten) {
   REQUIRE(IsFilled(memory, kBytes));
 }
 
+// A copy goes on, is frozen in its turn, and has what is new moved into a file of its own.
+VICTIM(Flat, ACopyOfAFlatOneIsFlattenedAgain) {
+  static constexpr size_t kBytes = 4 * kMib;
+  static Pool pool(2);
+  pool.Run([] { return 1; }).get();
+  static char* const first = Filled(kBytes);
+  const FrozenProcess frozen = FreezeFlat();
+  SforkAndCheck(frozen, 1, [] {
+    REQUIRE(pool.Run([] { return 2; }).get() == 2);
+    static char* const second = Filled(kBytes);
+    memset(first, 'x', kPage);
+    REQUIRE(madvise(first + kMib, kMib, MADV_DONTNEED) == 0);
+    Fill(first + kMib, kMib);  // anonymous again, in the middle of what is flat
+    FlatReport report;
+    const FrozenProcess again = FreezeFlat(&report);
+    REQUIRE(report.flat_bytes >= kBytes + kMib && report.flat_bytes < 3 * kBytes);
+    REQUIRE(IsFlat(first) && IsFlat(first + kMib) && IsFlat(second));
+    SforkAndCheck(again, 2, [] {
+      REQUIRE(pool.Run([] { return 3; }).get() == 3);
+      REQUIRE(first[0] == 'x' && IsFilled(first + kPage, kMib - kPage, kPage));
+      REQUIRE(IsFilled(first + kMib, kMib) && IsFilled(first + 2 * kMib, 2 * kMib, 2 * kMib));
+      REQUIRE(IsFilled(second, kBytes));
+      for (char* memory : {first, first + kMib, second}) {
+        REQUIRE(madvise(memory, kMib, MADV_DONTNEED) == 0);
+        REQUIRE(IsZero(memory, kMib));
+      }
+      REQUIRE(IsFilled(first + 2 * kMib, 2 * kMib, 2 * kMib));
+      char* const grown = static_cast<char*>(mremap(second + kMib, kMib, 8 * kMib, MREMAP_MAYMOVE));
+      REQUIRE(grown != MAP_FAILED && IsFilled(grown, kMib, kMib) && IsZero(grown + kMib, 7 * kMib));
+    });
+    REQUIRE(IsFilled(second, kBytes));
+  });
+  REQUIRE(IsFilled(first, kBytes));
+}
+
 // A hole in the file would be filled by who reads it, and stay. There is none, nor can one be made.
 VICTIM(Flat, TheFileCannotBeFilled) {
   static char* const memory = Filled(2 * kMib);

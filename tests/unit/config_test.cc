@@ -195,7 +195,7 @@ TEST_F(ConfigTest, ImagesOfLaterDirectoriesWin) {
   Write("python.toml", "runtime = \"python\"\npreload = [\"json\"]\n");
   Write("other.toml",
         "name = \"python-x\"\nruntime = \"python\"\neager = true\nthreads = true\n"
-        "[environment]\nA = \"1\"\n");
+        "[environment]\nA = \"1\"\n[policy]\nloopback = true\n");
   Write("notes.txt", "not a manifest");
   Write("b/python.toml", "runtime = \"python\"\npreload = [\"re\", \"urllib.parse\"]\n");
   auto images = LoadImages({directory_, directory_ + "/b", directory_ + "/none"});
@@ -205,6 +205,8 @@ TEST_F(ConfigTest, ImagesOfLaterDirectoriesWin) {
   EXPECT_TRUE(images->at("python-x").eager && images->at("python-x").threads);
   EXPECT_FALSE(images->at("python").eager || images->at("python").threads);
   EXPECT_EQ("1", images->at("python-x").environment.at("A"));
+  EXPECT_TRUE(images->at("python-x").loopback);
+  EXPECT_FALSE(images->at("python").loopback);
 }
 
 TEST_F(ConfigTest, BadManifestsAreRefused) {
@@ -221,6 +223,13 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
       {"runtime = \"python\"\n[environment]\n\"A=B\" = \"1\"", "x.toml:2: environment: \"A=B\" is"},
       {"runtime = \"python\"\n[environment]\nA = 1", "x.toml:3: environment.A: an integer where"},
       {"runtime = \"python\"\nname = \"../x\"", "x.toml:2: name: \"../x\" is not"},
+      {"runtime = \"python\"\n[policy]\nloopback = 1", "x.toml:3: policy.loopback: an integer"},
+      {"runtime = \"python\"\n[policy]\negress = true", "x.toml:3: policy.egress: unknown key"},
+      {"runtime = \"python\"\npolicy = \"open\"", "x.toml:2: policy: a string where"},
+      {"runtime = \"provided\"",
+       "x.toml:1: runtime: \"provided\" needs loopback = true in a table"},
+      {"runtime = \"provided\"\npreload = [\"json\"]\n[policy]\nloopback = true",
+       "x.toml:2: preload: \"json\" is not"},
       {"runtime = \"python\"\ncolour = 1", "x.toml:2: colour: unknown key"},
   };
   for (const auto& [text, expected] : cases) {
@@ -233,8 +242,9 @@ TEST_F(ConfigTest, BadManifestsAreRefused) {
 TEST_F(ConfigTest, ShippedImagesAreValid) {
   auto images = LoadImages({std::string(SPORE_SOURCE_ROOT) + "/images"});
   ASSERT_TRUE(images) << images.error().Message();
-  for (const char* name : {"python", "python-numpy", "python-numpy-threads", "python-web",
-                           "python-imaging", "python-graph", "python-crypto", "native"}) {
+  for (const char* name :
+       {"python", "python-numpy", "python-numpy-threads", "python-web", "python-imaging",
+        "python-graph", "python-crypto", "native", "provided"}) {
     EXPECT_TRUE(images->contains(name)) << name;
   }
   EXPECT_EQ("1", images->at("python-numpy").environment.at("OPENBLAS_NUM_THREADS"));

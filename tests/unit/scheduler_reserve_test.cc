@@ -27,7 +27,7 @@ class SchedulerReserveTest : public testing::Test {
   }
   void Reserve(uint32_t instances, bool reuse, uint64_t version = 1, uid_t client = 0,
                uint32_t most = 10) {
-    scheduler.SetReserve("f", {version, instances, most, reuse, client});
+    scheduler.SetReserves("f", {{version, instances, most, reuse, client}});
   }
   // Prepares all that is lacking; the slots.
   std::vector<SlotId> Prepare(uint64_t now = 0) {
@@ -148,13 +148,57 @@ TEST_F(SchedulerReserveTest, ANewVersionReplacesTheOldOnes) {
   Reserve(2, false);
   const auto old = Prepare();
   Reserve(2, false, 2);
-  const Actions actions = scheduler.Replace("f", 2);
+  const Actions actions = scheduler.Replace("f", {2});
   ASSERT_EQ(actions.size(), 2u);
   EXPECT_EQ(actions[0].kind, Kind::kEvict);
   EXPECT_EQ(Submit("f", 2).at(0).kind, Kind::kStart);
   for (const SlotId slot : old) scheduler.SlotGone(slot);
   EXPECT_EQ(Prepare().size(), 2u);
   EXPECT_EQ(Submit("f", 2).at(0).kind, Kind::kReuse);
+}
+
+TEST_F(SchedulerReserveTest, VersionsOfAFunctionHaveReservesBesideEachOther) {
+  scheduler.SetReserves("f", {{1, 1, 10, true, 0}, {7, 1, 10, true, 0}});
+  scheduler.Replace("f", {1, 7});
+  EXPECT_EQ(Prepare().size(), 2u);
+  EXPECT_TRUE(Prepare().empty());
+  const SlotId first = Submit("f", 1, true).at(0).slot;
+  const Actions seventh = Submit("f", 7, true);
+  EXPECT_EQ(seventh.at(0).kind, Kind::kReuse);
+  EXPECT_NE(seventh[0].slot, first);
+  scheduler.SlotIdle(first);
+  // Version 1 goes; the other's stays as it is.
+  scheduler.SetReserves("f", {{7, 1, 10, true, 0}});
+  const Actions actions = scheduler.Replace("f", {7});
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].slot, first);
+  EXPECT_TRUE(Prepare().empty());
+}
+
+TEST_F(SchedulerReserveTest, AFailureHoldsUpItsOwnVersionOnly) {
+  scheduler.SetReserves("f", {{1, 1, 10, true, 0}, {7, 1, 10, true, 0}});
+  for (const Action& action : scheduler.Replenish(0)) {
+    if (action.version == 1) scheduler.PrepareFailed(action.slot, 0);
+    End(action.slot);
+  }
+  const Actions again = scheduler.Replenish(0);
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].version, 7u);
+}
+
+TEST_F(SchedulerReserveTest, WhatIsReservedOfAnotherVersionDoesNotGiveWayAtTheFunctionsLimit) {
+  scheduler.SetReserves("f", {{1, 1, 2, true, 0}});
+  scheduler.Replace("f", {1, 7});
+  const SlotId kept = Prepare().at(0);
+  const auto submit = [&](uint64_t version) {
+    return scheduler.Submit(
+        {.id = next++, .function = "f", .version = version, .reuse = true, .max_instances = 2});
+  };
+  const SlotId other = submit(7).at(0).slot;
+  EXPECT_TRUE(submit(7).empty());  // waits: the second place is version 1's
+  EXPECT_EQ(submit(1).at(0).slot, kept);
+  scheduler.SlotIdle(kept);
+  EXPECT_EQ(scheduler.SlotIdle(other).at(0).kind, Kind::kReuse);
 }
 
 TEST_F(SchedulerReserveTest, ForMemoryOnlyWhatNobodyReserved) {
@@ -175,8 +219,8 @@ TEST_F(SchedulerReserveTest, ForMemoryOnlyWhatNobodyReserved) {
 TEST_F(SchedulerReserveTest, ARemovedFunctionHasNone) {
   Reserve(2, false);
   const auto prepared = Prepare();
-  scheduler.SetReserve("f", {});
-  EXPECT_EQ(scheduler.Replace("f", 0).size(), 2u);
+  scheduler.SetReserves("f", {});
+  EXPECT_EQ(scheduler.Replace("f", {}).size(), 2u);
   for (const SlotId slot : prepared) scheduler.SlotGone(slot);
   EXPECT_TRUE(Prepare().empty());
   EXPECT_EQ(scheduler.live(), 0u);

@@ -149,6 +149,53 @@ TEST_F(SchedulerClientTest, SaysWhichLimitItHasWaitedFor) {
             std::string::npos);
 }
 
+TEST_F(SchedulerTest, VersionsShareTheFunctionsLimit) {
+  const SlotId a = Start("f", 1, 2);
+  Start("f", 7, 2);
+  EXPECT_TRUE(Submit("f", 7, true, 2).empty());
+  const Actions actions = scheduler.SlotIdle(a);  // of no use to version 7
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kEvict);
+  EXPECT_EQ(scheduler.SlotGone(a).at(0).kind, Kind::kStart);
+}
+
+TEST_F(SchedulerTest, ALowerLimitEndsWhatIsIdleAndThenWhatWasBusy) {
+  const SlotId a = Start("f"), b = Start("f"), c = Start("f");
+  scheduler.SlotIdle(a);
+  Actions actions = scheduler.SetLimit("f", 1);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].slot, a);
+  EXPECT_TRUE(Submit("f", 1, true, 1).empty());
+  actions = scheduler.SlotIdle(b);  // one is too many still, though somebody waits
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kEvict);
+  EXPECT_EQ(scheduler.SlotIdle(c).at(0).kind, Kind::kReuse);
+}
+
+TEST_F(SchedulerTest, AHigherLimitLetsInWhoWaits) {
+  Start("f", 1, 1);
+  EXPECT_TRUE(Submit("f", 1, true, 1).empty());
+  EXPECT_EQ(scheduler.SetLimit("f", 2).at(0).kind, Kind::kStart);
+  EXPECT_TRUE(scheduler.SetLimit("unknown", 2).empty());
+}
+
+TEST_F(SchedulerTest, ALimitOfNoneRefusesEverybody) {
+  const SlotId a = Start("f", 1, 1);
+  EXPECT_TRUE(Submit("f", 1, true, 1).empty());
+  Actions actions = scheduler.SetLimit("f", 0);
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, Kind::kRefuse);
+  EXPECT_EQ(actions[0].error.kind, ErrorKind::kOverloaded);
+  EXPECT_EQ(actions[0].error.Message().find("throttled: "), 0u);
+  EXPECT_EQ(Submit("f", 1, true, 0).at(0).kind, Kind::kRefuse);
+  EXPECT_EQ(scheduler.queued(), 0u);
+  // What met a dead instance meanwhile is no exception.
+  Ticket again{.id = next++, .function = "f", .version = 1, .reuse = true, .max_instances = 1};
+  again.again = true;
+  EXPECT_EQ(scheduler.Submit(again).at(0).kind, Kind::kRefuse);
+  EXPECT_EQ(scheduler.SlotIdle(a).at(0).kind, Kind::kEvict);
+}
+
 TEST_F(SchedulerTest, AFunctionAtItsLimitDoesNotHoldUpAnother) {
   Start("f", 1, 1);
   EXPECT_TRUE(Submit("f", 1, true, 1).empty());
@@ -162,7 +209,7 @@ TEST_F(SchedulerTest, RefusesBeyondTheQueueAndSaysWhichLimit) {
   ASSERT_EQ(actions.size(), 1u);
   EXPECT_EQ(actions[0].kind, Kind::kRefuse);
   EXPECT_EQ(actions[0].error.kind, ErrorKind::kOverloaded);
-  EXPECT_NE(actions[0].error.Message().find("instances of f are busy"), std::string::npos);
+  EXPECT_EQ(actions[0].error.Message().find("throttled: all 1 instances of f are busy"), 0u);
   EXPECT_NE(actions[0].error.Message().find("max-queue"), std::string::npos);
 }
 
@@ -207,7 +254,7 @@ TEST_F(SchedulerTest, NeverHoldsMoreThanTheHostsLimit) {
 TEST_F(SchedulerTest, AnUpdateEvictsIdleInstancesAndLetsBusyOnesFinish) {
   const SlotId idle = Start("f"), busy = Start("f");
   scheduler.SlotIdle(idle);
-  Actions actions = scheduler.Replace("f", 2);
+  Actions actions = scheduler.Replace("f", {2});
   ASSERT_EQ(actions.size(), 1u);
   EXPECT_EQ(actions[0].slot, idle);
   actions = scheduler.SlotIdle(busy);

@@ -5,6 +5,8 @@
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -48,7 +50,12 @@ const SeccompProgram& Base() {
   return program;
 }
 const SeccompProgram& Final() {
-  static const SeccompProgram program = MustCompile(CompileFinalProgram(NetworkPolicy::kNone));
+  static const SeccompProgram program = MustCompile(CompileFinalProgram(NetworkPolicy()));
+  return program;
+}
+const SeccompProgram& LoopbackFinal() {
+  static const SeccompProgram program =
+      MustCompile(CompileFinalProgram(NetworkPolicy(LoopbackSockets())));
   return program;
 }
 const SeccompProgram& Last() {
@@ -99,7 +106,7 @@ int TenantErrno(const RawCall& call) {
 }
 
 TEST(SeccompProgram, FitsTheKernelsLimit) {
-  for (const SeccompProgram* program : {&Base(), &Final(), &Last(), &Init()}) {
+  for (const SeccompProgram* program : {&Base(), &Final(), &LoopbackFinal(), &Last(), &Init()}) {
     EXPECT_GT(program->instructions.size(), 10u);
     EXPECT_LE(program->instructions.size(), size_t{BPF_MAXINSNS});
   }
@@ -107,7 +114,7 @@ TEST(SeccompProgram, FitsTheKernelsLimit) {
 }
 
 TEST(SeccompProgram, AllowListIsSmallerThanDockers) {
-  const std::vector<std::string> names = AllowedCallNames(NetworkPolicy::kNone);
+  const std::vector<std::string> names = AllowedCallNames();
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
   EXPECT_LT(names.size(), kDockerDefaultCalls);
   RecordProperty("allowed_calls", static_cast<int>(names.size()));
@@ -124,7 +131,7 @@ TEST(SeccompProgram, TablesDoNotOverlap) {
       }
     }
   }
-  const std::vector<std::string> allowed = AllowedCallNames(NetworkPolicy::kNone);
+  const std::vector<std::string> allowed = AllowedCallNames();
   for (auto table : {SetupCalls(), ForbiddenCalls()})
     for (const CallGroup& group : table)
       for (std::string_view name : group.names)
@@ -165,6 +172,7 @@ const std::map<std::string, RawCall> kRefused = {
     {"setns", {SYS_setns}},
     {"unshare", {SYS_unshare, {CLONE_NEWUSER}}},
     {"unshare files", {SYS_unshare, {CLONE_FILES}}},
+    {"unshare what a spare child may", {SYS_unshare, {CLONE_NEWNET | CLONE_NEWCGROUP}}},
     {"open_by_handle_at", {SYS_open_by_handle_at}},
     {"name_to_handle_at", {SYS_name_to_handle_at}},
     {"fanotify_init", {SYS_fanotify_init}},
@@ -236,6 +244,51 @@ TEST(SeccompProgram, OnlyUnixSockets) {
   EXPECT_EQ(TenantErrno({SYS_socket, {AF_INET | (1l << 32), SOCK_STREAM}}), EAFNOSUPPORT);
   EXPECT_EQ(TenantErrno({SYS_socket, {AF_UNIX | (1l << 32), SOCK_STREAM}}), EAFNOSUPPORT);
   EXPECT_EQ(TenantErrno({SYS_socket, {AF_UNIX, SOCK_STREAM}}), 0);
+}
+
+// How many sockets of `family` can be made, of whatever type and protocol.
+int SocketsOf(long family) {
+  int made = 0;
+  for (long type = 0; type < 16; ++type) {
+    for (long protocol = -1; protocol < 300; ++protocol) {
+      const int fd = static_cast<int>(syscall(SYS_socket, family, type | SOCK_CLOEXEC, protocol));
+      if (fd < 0) continue;
+      ++made;
+      close(fd);
+    }
+  }
+  return made;
+}
+
+TEST(SeccompProgram, LoopbackIsTcpAndUdp) {
+  const auto under = [](auto body) { return RunUnder({&Base(), &LoopbackFinal(), &Last()}, body); };
+  for (long family = 0; family < 64; ++family) {
+    if (family == AF_UNIX) continue;
+    // Each with the protocol's number and with none.
+    const int expected = family == AF_INET || family == AF_INET6 ? 4 : 0;
+    EXPECT_EQ(under([&] { return SocketsOf(family); }), expected) << family;
+    EXPECT_EQ(under([&] { return SocketsOf(family | (1l << 32)); }), 0) << family;
+    EXPECT_EQ(under([&] {
+                return ErrnoOf({SYS_socketpair, {family, SOCK_STREAM}});
+              }),
+              EAFNOSUPPORT)
+        << family;
+  }
+  for (long family : {AF_INET, AF_INET6}) {
+    EXPECT_EQ(under([&] { return ErrnoOf({SYS_socket, {family, SOCK_RAW}}); }), EPERM);
+    // MPTCP, which Go asks for first.
+    EXPECT_EQ(under([&] {
+                return ErrnoOf({SYS_socket, {family, SOCK_STREAM, 262}});
+              }),
+              EPROTONOSUPPORT);
+  }
+  const long tcp = IPPROTO_TCP, ulp = TCP_ULP;
+  EXPECT_EQ(under([&] { return ErrnoOf({SYS_setsockopt, {-1, tcp, ulp}}); }), ENOPROTOOPT);
+  EXPECT_EQ(under([&] {
+              return ErrnoOf({SYS_setsockopt, {-1, tcp | 1l << 40, ulp}});
+            }),
+            ENOPROTOOPT);
+  EXPECT_EQ(under([&] { return ErrnoOf({SYS_setsockopt, {-1, tcp, TCP_NODELAY}}); }), EBADF);
 }
 
 TEST(SeccompProgram, CloneCarriesNoNamespaceFlagAndMakesNoSiblings) {

@@ -10,14 +10,18 @@
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
 
+#include "tools/bench/bursts.h"
 #include "tools/bench/concurrent.h"
 #include "tools/bench/floors.h"
 #include "tools/bench/languages.h"
 #include "tools/bench/memory.h"
 #include "tools/bench/peers.h"
+#include "tools/bench/process.h"
 #include "tools/bench/report.h"
 #include "tools/bench/target.h"
 
@@ -34,6 +38,9 @@ struct Options {
   unsigned rounds = 60;
   std::vector<unsigned> clients = {1, 8, 64};
   unsigned requests_each = 20;
+  std::vector<unsigned> bursts = {16, 64};
+  unsigned bursts_each = 20;
+  std::string heap_sizes;  // a program; empty: left out
   unsigned idle_instances = 32;
   bool quick = false;
   bool json = false;
@@ -81,6 +88,8 @@ class Benchmark {
   client::Result<> TakeRound();
   client::Result<> Measure();
   client::Result<> MeasureMany();
+  client::Result<> MeasureHeaps();
+  client::Result<> MeasureIdle();
 
   Options options_;
   Progress progress_;
@@ -265,6 +274,48 @@ client::Result<> Benchmark::MeasureMany() {
   return {};
 }
 
+// The zygote's part alone: what copies of a process with so large a heap cost.
+client::Result<> Benchmark::MeasureHeaps() {
+  if (options_.heap_sizes.empty()) return {};
+  progress_.Say("heaps");
+  const std::string output = folder_->path() + "/heaps";
+  auto pid = Start({options_.heap_sizes, std::to_string(options_.rounds)}, output);
+  if (!pid) return tl::unexpected(pid.error());
+  if (Wait(*pid) != 0) return client::LocalError(options_.heap_sizes + ": " + ReadFile(output));
+  std::istringstream lines(ReadFile(output));
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("{")) report_.heaps.push_back(line);
+  return {};
+}
+
+// A daemon whose pool neither grows nor shrinks meanwhile, where there is a choice.
+client::Result<> Benchmark::MeasureIdle() {
+  const unsigned most = options_.idle_instances;
+  if (most == 0) return {};
+  progress_.Say("memory");
+  std::vector<unsigned> counts{most};
+  for (unsigned count = most / 2; count > 0 && counts.size() < 4; count /= 2)
+    counts.insert(counts.begin(), count);
+  std::string socket = options_.socket, held = functions_->held();
+  std::optional<PrivateDaemon> daemon;
+  std::optional<Functions> functions;
+  if (daemon_) {
+    auto started = PrivateDaemon::Start(options_.spored, options_.images,
+                                        "ready-sandboxes = 8\nmax-ready-sandboxes = 8\n");
+    if (!started) return tl::unexpected(started.error());
+    daemon.emplace(std::move(*started));
+    socket = daemon->socket();
+    auto deployed = Functions::Deploy(socket);
+    if (!deployed) return tl::unexpected(deployed.error());
+    functions.emplace(std::move(*deployed));
+    held = functions->held();
+  }
+  auto memory = MeasureMemory(socket, held, counts);
+  if (!memory) return tl::unexpected(memory.error());
+  report_.memory = std::move(*memory);
+  return {};
+}
+
 client::Result<Report> Benchmark::Run() {
   auto folder = TemporaryFolder::Make();
   if (!folder) return tl::unexpected(folder.error());
@@ -282,15 +333,16 @@ client::Result<Report> Benchmark::Run() {
   if (!measured) return tl::unexpected(measured.error());
   auto many = MeasureMany();
   if (!many) return tl::unexpected(many.error());
-  if (options_.idle_instances > 0) {
-    progress_.Say("memory");
-    const unsigned most = options_.idle_instances;
-    std::vector<unsigned> counts{most};
-    for (unsigned count = most / 2; count > 0 && counts.size() < 4; count /= 2)
-      counts.insert(counts.begin(), count);
-    auto memory = MeasureMemory(options_.socket, functions_->held(), counts);
-    if (!memory) return tl::unexpected(memory.error());
-    report_.memory = std::move(*memory);
+  if (daemon_ && options_.bursts.front() != 0) {
+    progress_.Say("bursts");
+    auto bursts =
+        MeasureBursts(options_.spored, options_.images, options_.bursts, options_.bursts_each);
+    if (!bursts) return tl::unexpected(bursts.error());
+    report_.bursts = std::move(*bursts);
+  }
+  for (const auto& step : {&Benchmark::MeasureHeaps, &Benchmark::MeasureIdle}) {
+    auto done = (this->*step)();
+    if (!done) return tl::unexpected(done.error());
   }
   progress_.Clear();
   return std::move(report_);
@@ -312,6 +364,15 @@ void AddOptions(CLI::App& app, Options& options) {
       ->check(CLI::Range(0u, 1000u));
   app.add_option("--requests", options.requests_each, "Requests of each client where they are many")
       ->check(CLI::Range(1u, 100000u));
+  app.add_option("--bursts", options.bursts,
+                 "Requests at once, then a pause, one run for each number, without spare "
+                 "sandboxes and with; of daemons started for it, so not with --socket; 0 leaves "
+                 "this part out")
+      ->delimiter(',')
+      ->check(CLI::Range(0u, 1000u));
+  app.add_option("--heap-sizes", options.heap_sizes,
+                 "The program of examples/sfork/heap_sizes.cc, for copies of growing heaps")
+      ->type_name("PATH");
   app.add_option("--idle", options.idle_instances, "Idle instances to weigh; 0 leaves this out")
       ->check(CLI::Range(0u, 100u));
   app.add_flag("--no-peers{false}", options.peers, "Leave out python3, bwrap, runc and the like");
@@ -335,6 +396,8 @@ int Main(int argc, char** argv) {
     options.rounds = 3;
     options.clients = {1, 8};
     options.requests_each = 5;
+    options.bursts = {12};
+    options.bursts_each = 2;
     options.idle_instances = 4;
   }
   const bool json = options.json;

@@ -114,6 +114,22 @@ client::Result<MemoryReport> MeasureIdle(client::Connection& connection, const s
   return report;
 }
 
+// Waits until so many sandboxes are ready as before, or until their number has come to rest; gives
+// how many that are.
+client::Result<uint32_t> AwaitPool(client::Connection& connection, uint32_t wanted) {
+  constexpr int kPatience = 60;
+  uint32_t last = 0;
+  for (int i = 0;; ++i) {
+    std::this_thread::sleep_for(std::chrono::seconds(wanted == 0 ? 2 : 1));
+    auto stats = connection.Call<v1::StatsResponse>("spore.v1.System", "Stats", v1::StatsRequest());
+    if (!stats) return tl::unexpected(stats.error());
+    const uint32_t ready = stats->sandboxes_ready();
+    if (wanted != 0 ? ready == wanted : ready == last && ready > 0) return ready;
+    if (i == kPatience) return client::LocalError("the pool of sandboxes does not come to rest");
+    last = ready;
+  }
+}
+
 }  // namespace
 
 client::Result<std::vector<MemoryReport>> MeasureMemory(const std::string& socket,
@@ -121,17 +137,24 @@ client::Result<std::vector<MemoryReport>> MeasureMemory(const std::string& socke
                                                         const std::vector<unsigned>& instances) {
   auto connection = client::Connection::Open(socket);
   if (!connection) return tl::unexpected(connection.error());
+  // One that ends at once; the sandbox that it took is made again.
+  auto first = HoldAtOnce(*connection, held, 1);
+  if (!first) return tl::unexpected(first.error());
+  auto pool = AwaitPool(*connection, 0);
+  if (!pool) return tl::unexpected(pool.error());
   const double before = AvailableBytes();
   std::vector<MemoryReport> reports;
   for (const unsigned count : instances) {
     auto all = HoldAtOnce(*connection, held, count);
     if (!all) return tl::unexpected(all.error());
     // The sandboxes made ahead are being replaced; wait until the host is as it was but for ours.
-    std::this_thread::sleep_for(std::chrono::seconds(2));
+    auto again = AwaitPool(*connection, *pool);
+    if (!again) return tl::unexpected(again.error());
     const double after = AvailableBytes();
     auto report = MeasureIdle(*connection, held);
     if (!report) return tl::unexpected(report.error());
-    report->host_bytes = (before - after) / report->instances;
+    // One of them was there before.
+    report->host_bytes = report->instances < 2 ? 0 : (before - after) / (report->instances - 1);
     auto stats =
         connection->Call<v1::StatsResponse>("spore.v1.System", "Stats", v1::StatsRequest());
     if (!stats) return tl::unexpected(stats.error());

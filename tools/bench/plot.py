@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Draws what was measured: SVG files from the JSON of spore-bench and of heap_sizes.
+"""Draws what was measured: SVG files from the JSON of spore-bench, of heap_sizes and of restores.py.
 
-    tools/bench/plot.py REPORT.json [HEAP.jsonl] OUTPUT-DIRECTORY
+    tools/bench/plot.py FILE... OUTPUT-DIRECTORY
 
-REPORT.json is what `spore-bench --json` has printed, HEAP.jsonl what `heap_sizes` has (examples/sfork).
+Of each file is seen what it is: what `spore-bench --json`, `heap_sizes` (examples/sfork; HEAP.jsonl) or
+`tools/bench/restores.py` has printed.
 Needs python3-matplotlib (Debian).
 """
 import json
@@ -64,14 +65,28 @@ def plot_clients(report, output):
 def plot_memory(report, output):
     """What the host gives for so many idle instances."""
     figure, axes = plt.subplots()
-    counts = [row["instances"] for row in report["memory"]]
+    rows = [row for row in report["memory"] if row["host_bytes"] > 0]
+    counts = [row["instances"] for row in rows]
     for key, label in (("host_bytes", "taken from the host"), ("pss_bytes", "user memory (PSS)"),
                        ("kernel_bytes", "kernel memory (cgroup)")):
-        axes.plot(counts, [row["instances"] * row[key] / 2**20 for row in report["memory"]], "o-",
+        axes.plot(counts, [row["instances"] * row[key] / 2**20 for row in rows], "o-",
                   label=label)
     axes.set(xlabel="idle instances", ylabel="MiB, all of them", ylim=(0, None))
     axes.legend()
     save(figure, output, "memory")
+
+
+def plot_bursts(rows, output):
+    """What a burst waits for, without and with spare sandboxes."""
+    figure, axes = plt.subplots()
+    for spare in dict.fromkeys(row["spare"] for row in rows):
+        of = [row for row in rows if row["spare"] == spare]
+        for key, style in (("p50_us", "o-"), ("p99_us", "s--"), ("max_us", "^:")):
+            axes.plot([row["at_once"] for row in of], [row[key] / 1000 for row in of], style,
+                      label=f"{spare} spare, {key[:-3]}")
+    axes.set(xlabel="requests at once", ylabel="milliseconds, request to answer", ylim=(0, None))
+    axes.legend()
+    save(figure, output, "bursts")
 
 
 def plot_heap(rows, output):
@@ -89,20 +104,60 @@ def plot_heap(rows, output):
     save(figure, output, "heap")
 
 
+def bars(axes, names, series):
+    """One group of bars a name; `series`: a label and the summaries, in the order of the names."""
+    width = 0.8 / len(series)
+    for number, (label, summaries) in enumerate(series.items()):
+        places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(names))]
+        middle = [summary["p50_ms"] for summary in summaries]
+        axes.bar(places, middle, width, label=label, yerr=[
+            [summary["p50_ms"] - summary["best_ms"] for summary in summaries],
+            [summary["worst_ms"] - summary["p50_ms"] for summary in summaries]], capsize=2)
+    axes.set_xticks(range(len(names)), names)
+    axes.set(yscale="log", ylabel="milliseconds, median, best and worst")
+
+
+def plot_restores(report, output):
+    """Each part of restores.py has its own file."""
+    if "criu" in report:
+        figure, axes = plt.subplots()
+        rows = report["criu"]
+        bars(axes, [row["image"] for row in rows], {
+            "loaded": [row["cold"] for row in rows], "restored, from the request on": [row["restore"] for row in rows],
+            "of it CRIU": [row["criu"] for row in rows], "criu restore of the bare runtime": [row["bare"] for row in rows]})
+        axes.legend(fontsize="x-small")
+        save(figure, output, "restores")
+    if "restart" in report:
+        figure, axes = plt.subplots()
+        rows = report["restart"]
+        bars(axes, [row["function"].removeprefix("f-") for row in rows],
+             {"by loading": [row["load"] for row in rows], "by restore": [row["restore"] for row in rows]})
+        axes.legend(fontsize="x-small")
+        save(figure, output, "restart")
+
+
 def main(arguments):
-    if len(arguments) not in (2, 3):
+    if len(arguments) < 2:
         sys.exit(__doc__)
     output = pathlib.Path(arguments[-1])
     output.mkdir(parents=True, exist_ok=True)
-    report = json.loads(pathlib.Path(arguments[0]).read_text())
-    plot_latency(report, output)
-    if report["concurrent"]:
-        plot_clients(report, output)
-    if report["memory"]:
-        plot_memory(report, output)
-    if len(arguments) == 3:
-        lines = pathlib.Path(arguments[1]).read_text().splitlines()
-        plot_heap([json.loads(line) for line in lines], output)
+    for path in map(pathlib.Path, arguments[:-1]):
+        if path.suffix == ".jsonl":
+            plot_heap([json.loads(line) for line in path.read_text().splitlines()], output)
+            continue
+        report = json.loads(path.read_text())
+        if "bench" in report:
+            plot_restores(report, output)
+            continue
+        plot_latency(report, output)
+        if report["concurrent"]:
+            plot_clients(report, output)
+        if report["memory"]:
+            plot_memory(report, output)
+        if report.get("heap"):
+            plot_heap(report["heap"], output)
+        if report.get("bursts"):
+            plot_bursts(report["bursts"], output)
 
 
 if __name__ == "__main__":

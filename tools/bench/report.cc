@@ -99,6 +99,20 @@ void PrintConcurrent(const std::vector<ConcurrentReport>& reports) {
   }
 }
 
+void PrintBursts(const std::vector<BurstReport>& reports) {
+  fmt::print("\n{:<26} {:>7} {:>12} {:>10} {:>10} {:>10} {:>6}\n", "SO MANY AT ONCE, THEN A PAUSE",
+             "spare", "at once", "p50", "p99", "max", "n");
+  for (const BurstReport& burst : reports) {
+    const Samples& latency = burst.all.latency;
+    fmt::print("{:<29} {:>7} {:>9} {:>10} {:>10} {:>10} {:>6}{}\n", "Spore: fresh sandbox",
+               burst.spare, burst.at_once, Us(latency.Median()), Us(latency.Percentile(99)),
+               Us(latency.Percentile(100)), latency.count(),
+               burst.all.failures > 0
+                   ? fmt::format("; {} failed ({})", burst.all.failures, burst.all.first_failure)
+                   : "");
+  }
+}
+
 void PrintMemory(const MemoryReport& memory) {
   fmt::print("\nMEMORY of one more idle instance, mean of {}\n", memory.instances);
   fmt::print("  user memory (PSS)       {:>10}\n", Bytes(memory.pss_bytes));
@@ -122,6 +136,9 @@ void PrintTable(const Report& report) {
                Us(row.samples.Median()), Us(row.samples.Percentile(99)), row.samples.count());
   }
   if (!report.concurrent.empty()) PrintConcurrent(report.concurrent);
+  if (!report.bursts.empty()) PrintBursts(report.bursts);
+  for (const std::string& heap : report.heaps) fmt::print("\nheap: {}", heap);
+  if (!report.heaps.empty()) fmt::print("\n");
   if (!report.memory.empty()) PrintMemory(report.memory.back());
   for (const std::string& peer : report.left_out) fmt::print("\nleft out: {}", peer);
   if (!report.left_out.empty()) fmt::print("\n");
@@ -163,6 +180,19 @@ void PrintJson(const Report& report) {
                                   {"p99_us", many.latency.Percentile(99)},
                                   {"p999_us", many.latency.Percentile(99.9)}});
   }
+  json["bursts"] = Json::array();
+  for (const BurstReport& burst : report.bursts) {
+    json["bursts"].push_back({{"at_once", burst.at_once},
+                              {"bursts", burst.bursts},
+                              {"spare", burst.spare},
+                              {"answered", burst.all.latency.count()},
+                              {"failed", burst.all.failures},
+                              {"p50_us", burst.all.latency.Median()},
+                              {"p99_us", burst.all.latency.Percentile(99)},
+                              {"max_us", burst.all.latency.Percentile(100)}});
+  }
+  json["heap"] = Json::array();
+  for (const std::string& heap : report.heaps) json["heap"].push_back(Json::parse(heap));
   json["memory"] = Json::array();
   for (const MemoryReport& memory : report.memory) json["memory"].push_back(MemoryJson(memory));
   json["left_out"] = report.left_out;

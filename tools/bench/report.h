@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/bench/bursts.h"
 #include "tools/bench/concurrent.h"
 #include "tools/bench/memory.h"
 #include "tools/bench/samples.h"
@@ -22,6 +23,8 @@ struct Row {
 struct Report {
   std::vector<Row> rows;
   std::vector<ConcurrentReport> concurrent;
+  std::vector<BurstReport> bursts;
+  std::vector<std::string> heaps;     // lines of JSON, as examples/sfork/heap_sizes prints them
   std::vector<MemoryReport> memory;   // by the number of instances, ascending
   std::vector<std::string> left_out;  // peers that could not be measured, and why
 };

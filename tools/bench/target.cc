@@ -58,7 +58,8 @@ client::Result<> DeployOne(client::Connection& connection, const client::Fd& cod
 }  // namespace
 
 client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program,
-                                                   const std::string& images) {
+                                                   const std::string& images,
+                                                   const std::string& more) {
   auto folder = TemporaryFolder::Make();
   if (!folder) return tl::unexpected(folder.error());
   const std::string& path = folder->path();
@@ -66,6 +67,7 @@ client::Result<PrivateDaemon> PrivateDaemon::Start(const std::string& program,
   const std::string log = path + "/spored.log";
   std::string settings = "runtime-dir = \"" + path + "/run\"\ncgroup-name = \"spore-bench-" +
                          std::to_string(::getpid()) + "\"\nuid-base = 1610612736\n";
+  settings += more;
   if (!images.empty()) settings += "image-dirs = [\"" + images + "\"]\n";
   auto written = WriteFile(config, settings);
   if (!written) return tl::unexpected(written.error());

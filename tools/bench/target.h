@@ -16,8 +16,10 @@ namespace spore::bench {
 // A private daemon with its own socket, state, cgroup name and uid range; ended with its owner.
 class PrivateDaemon {
  public:
-  // `images`: a folder of image manifests; empty: where the daemon itself looks.
-  static client::Result<PrivateDaemon> Start(const std::string& program, const std::string& images);
+  // `images`: a folder of image manifests; empty: where the daemon itself looks. `settings`: more
+  // lines of its spore.toml.
+  static client::Result<PrivateDaemon> Start(const std::string& program, const std::string& images,
+                                             const std::string& settings = {});
   ~PrivateDaemon();
   PrivateDaemon(PrivateDaemon&& other) noexcept
       : folder_(std::move(other.folder_)), pid_(std::exchange(other.pid_, -1)) {}

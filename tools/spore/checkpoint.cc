@@ -1,9 +1,9 @@
-// spore checkpoint create, ls, restore and rm.
+// spore checkpoint create, ls, restore and rm; checkpoint_transfer.cc has the rest.
 #include <fmt/format.h>
 
 #include <memory>
 
-#include "tools/spore/context.h"
+#include "tools/spore/checkpoint.h"
 #include "tools/spore/output.h"
 #include "tools/spore/units.h"
 
@@ -11,6 +11,11 @@ namespace spore::cli {
 namespace {
 
 constexpr const char* kService = "spore.v1.Checkpoints";
+
+const char* MadeBy(const v1::Checkpoint& checkpoint) {
+  if (checkpoint.imported_unix_ms() != 0) return "import";
+  return checkpoint.automatic() ? "spored" : "request";
+}
 
 Outcome List(const Context& context) {
   auto response = CallDaemon<v1::ListCheckpointsResponse>(context, kService, "List",
@@ -32,8 +37,7 @@ Outcome List(const Context& context) {
     const bool known = checkpoint.created_unix_ms() != 0;
     table.Add({checkpoint.id(), checkpoint.image(),
                checkpoint.runtime_version().empty() ? "-" : checkpoint.runtime_version(),
-               known ? HumanAge(checkpoint.created_unix_ms()) : "-",
-               checkpoint.automatic() ? "spored" : "request",
+               known ? HumanAge(checkpoint.created_unix_ms()) : "-", MadeBy(checkpoint),
                known ? HumanBytes(checkpoint.archive_bytes()) : "-",
                known ? HumanBytes(checkpoint.memory_bytes()) : "-",
                checkpoint.unusable().empty() ? "yes" : "no"});
@@ -129,6 +133,8 @@ void AddCheckpoint(CLI::App& app, Context& context) {
   remove->add_option("ID", *ids, "Checkpoints")->required();
   remove->callback(
       [&context, ids] { context.command = [&context, ids] { return Remove(context, *ids); }; });
+
+  AddCheckpointTransfer(*checkpoint, context);
 }
 
 }  // namespace spore::cli

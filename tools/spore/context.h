@@ -83,6 +83,7 @@ void AddAdvise(CLI::App& app, Context& context);
 void AddCheck(CLI::App& app, Context& context);
 void AddFunction(CLI::App& app, Context& context);
 void AddFunctionDeploy(CLI::App& function, Context& context);
+void AddFunctionVersions(CLI::App& function, Context& context);
 void AddImage(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 void AddInvoke(CLI::App& app, Context& context);

@@ -27,7 +27,7 @@ void Report(const Context& context, const v1::Function& function, bool quiet,
   } else if (quiet) {
     fmt::print("{}\n", function.name());
   } else {
-    fmt::print("{} {}: version {}, image {}, {} of code\n", verb, function.name(),
+    fmt::print("{} {}: update {}, image {}, {} of code\n", verb, function.name(),
                function.version(), function.settings().image(), HumanBytes(function.code_bytes()));
   }
 }
@@ -78,9 +78,12 @@ void AddFunctionDeploy(CLI::App& function, Context& context) {
   deploy->add_flag("-q,--quiet", made->quiet, "Print the name only");
   AddSettingsOptions(*deploy, made->settings);
   deploy->get_option("--runtime")->required();
-  deploy->get_option("--handler")->required();
-  deploy->callback(
-      [&context, made] { context.command = [&context, made] { return Deploy(context, *made); }; });
+  deploy->callback([&context, made] {
+    // Lambda's custom runtimes make of it what they like, or nothing.
+    if (made->settings.handler().empty() && made->settings.runtime() != "provided")
+      throw CLI::RequiredError("--handler");
+    context.command = [&context, made] { return Deploy(context, *made); };
+  });
 
   CLI::App* update =
       AddCommand(function, context, "update", "Change a function's code, settings, or both");

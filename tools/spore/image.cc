@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 
 #include "tools/spore/context.h"
 #include "tools/spore/image.h"
@@ -93,6 +94,8 @@ Outcome Show(const Context& context, const std::string& name) {
       {"Warm-up", image->warm_up()},
       {"Packages", Joined(image->packages())},
       {"Threads", image->threads() ? "of preloaded modules are copied" : ""},
+      {"Loopback", image->policy().loopback() ? "TCP and UDP inside each sandbox" : ""},
+      {"Denied", Joined(image->policy().deny())},
       {"Flat", image->flat() ? "" : "no, by its manifest"},
   };
   for (const v1::LibrarySet& set : image->sets()) {
@@ -103,7 +106,12 @@ Outcome Show(const Context& context, const std::string& name) {
   }
   const std::map<std::string, std::string> environment(image->environment().begin(),
                                                        image->environment().end());
-  for (const auto& [key, value] : environment) pairs.emplace_back("Environment", key + "=" + value);
+  const std::set<std::string> of_archive(image->archive_environment().begin(),
+                                         image->archive_environment().end());
+  for (const auto& [key, value] : environment) {
+    const char* from = of_archive.contains(key) ? "  (of the archive)" : "";
+    pairs.emplace_back("Environment", key + "=" + value + from);
+  }
   for (auto& pair : LimitPairs(image->limits())) pairs.push_back(std::move(pair));
   PrintPairs(pairs);
   return kDone;

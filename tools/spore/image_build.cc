@@ -41,6 +41,7 @@ constexpr struct {
 } kRuntimePackages[] = {{"java", "default-jre-headless"},
                         {"native", "libstdc++6"},
                         {"node", "nodejs"},
+                        {"provided", "libstdc++6"},
                         {"python", "python3"}};
 
 // Removed with everything in it; on disk, because a root may not fit into memory.

@@ -7,9 +7,12 @@
 #include <cstring>
 #include <memory>
 
+#include "spore/v1/async.pb.h"
 #include "tools/client/memfd.h"
 #include "tools/spore/context.h"
+#include "tools/spore/events.h"
 #include "tools/spore/output.h"
+#include "tools/spore/qualifier.h"
 #include "tools/spore/units.h"
 
 namespace spore::cli {
@@ -25,24 +28,8 @@ struct Arguments {
   std::string client_context;
   bool trace = false;
   bool log_tail = false;
+  bool async = false;
 };
-
-// TEXT as it is, "@FILE" and "-" from there.
-Expected<std::string> LoadPayload(const std::string& argument) {
-  if (argument != "-" && !argument.starts_with('@')) return argument;
-  const bool standard = argument == "-" || argument == "@-";
-  const std::string path = standard ? "standard input" : argument.substr(1);
-  client::Fd file;
-  if (!standard) {
-    file.Reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file.valid()) {
-      return Fail(kUsage, "cannot read payload " + path + ": " + std::strerror(errno));
-    }
-  }
-  auto data = client::ReadAll(standard ? STDIN_FILENO : file.get(), kMaxPayload, "payload " + path);
-  if (!data) return Fail(kUsage, data.error().message);
-  return std::move(*data);
-}
 
 void PrintError(const v1::FunctionError& error) {
   std::string text = error.type() + ": " + error.message();
@@ -75,19 +62,18 @@ void PrintTrace(const v1::InvokeResponse& response) {
   fmt::print(stderr, "request {}\n{} start{}; version {}, instance {}, {}\n{}",
              response.request_id(), StartName(response.start_kind()),
              response.start_reason().empty() ? "" : " (" + response.start_reason() + ")",
-             response.function_version(), response.instance_id(),
+             response.executed_version(), response.instance_id(),
              HumanMicroseconds(response.duration_us()), TraceText(response.trace()));
 }
 
-Expected<v1::InvokeRequest> MakeRequest(const Arguments& arguments, client::Fd& attached) {
+// Of an InvokeRequest or an AsyncInvokeRequest, what they have in common.
+template <typename Request>
+Expected<Request> MakeRequest(const Arguments& arguments, client::Fd& attached) {
   auto payload = LoadPayload(arguments.payload);
   if (!payload) return tl::unexpected(payload.error());
-  v1::InvokeRequest request;
-  request.set_name(arguments.name);
-  request.set_trace(arguments.trace);
-  request.set_log_tail(arguments.log_tail);
+  Request request;
+  request.set_name(SplitQualifier(arguments.name).name);
   request.set_client_context(arguments.client_context);
-  request.set_payload_response_attached(true);
   if (payload->size() <= kMaxInMessage) {
     request.set_payload(std::move(*payload));
     return request;
@@ -99,16 +85,43 @@ Expected<v1::InvokeRequest> MakeRequest(const Arguments& arguments, client::Fd& 
   return request;
 }
 
+std::vector<int> AsList(const client::Fd& fd) {
+  return fd.valid() ? std::vector<int>{fd.get()} : std::vector<int>{};
+}
+
+Outcome InvokeLater(const Context& context, const Arguments& arguments) {
+  if (arguments.trace || arguments.log_tail)
+    return Fail(kUsage, "--async waits for no answer: neither --trace nor --log-tail go with it");
+  if (!SplitQualifier(arguments.name).qualifier.empty())
+    return Fail(kUsage, "--async: " + arguments.name +
+                            ": an event goes to the function itself, not to a published version");
+  client::Fd attached;
+  auto request = MakeRequest<v1::AsyncInvokeRequest>(arguments, attached);
+  if (!request) return tl::unexpected(request.error());
+  auto response = CallDaemon<v1::AsyncInvokeResponse>(context, "spore.v1.Async", "Invoke", *request,
+                                                      AsList(attached));
+  if (!response) return tl::unexpected(response.error());
+  if (context.json) {
+    PrintJson(ToJson(*response));
+  } else {
+    fmt::print("{}\n", response->id());
+  }
+  return kDone;
+}
+
 Outcome Invoke(const Context& context, const Arguments& arguments) {
   client::Fd attached;
-  auto request = MakeRequest(arguments, attached);
+  auto request = MakeRequest<v1::InvokeRequest>(arguments, attached);
   if (!request) return tl::unexpected(request.error());
+  request->set_qualifier(SplitQualifier(arguments.name).qualifier);
+  request->set_trace(arguments.trace);
+  request->set_log_tail(arguments.log_tail);
+  request->set_payload_response_attached(true);
   auto connection = context.Connect();
   if (!connection) return tl::unexpected(connection.error());
   std::vector<client::Fd> received;
-  auto response = connection->Call<v1::InvokeResponse>(
-      "spore.v1.Invocations", "Invoke", *request,
-      attached.valid() ? std::vector<int>{attached.get()} : std::vector<int>{}, &received);
+  auto response = connection->Call<v1::InvokeResponse>("spore.v1.Invocations", "Invoke", *request,
+                                                       AsList(attached), &received);
   if (!response) return tl::unexpected(Explain(response.error(), context.socket));
 
   std::string payload = response->payload();
@@ -139,11 +152,27 @@ Outcome Invoke(const Context& context, const Arguments& arguments) {
 
 }  // namespace
 
+Expected<std::string> LoadPayload(const std::string& argument) {
+  if (argument != "-" && !argument.starts_with('@')) return argument;
+  const bool standard = argument == "-" || argument == "@-";
+  const std::string path = standard ? "standard input" : argument.substr(1);
+  client::Fd file;
+  if (!standard) {
+    file.Reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.valid()) {
+      return Fail(kUsage, "cannot read payload " + path + ": " + std::strerror(errno));
+    }
+  }
+  auto data = client::ReadAll(standard ? STDIN_FILENO : file.get(), kMaxPayload, "payload " + path);
+  if (!data) return Fail(kUsage, data.error().message);
+  return std::move(*data);
+}
+
 void AddInvoke(CLI::App& app, Context& context) {
   CLI::App* invoke =
       AddCommand(app, context, "invoke", "Call a function; its result goes to stdout");
   auto arguments = std::make_shared<Arguments>();
-  invoke->add_option("NAME", arguments->name, "Function")->required();
+  invoke->add_option("NAME", arguments->name, "Function, or NAME:QUALIFIER")->required();
   invoke
       ->add_option("-p,--payload", arguments->payload,
                    "The event, JSON: as text, from @FILE, or - for stdin (default: null)")
@@ -154,8 +183,12 @@ void AddInvoke(CLI::App& app, Context& context) {
       ->add_option("--client-context", arguments->client_context,
                    "JSON for the handler's context.client_context")
       ->type_name("JSON");
+  invoke->add_flag("--async", arguments->async,
+                   "Have it called later: print the event's id, see spore async");
   invoke->callback([&context, arguments] {
-    context.command = [&context, arguments] { return Invoke(context, *arguments); };
+    context.command = [&context, arguments] {
+      return arguments->async ? InvokeLater(context, *arguments) : Invoke(context, *arguments);
+    };
   });
 }
 

@@ -13,6 +13,7 @@
 
 #include "tools/spore/complete.h"
 #include "tools/spore/context.h"
+#include "tools/spore/events.h"
 #include "tools/spore/output.h"
 
 namespace spore::cli {
@@ -35,6 +36,8 @@ void AddCommands(CLI::App& app, Context& context) {
   app.require_subcommand(0, 1);
   AddFunction(app, context);
   AddInvoke(app, context);
+  AddAsync(app, context);
+  AddSchedule(app, context);
   AddRun(app, context);
   AddPs(app, context);
   AddLogs(app, context);

@@ -15,7 +15,7 @@ constexpr const char* kService = "spore.v1.Instances";
 std::string FunctionOf(const v1::Instance& instance) {
   return instance.function().empty()
              ? "(run)"
-             : fmt::format("{}:{}", instance.function(), instance.function_version());
+             : fmt::format("{}:{}", instance.function(), instance.qualifier());
 }
 
 std::string StateOf(const v1::Instance& instance) {

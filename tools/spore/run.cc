@@ -25,6 +25,10 @@ namespace {
 constexpr const char* kPrograms = "native";  // the runtime that takes any
 constexpr std::size_t kMaxScript = std::size_t{1} << 20;
 
+bool TakesPrograms(const std::string& runtime) {
+  return runtime == kPrograms || runtime == "provided";
+}
+
 struct Pipe {
   client::Fd read;
   client::Fd write;
@@ -70,7 +74,7 @@ void Note(const std::string& text) {
 // The exit code for a death; says what the output of the script or program cannot.
 int Conclude(const v1::Death& death, const v1::RunRequest& request) {
   const std::string description = DescribeDeath(death, request.limits().timeout_ms());
-  const char* what = request.runtime() == kPrograms ? "the program" : "the script";
+  const char* what = TakesPrograms(request.runtime()) ? "the program" : "the script";
   switch (death.cause()) {
     case v1::Death::EXIT:
       return death.exit_code();
@@ -153,7 +157,8 @@ Outcome Run(const Context& context, const v1::RunRequest& request, const client:
   if (!response) return tl::unexpected(AsSporeFailure(Explain(response.error(), context.socket)));
 
   if (request.trace()) {
-    fmt::print(stderr, "{} start; instance {}\n{}", StartName(response->start_kind()),
+    fmt::print(stderr, "{} start{}; instance {}\n{}", StartName(response->start_kind()),
+               response->start_reason().empty() ? "" : " (" + response->start_reason() + ")",
                response->instance_id(), TraceText(response->trace()));
   }
   const int code = Conclude(response->death(), request);
@@ -221,7 +226,7 @@ Outcome Prepare(const Context& context, v1::RunRequest& request,
     request.set_runtime(RuntimeOf(words.front()));
   }
   for (const std::string& word : words) request.add_args(word);
-  if (request.runtime() == kPrograms) return RunProgram(context, request);
+  if (TakesPrograms(request.runtime())) return RunProgram(context, request);
   const bool jar = request.runtime() == "java" && words.front().ends_with(".jar");
   return jar ? RunArchive(context, request) : RunScript(context, request);
 }
@@ -241,7 +246,7 @@ void AddRun(CLI::App& app, Context& context) {
       ->check(CLI::Validator([](std::string&) { return std::string("not here"); }, ""));
   run->add_option("--socket", context.socket, "Where spored listens")->type_name("PATH");
   run->add_option("--runtime", *request->mutable_runtime(),
-                  "Runtime: python, node, java, native (default: by the name)")
+                  "Runtime: python, node, java, native, provided (default: by the name)")
       ->type_name("NAME");
   run->add_option("--image", *request->mutable_image(), "Image (default: named like the runtime)")
       ->type_name("NAME");

@@ -104,7 +104,7 @@ void AddFunctionLimitOptions(CLI::App& command, v1::Limits& limits) {
 void AddSettingsOptions(CLI::App& command, v1::FunctionSettings& settings) {
   command
       .add_option("--runtime", *settings.mutable_runtime(),
-                  "Language runtime: python, node, java, native")
+                  "Language runtime: python, node, java, native, provided")
       ->type_name("NAME");
   command
       .add_option("--image", *settings.mutable_image(), "Image (default: named like the runtime)")
@@ -130,6 +130,11 @@ void AddSettingsOptions(CLI::App& command, v1::FunctionSettings& settings) {
           "--min-instances", [&settings](uint32_t v) { settings.set_min_instances(v); },
           "Instances kept ready, the function loaded in them (default 0)")
       ->type_name("N");
+  command
+      .add_option_function<std::string>(
+          "--description", [&settings](const std::string& v) { settings.set_description(v); },
+          "What it is for: up to 256 characters")
+      ->type_name("TEXT");
   AddLimitOptions(command, *settings.mutable_limits());
   AddFunctionLimitOptions(command, *settings.mutable_limits());
   AddEnvironmentOption(command, *settings.mutable_environment());

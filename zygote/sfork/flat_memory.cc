@@ -51,8 +51,7 @@ Look Ask(int maps, const FlatTable& table, uintptr_t begin, uintptr_t end, FlatM
     if (ioctl(maps, kMapQuery, &query) < 0) return errno == ENOENT ? Look::kNone : Look::kFailed;
     if (query.begin >= end) return Look::kNone;
     *found = {query.begin, query.end, ProtectionOf(query.mapping_flags)};
-    if (query.inode == table.inode &&
-        makedev(query.device_major, query.device_minor) == table.device) {
+    if (table.Has(makedev(query.device_major, query.device_minor), query.inode)) {
       return Cut(begin, end, found) ? Look::kFound : Look::kNone;
     }
     at = query.end;
@@ -68,7 +67,7 @@ Look ReadThrough(int maps, const FlatTable& table, uintptr_t begin, uintptr_t en
   while (lines.Next()) {
     if (!line.Parse(lines.line()) || line.end <= begin) continue;
     if (line.begin >= end) return Look::kNone;
-    if (line.inode != table.inode || line.device != table.device) continue;
+    if (!table.Has(line.device, line.inode)) continue;
     *found = {line.begin, line.end, line.protection};
     return Cut(begin, end, found) ? Look::kFound : Look::kNone;
   }
@@ -100,6 +99,12 @@ bool FlatTable::Overlaps(uintptr_t begin, uintptr_t end) const {
   const FlatRange* const range = std::upper_bound(
       ranges, last, begin, [](uintptr_t at, const FlatRange& r) { return at < r.end; });
   return range != last && range->begin < end;
+}
+
+bool FlatTable::Has(uint64_t device, uint64_t inode) const {
+  return std::any_of(files, files + file_count, [&](const File& file) {
+    return file.inode == inode && file.device == device;
+  });
 }
 
 Look FindFlatMapping(const FlatTable& table, uintptr_t begin, uintptr_t end, FlatMapping* found) {

@@ -16,16 +16,24 @@ struct FlatRange {
   uintptr_t begin = 0, end = 0;
 };
 
-// Where memory was moved, for good: parts of it may have been unmapped or replaced since.
+// Where memory was moved, for good: parts of it may have been unmapped or replaced since. A copy of
+// a process whose memory was moved may have more of it moved, into a file of its own.
 struct FlatTable {
+  struct File {
+    uint64_t device = 0, inode = 0;
+  };
+  static constexpr size_t kMostFiles = 16;
+
   const FlatRange* ranges = nullptr;  // ascending, apart from each other
   size_t count = 0;
-  uint64_t device = 0, inode = 0;  // of the memfd
+  File files[kMostFiles];  // the memfds
+  size_t file_count = 0;
 
   bool Overlaps(uintptr_t begin, uintptr_t end) const;
+  bool Has(uint64_t device, uint64_t inode) const;
 };
 
-// A mapping of the memfd, or the part of it that was asked for.
+// A mapping of such a memfd, or the part of it that was asked for.
 struct FlatMapping {
   uintptr_t begin = 0, end = 0;
   int protection = 0;
@@ -39,7 +47,7 @@ Look FindFlatMapping(const FlatTable& table, uintptr_t begin, uintptr_t end, Fla
 int Discard(const FlatTable& table, uintptr_t address, size_t length, int advice);
 
 // mremap(2) of a range that overlaps the table, growing or moving it: the content is copied into
-// anonymous memory. Result and errno as of mremap; false when the mapping is not of the memfd, and
+// anonymous memory. Result and errno as of mremap; false when the mapping is not of a memfd, and
 // the kernel is to be asked.
 bool MoveFlat(const FlatTable& table, uintptr_t address, size_t length, size_t new_length,
               int flags, void* new_address, void** result);

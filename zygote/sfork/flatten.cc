@@ -257,20 +257,39 @@ Result<> Seal(int file) {
   return {};
 }
 
+// Of this process, or of those that it is a copy of, which have moved theirs.
+FlatTable published;
+
+// Those of `known` and of `added`, both ascending, one where they overlap.
+size_t Merge(std::span<const FlatRange> known, std::span<const FlatRange> added, FlatRange* all) {
+  std::merge(known.begin(), known.end(), added.begin(), added.end(), all,
+             [](const FlatRange& a, const FlatRange& b) { return a.begin < b.begin; });
+  size_t count = 0;
+  for (size_t i = 0; i < known.size() + added.size(); ++i) {
+    if (count > 0 && all[i].begin <= all[count - 1].end) {
+      all[count - 1].end = std::max(all[count - 1].end, all[i].end);
+    } else {
+      all[count++] = all[i];
+    }
+  }
+  return count;
+}
+
 // The functions that know of moved memory look it up here for the rest of the process's life.
 Result<> Publish(std::span<const FlatRange> ranges, int file) {
   struct stat status {};
   if (fstat(file, &status) < 0) return SysError("fstat", "the memfd of the zygote's memory");
-  void* const memory = mmap(nullptr, ranges.size_bytes(), PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const std::span<const FlatRange> known(published.ranges, published.count);
+  const size_t bytes = known.size_bytes() + ranges.size_bytes();
+  void* const memory =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return SysError("mmap");
-  memcpy(memory, ranges.data(), ranges.size_bytes());
-  if (mprotect(memory, ranges.size_bytes(), PROT_READ) < 0) return SysError("mprotect");
-  const FlatTable table{.ranges = static_cast<const FlatRange*>(memory),
-                        .count = ranges.size(),
-                        .device = status.st_dev,
-                        .inode = status.st_ino};
-  SporeSforkUseFlatTable(&table);
+  auto* const all = static_cast<FlatRange*>(memory);
+  published.count = Merge(known, ranges, all);
+  if (mprotect(memory, bytes, PROT_READ) < 0) return SysError("mprotect");
+  published.ranges = all;
+  published.files[published.file_count++] = {status.st_dev, status.st_ino};
+  SporeSforkUseFlatTable(&published);
   return {};
 }
 
@@ -335,6 +354,8 @@ Result<FlatReport> FlattenMemory(const FlattenOptions& options) {
   if (SporeSforkUseFlatTable == nullptr)
     return NotDone(all, "madvise is not libsfork's: preload or link its interposers");
   if (movable < options.worthwhile_bytes) return NotDone(all, "too little to be worth it");
+  if (published.file_count == FlatTable::kMostFiles)
+    return NotDone(all, "it is a copy of too many that were flat");
 
   Mover mover(file->get(), pagemap.get(), reinterpret_cast<uintptr_t>(__builtin_frame_address(0)),
               workspace);

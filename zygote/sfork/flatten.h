@@ -23,14 +23,15 @@ struct FlattenOptions {
 };
 
 struct FlatReport {
-  uint64_t flat_bytes = 0;     // in the file
+  uint64_t flat_bytes = 0;     // that were moved
   uint64_t unmoved_bytes = 0;  // anonymous memory still
   uint32_t mappings = 0;       // of the file
   std::string note;            // why something was not moved; empty when only small pieces were
 };
 
-// By the only thread that runs. Memory that cannot be moved stays as it is, and the report says
-// why; an Error means that the process is not fit to be copied.
+// By the only thread that runs. In a copy of a process that was flat, what is so stays in its file,
+// and only what has come since is moved, into another. Memory that cannot be moved stays as it is,
+// and the report says why; an Error means that the process is not fit to be copied.
 Result<FlatReport> FlattenMemory(const FlattenOptions& options);
 
 }  // namespace spore

@@ -1,17 +1,13 @@
 #include "zygote/supervisor/criu.h"
 
 #include <fcntl.h>
-#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <fstream>
 #include <utility>
 
@@ -24,19 +20,6 @@ namespace {
 
 constexpr const char* kLogName = "criu.log";
 constexpr int kAboveFixedFds = 16;
-
-Result<> SetLoopback(bool up) {
-  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket) return SysError("make a socket");
-  ifreq request{};
-  strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
-  if (ioctl(socket.get(), SIOCGIFFLAGS, &request) < 0) return SysError("read the flags of lo");
-  constexpr short kUp = IFF_UP;
-  request.ifr_flags =
-      static_cast<short>(up ? request.ifr_flags | kUp : request.ifr_flags & ~IFF_UP);
-  if (ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return SysError("set the flags of lo");
-  return {};
-}
 
 // What CRIU complained of last, without place and time.
 std::string LastComplaint() {
@@ -97,7 +80,8 @@ Result<CriuWorkplace> CriuWorkplace::Open(int files, int criu) {
       return SysErrorOf(r.errno_value, r.operation, path);
     place.attached_.push_back(path);
   }
-  SPORE_TRY(SetLoopback(true));
+  if (const StepResult r = SetLoopback(true); !r.ok())
+    return SysErrorOf(r.errno_value, r.operation);
   place.loopback_ = true;
   return place;
 }

@@ -7,10 +7,8 @@ DescribeStart FindRuntime(std::string_view name) {
     std::string_view name;
     DescribeStart start;
   } kRuntimes[] = {
-      {"java", StartJava},
-      {"native", StartNative},
-      {"node", StartNode},
-      {"python", StartPython},
+      {"java", StartJava},         {"native", StartNative}, {"node", StartNode},
+      {"provided", StartProvided}, {"python", StartPython},
   };
   for (const auto& runtime : kRuntimes) {
     if (runtime.name == name) return runtime.start;

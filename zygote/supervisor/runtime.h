@@ -29,5 +29,6 @@ RuntimeStart StartNative(const SupervisorOptions& options);
 RuntimeStart StartPython(const SupervisorOptions& options);
 RuntimeStart StartJava(const SupervisorOptions& options);
 RuntimeStart StartNode(const SupervisorOptions& options);
+RuntimeStart StartProvided(const SupervisorOptions& options);
 
 }  // namespace spore

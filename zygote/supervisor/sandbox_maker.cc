@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <iterator>
@@ -13,6 +12,7 @@
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/clone.h"
 #include "sandbox/sys/fd_message.h"
+#include "zygote/supervisor/reap_forever.h"
 
 namespace spore {
 namespace {
@@ -55,6 +55,15 @@ StepResult OpenNamespaces(int (&fds)[kInitFds]) {
   return StepOk();
 }
 
+NetworkPolicy NetworkOf(const wire::MakeSandbox& request) {
+  return request.loopback != 0 ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
+}
+
+// Of a network namespace that is new.
+StepResult SetUpNetwork(NetworkPolicy network) {
+  return network.allows_loopback() ? SetLoopback(true) : StepOk();
+}
+
 StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds]) {
   const wire::MakeSandbox& request = *plan.request;
   StepLog& log = report.steps;
@@ -62,14 +71,17 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   if (StepResult r = EnterCgroups(plan.cgroup_procs, request.cgroup_procs, true); !r.ok()) return r;
   if (StepResult r = OpenNamespaces(fds); !r.ok()) return r;
   t = log.Add("cgroup", t);
+  const NetworkPolicy network = NetworkOf(request);
+  if (StepResult r = SetUpNetwork(network); !r.ok()) return r;
+  if (network.allows_loopback()) t = log.Add("network", t);
   if (sethostname(request.hostname, strnlen(request.hostname, sizeof request.hostname)) < 0)
     return StepFailed("sethostname");
   const PrivateMounts mounts{.tmp_bytes = request.tmp_bytes, .tmp_inodes = request.tmp_inodes};
   if (StepResult r = MountPrivate(mounts); !r.ok()) return r;
   t = log.Add("mounts", t);
   constexpr const char* kWritable[] = {"/tmp", "/dev/shm"};
-  if (StepResult r = MakeLandlockRuleset(kWritable, 2, &fds[Slot(wire::kLandlockRuleset)]); !r.ok())
-    return r;
+  int& ruleset = fds[Slot(wire::kLandlockRuleset)];
+  if (StepResult r = MakeLandlockRuleset(kWritable, 2, network, &ruleset); !r.ok()) return r;
   t = log.Add("landlock", t);
   // Not dumpable: the tenant has the same uid and must not look into this process.
   if (StepResult r = LimitBoundingSet(0); !r.ok()) return r;
@@ -79,18 +91,6 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   if (StepResult r = SetNoNewPrivs(); !r.ok()) return r;
   log.Add("identity", t);
   return StepOk();
-}
-
-[[noreturn]] void ReapForever() {
-  sigset_t child_died;
-  sigemptyset(&child_died);
-  sigaddset(&child_died, SIGCHLD);
-  for (;;) {
-    while (waitpid(-1, nullptr, WNOHANG | __WALL) > 0) {
-    }
-    int signal_number;
-    sigwait(&child_died, &signal_number);
-  }
 }
 
 [[noreturn]] void RunInit(const InitPlan& plan) {
@@ -103,8 +103,9 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   const size_t count = !result.ok() ? 0 : report.has_landlock ? kInitFds : kInitFds - 1;
   if (!SendStruct(plan.report_fd, report, std::span(fds, count)) || !result.ok()) _exit(1);
   if (close_range(0, ~0u, 0) < 0) _exit(1);
+  const bool prepared = PrepareToReap();
   if (LoadSeccompProgram(*plan.program) < 0) _exit(1);
-  ReapForever();
+  ReapForever(prepared);
 }
 
 Result<> AwaitReport(int socket, MadeSandbox& made) {
@@ -128,6 +129,9 @@ Result<MadeSandbox> MakeSandbox(const wire::MakeSandbox& request, std::span<cons
                                 const SeccompProgram& program) {
   if (fds.size() != request.has_cgroup_v2 + request.cgroup_procs)
     return MakeError(ErrorKind::kInternal, "MakeSandbox: the descriptors do not fit the message");
+  // It would be the image's own device.
+  if (request.bare != 0 && request.loopback != 0)
+    return MakeError(ErrorKind::kInternal, "MakeSandbox: a bare sandbox has no loopback device");
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return SysError("socketpair");
@@ -135,9 +139,9 @@ Result<MadeSandbox> MakeSandbox(const wire::MakeSandbox& request, std::span<cons
 
   const InitPlan plan{&request, fds.data() + request.has_cgroup_v2, &program, theirs.get(),
                       StepLog::Now()};
-  constexpr uint64_t kNamespaces =
-      CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+  constexpr uint64_t kNamespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
   CloneOptions clone{.flags = kNamespaces, .exit_signal = SIGCHLD};
+  if (request.bare == 0) clone.flags |= CLONE_NEWNET;
   if (request.has_cgroup_v2) clone.cgroup_fd = fds[0];
   MadeSandbox made;
   made.init_pid = CloneProcess(clone, &made.fd[wire::kInitPidfd]);

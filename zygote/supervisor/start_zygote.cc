@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <map>
 
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/clone.h"
@@ -71,6 +72,26 @@ Result<> CheckInstalled(const std::string& program, int zygote_fd) {
   return MakeError(ErrorKind::kPrecondition, text);
 }
 
+// One value a name: programs differ in which of two they take. The image's manifest says what it
+// likes but for what the runtime's host needs.
+std::vector<std::string> EnvironmentOf(const SupervisorOptions& options,
+                                       const RuntimeStart& start) {
+  const std::vector<std::string> usual = {"PATH=/usr/local/bin:/usr/bin:/bin",
+                                          "HOME=/tmp",
+                                          "TMPDIR=/tmp",
+                                          "LANG=C.UTF-8",
+                                          "TZ=UTC",
+                                          "USER=sandbox",
+                                          "LOGNAME=sandbox"};
+  std::map<std::string, std::string> variables;
+  for (const auto* words : {&usual, &options.environment, &start.environment}) {
+    for (const std::string& word : *words) variables[word.substr(0, word.find('='))] = word;
+  }
+  std::vector<std::string> environment;
+  for (const auto& [name, word] : variables) environment.push_back(word);
+  return environment;
+}
+
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   for (std::string& s : strings) pointers.push_back(s.data());
@@ -88,15 +109,7 @@ Result<pid_t> StartZygote(const SupervisorOptions& options, const SeccompProgram
     return MakeError(ErrorKind::kInvalid, "unknown runtime " + options.runtime);
   RuntimeStart start = describe(options);
   SPORE_TRY(CheckInstalled(start.arguments.front(), options.zygote_fd));
-  std::vector<std::string> environment = {"PATH=/usr/local/bin:/usr/bin:/bin",
-                                          "HOME=/tmp",
-                                          "TMPDIR=/tmp",
-                                          "LANG=C.UTF-8",
-                                          "TZ=UTC",
-                                          "USER=sandbox",
-                                          "LOGNAME=sandbox"};
-  environment.insert(environment.end(), start.environment.begin(), start.environment.end());
-  environment.insert(environment.end(), options.environment.begin(), options.environment.end());
+  std::vector<std::string> environment = EnvironmentOf(options, start);
   SPORE_TRY(base != nullptr ? SkipOnePid() : ReachCheckpointPid());
   const ExecPlan plan{Pointers(start.arguments), Pointers(environment), null_fd.get(),
                       options.zygote_fd, base};

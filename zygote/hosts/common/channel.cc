@@ -95,13 +95,20 @@ bool QueueFrame(int fd, wire::FrameType type, uint64_t id, const void* body, siz
   return true;
 }
 
-void QueueLoaded(uint64_t began_ns) {
-  char body[96];
+void QueueLoaded(uint64_t began_ns, std::string_view imported) {
+  char times[96];
   const int length =
-      snprintf(body, sizeof body, "{\"began_us\":%" PRIu64 ",\"ended_us\":%" PRIu64 "}",
+      snprintf(times, sizeof times, "{\"began_us\":%" PRIu64 ",\"ended_us\":%" PRIu64 "}",
                began_ns / 1000, StepLog::Now() / 1000);
+  std::string_view body(times, static_cast<size_t>(length));
+  std::string with_imported;
+  if (!imported.empty()) {
+    with_imported = body.substr(0, body.size() - 1);
+    with_imported.append(",\"imported\":").append(imported) += '}';
+    body = with_imported;
+  }
   // When spored is gone the answer will tell.
-  (void)QueueFrame(kInstanceFd, wire::FrameType::kLoaded, 0, body, static_cast<size_t>(length));
+  (void)QueueFrame(kInstanceFd, wire::FrameType::kLoaded, 0, body.data(), body.size());
 }
 
 void SendQueuedBeforeWaiting() {

@@ -34,8 +34,8 @@ bool CutInvocation(std::string_view body, InvocationParts& parts);
 // nothing to act on shall not wake it up.
 bool QueueFrame(int fd, wire::FrameType type, uint64_t id, const void* body, size_t bytes);
 // Queues that the function is loaded, with when it began (CLOCK_MONOTONIC, ns) and that it ends
-// now.
-void QueueLoaded(uint64_t began_ns);
+// now. `imported`: a JSON array of those of the Load's "watch" that are loaded; empty: not asked.
+void QueueLoaded(uint64_t began_ns, std::string_view imported = {});
 void DropQueued();
 // Before the next frame is read: unless it is there, sends what is queued. Nothing else would wake
 // spored where no request is on its way.

@@ -135,26 +135,31 @@ Result<std::vector<PageRange>> ReadReport(int channel) {
 }
 
 // In the child: the channel becomes its instance socket.
-StepResult BecomeRehearsal(const FrozenProcess& process, int channel, bool with_threads) {
+StepResult BecomeRehearsal(const FrozenProcess& process, int channel, bool with_threads,
+                           const SeccompProgram* trial) {
   if (StepResult r = process.Adopt(); !r.ok()) return r;
   if (StepResult r = process.RenewDescriptors(); !r.ok()) return r;
   if (dup2(channel, kInstanceFd) < 0) return StepFailed("dup2");
   if (close_range(static_cast<unsigned>(channel), static_cast<unsigned>(channel), 0) < 0)
     return StepFailed("close");
+  if (trial != nullptr) {
+    if (const int error = LoadSeccompProgram(*trial); error < 0)
+      return {-error, "load the seccomp filter"};
+  }
   return with_threads ? process.ReviveThreads() : StepOk();
 }
 
 }  // namespace
 
 Result<bool> WorkingSet::Rehearse(const FrozenProcess& process, const std::string& load,
-                                  const std::string& invoke) {
+                                  const std::string& invoke, const SeccompProgram* trial) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) return SysError("socketpair");
   UniqueFd ours(pair[0]), theirs(pair[1]);
   SPORE_ASSIGN(const pid_t pid, process.Clone({.extra_descriptors = 2}, nullptr));
   if (pid == 0) {
     (void)ours.Release();  // open in the child too, and of no harm: it ends with the rehearsal
-    const StepResult became = BecomeRehearsal(process, theirs.Release(), !load.empty());
+    const StepResult became = BecomeRehearsal(process, theirs.Release(), !load.empty(), trial);
     if (!became.ok()) _exit(1);
     return true;
   }

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/result.h"
 #include "zygote/sfork/sfork.h"
 
@@ -30,8 +31,9 @@ class WorkingSet {
   // those frames, and learns the pages when it has answered. True in that child, which has all of
   // its threads. A child that does not answer is an error: no other would.
   // With an empty `load` nothing is asked: the child, without threads, warms up and reports itself.
+  // `trial` is loaded by that child before all else; null: it has the zygote's filter only.
   Result<bool> Rehearse(const FrozenProcess& process, const std::string& load,
-                        const std::string& invoke);
+                        const std::string& invoke, const SeccompProgram* trial);
 
   // In a later child. Allocates nothing. What an older kernel refuses is left to page faults.
   void Populate() const;

@@ -4,10 +4,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "sandbox/policy/denied_calls.h"
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/hosts/common/channel.h"
@@ -26,15 +28,32 @@ namespace {
   _exit(1);
 }
 
+// What a bare child lacks.
+StepResult Complete(const ReceivedFds& cgroups) {
+  int entries[kMaxMessageFds];
+  for (uint32_t i = 0; i < cgroups.count; ++i) entries[i] = cgroups.fd[i].get();
+  if (StepResult r = EnterCgroups(entries, cgroups.count, false); !r.ok()) return r;
+  return CompleteNamespaces();
+}
+
 // In a spare child: until spored wants it to warm up, or gives it to somebody, which is left to be
 // read. False: it is not needed any more.
-bool AwaitWarmUp() {
-  wire::FrameHeader header{};
-  const ssize_t got =
-      TEMP_FAILURE_RETRY(recv(kInstanceFd, &header, sizeof header, MSG_PEEK | MSG_WAITALL));
-  if (got != sizeof header) return false;
-  if (header.type != wire::FrameType::kWarmUp) return true;
-  return ReadExactly(kInstanceFd, &header, sizeof header);
+bool AwaitWarmUp(bool bare) {
+  for (;;) {
+    wire::FrameHeader header{};
+    const ssize_t got =
+        TEMP_FAILURE_RETRY(recv(kInstanceFd, &header, sizeof header, MSG_PEEK | MSG_WAITALL));
+    if (got != sizeof header) return false;
+    if (bare != (header.type == wire::FrameType::kComplete))
+      EndChild(kInstanceFd, {EPROTO, "complete a spare sandbox"});
+    if (!bare && header.type != wire::FrameType::kWarmUp) return true;
+    const Result<ReceivedMessage> received =
+        ReceiveMessage(kInstanceFd, std::as_writable_bytes(std::span(&header, 1)));
+    if (!received || received->bytes != sizeof header) return false;
+    if (!bare) return true;
+    if (const StepResult r = Complete(received->fds); !r.ok()) EndChild(kInstanceFd, r);
+    bare = false;
+  }
 }
 
 class Zygote {
@@ -140,7 +159,7 @@ class Zygote {
       // The socket has moved if the failure came with the last descriptor.
       if (!entered.ok()) EndChild(named.instance, entered);
       // Its memory is the zygote's until somebody needs it.
-      if (request.spare != 0 && !AwaitWarmUp()) _exit(0);
+      if (request.spare != 0 && !AwaitWarmUp(request.bare != 0)) _exit(0);
       working_set_.Populate();
       if (hooks_.in_child != nullptr) hooks_.in_child();
       return 0;
@@ -163,9 +182,11 @@ class Zygote {
   std::string modules_;   // in a zygote to be: what it shall import
 };
 
-// What spored sent before this process was started. The defaults where it sent nothing.
+// What spored sent before this process was started, or the one that it is a copy of. The defaults
+// where it sent nothing.
 wire::Prepare Preparation() {
-  wire::Prepare prepare, received;
+  static wire::Prepare prepare;
+  wire::Prepare received;
   const ssize_t got = recv(kZygoteFd, &received, sizeof received, MSG_PEEK | MSG_DONTWAIT);
   if (got != sizeof received || received.header.magic != wire::kMagic ||
       received.header.type != wire::Type::kPrepare) {
@@ -175,16 +196,24 @@ wire::Prepare Preparation() {
   return prepare;
 }
 
+Result<DeniedCalls> Denied(const wire::Prepare& preparation) {
+  std::vector<std::string> names;
+  const std::string_view text(preparation.denied,
+                              strnlen(preparation.denied, sizeof preparation.denied));
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    names.emplace_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return DeniedCalls::Make(names);
+}
+
 // Makes forks cheap whose zygote is large; one that cannot be flat serves as it is. What is flat in
-// a zygote that was copied is so in its copy; what that has imported itself is not moved.
-Result<> Flatten(uint64_t from_bytes, wire::ZygoteReady& ready) {
-  static uint64_t flat_bytes = 0;  // of this process, or of those that it is a copy of
-  FlatReport report{.flat_bytes = flat_bytes, .note = "it is a copy of a flat one"};
-  if (Preparation().flat == 0) {
-    report.note = "the image says flat = false";
-  } else if (flat_bytes == 0) {
+// a zygote that was copied is so in its copy; this moves what has come since.
+Result<> Flatten(bool wanted, uint64_t from_bytes, wire::ZygoteReady& ready) {
+  FlatReport report{.note = "the image says flat = false"};
+  if (wanted) {
     SPORE_ASSIGN(report, FlattenMemory({.worthwhile_bytes = from_bytes}));
-    flat_bytes = report.flat_bytes;
   }
   ready.flat_bytes = report.flat_bytes;
   ready.unmoved_bytes = report.unmoved_bytes;
@@ -192,16 +221,22 @@ Result<> Flatten(uint64_t from_bytes, wire::ZygoteReady& ready) {
   return {};
 }
 
-// True in the child that rehearses.
+// True in the child that rehearses. Under `trial`, so that a policy that the runtime cannot live
+// with is told now, not by the first request.
 Result<bool> Rehearse(const FrozenProcess& process, const ForkOptions& options,
-                      WorkingSet& working_set) {
+                      const SeccompProgram* trial, WorkingSet& working_set) {
   const auto call = [&](void (*hook)()) {
     if (options.warms_up && hook != nullptr) hook();
   };
   call(options.hooks.before);
   Result<bool> rehearses =
-      working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke);
+      working_set.Rehearse(process, options.rehearsal_load, options.rehearsal_invoke, trial);
   call(rehearses && *rehearses ? options.hooks.in_child : options.hooks.in_parent);
+  if (!rehearses && trial != nullptr) {
+    Error error = std::move(rehearses).error();
+    error.hint = "the image's policy denies system calls: the runtime may need one of them";
+    return tl::unexpected(std::move(error));
+  }
   return rehearses;
 }
 
@@ -255,17 +290,22 @@ void ReportUnready(const char* reason) {
 
 Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
   SPORE_TRY(StopForCheckpoint());
+  const wire::Prepare preparation = Preparation();
+  SPORE_ASSIGN(const DeniedCalls denied, Denied(preparation));
+  const NetworkPolicy network =
+      preparation.loopback != 0 ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
   ChildPrograms programs;
-  SPORE_ASSIGN(programs.final_program, CompileFinalProgram(NetworkPolicy::kNone));
-  SPORE_ASSIGN(programs.last_program, CompileLastProgram());
+  SPORE_ASSIGN(programs.final_program, CompileFinalProgram(network));
+  SPORE_ASSIGN(programs.last_program, CompileLastProgram(denied));
   SPORE_ASSIGN(FrozenProcess process,
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},
                                       .stop_threads = options.threads,
                                       .renew_descriptors = options.threads}));
-  SPORE_TRY(Flatten(options.flat_from_bytes, ready));
+  SPORE_TRY(Flatten(preparation.flat != 0, options.flat_from_bytes, ready));
   WorkingSet working_set;
   if (options.warms_up || !options.rehearsal_load.empty()) {
-    SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, working_set));
+    const SeccompProgram* const trial = denied.empty() ? nullptr : &programs.last_program;
+    SPORE_ASSIGN(const bool rehearses, Rehearse(process, options, trial, working_set));
     if (rehearses)
       return Copy(Unspecialised(std::move(process), std::move(programs), options.warms_up));
   }

@@ -38,8 +38,8 @@ bool is_child = false;
 JNIEnv* forking_env = nullptr;
 std::string not_renewed;
 
-void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us, jbyteArray load,
-                jbyteArray invoke) {
+jstring ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us, jbyteArray load,
+                   jbyteArray invoke) {
   spore::wire::ZygoteReady ready;
   snprintf(ready.runtime_version, sizeof ready.runtime_version, "%s", Text(env, version).c_str());
   ready.preload_us = static_cast<uint64_t>(preload_us);
@@ -50,12 +50,23 @@ void ServeForks(JNIEnv* env, jclass, jstring version, jlong preload_us, jbyteArr
   constexpr uint64_t kFlatFrom = uint64_t{128} << 20;
   const spore::ForkOptions options{.hooks = hooks,
                                    .threads = true,
+                                   .copies_zygotes = true,
                                    .rehearsal_load = Bytes(env, load),
                                    .rehearsal_invoke = Bytes(env, invoke),
                                    .flat_from_bytes = kFlatFrom};
-  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, options);
-  if (!child) return Throw(env, child.error().Message());
-  this_child = std::make_unique<spore::Unspecialised>(std::move(*child));
+  spore::Result<spore::Copy> copy = spore::ServeOrders(ready, options);
+  if (!copy) {
+    Throw(env, copy.error().Message());
+    return nullptr;
+  }
+  if (const auto* zygote = std::get_if<spore::LibraryZygote>(&*copy)) {
+    if (not_renewed.empty()) return env->NewStringUTF(zygote->modules.c_str());
+    Throw(env, not_renewed);
+    return nullptr;
+  }
+  this_child =
+      std::make_unique<spore::Unspecialised>(std::get<spore::Unspecialised>(std::move(*copy)));
+  return nullptr;
 }
 
 jint AwaitTenant(JNIEnv*, jclass) {
@@ -133,8 +144,18 @@ jboolean Send(JNIEnv* env, jclass, jint type, jlong id, jbyteArray body) {
 }
 
 // System.nanoTime is CLOCK_MONOTONIC.
-void QueueLoaded(JNIEnv*, jclass, jlong began_ns) {
-  spore::QueueLoaded(static_cast<uint64_t>(began_ns));
+void QueueLoaded(JNIEnv* env, jclass, jlong began_ns, jbyteArray imported) {
+  spore::QueueLoaded(static_cast<uint64_t>(began_ns),
+                     imported == nullptr ? std::string() : Bytes(env, imported));
+}
+
+// ClassLoader.findLoadedClass is protected.
+jboolean IsLoaded(JNIEnv* env, jclass, jobject loader, jstring name) {
+  const jmethodID find =
+      env->GetMethodID(env->FindClass("java/lang/ClassLoader"), "findLoadedClass",
+                       "(Ljava/lang/String;)Ljava/lang/Class;");
+  if (find == nullptr) return JNI_FALSE;  // and an exception is pending
+  return env->CallObjectMethod(loader, find, name) != nullptr ? JNI_TRUE : JNI_FALSE;
 }
 
 jbyteArray ReadFile(JNIEnv* env, jclass, jstring path) {
@@ -183,7 +204,7 @@ extern "C" JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void*) {
   const jclass native = env->FindClass("spore/host/Native");
   if (native == nullptr) return JNI_ERR;
   const JNINativeMethod methods[] = {
-      Method("serveForks", "(Ljava/lang/String;J[B[B)V", ServeForks),
+      Method("serveForks", "(Ljava/lang/String;J[B[B)Ljava/lang/String;", ServeForks),
       Method("awaitTenant", "()I", AwaitTenant),
       Method("reportUnready", "(Ljava/lang/String;)V", ReportUnready),
       Method("prepare", "()V", Prepare),
@@ -192,7 +213,8 @@ extern "C" JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void*) {
       Method("limitHeap", "(J)Z", LimitHeap),
       Method("receive", "([J)[B", Receive),
       Method("send", "(IJ[B)Z", Send),
-      Method("queueLoaded", "(J)V", QueueLoaded),
+      Method("queueLoaded", "(J[B)V", QueueLoaded),
+      Method("isLoaded", "(Ljava/lang/ClassLoader;Ljava/lang/String;)Z", IsLoaded),
       Method("readFile", "(Ljava/lang/String;)[B", ReadFile),
       Method("closeChannel", "()V", CloseChannel),
       Method("setEnvironment", "([[B)V", SetEnvironment),

@@ -197,6 +197,7 @@ bool SeedDrbg(JNIEnv* env, const unsigned char* random) {
 }  // namespace
 
 std::string PrepareRenewal(JNIEnv* env, jobjectArray threads) {
+  renewal = {};  // in a zygote's copy, what that found; some dozens of references stay
   Lookup find(env);
   std::vector<jobject> kept;
   for (jsize i = 0; i < env->GetArrayLength(threads); ++i)

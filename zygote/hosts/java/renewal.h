@@ -7,7 +7,7 @@
 
 namespace spore::java {
 
-// In the zygote, once, right before the freeze: finds everything that is set below, and empties
+// In a zygote, right before each freeze: finds everything that is set below, and empties
 // what can be empty. `threads` are all live ones. Returns what this JDK lacks, in which case
 // nothing may be forked: a seed that is not found is a seed that is shared. Empty: all is found.
 std::string PrepareRenewal(JNIEnv* env, jobjectArray threads);

@@ -53,13 +53,8 @@ bool Send(FrameType type, uint64_t id, std::string_view body) {
   return WriteFrame(kInstanceFd, type, id, body.data(), bytes);
 }
 
-void EnterTask(const json& load, const Function& function) {
+void EnterTask(const json& load) {
   TakeEnvironment(load);
-  setenv("LAMBDA_TASK_ROOT", kTaskRoot, 1);
-  setenv("_HANDLER", Text(load, "handler").c_str(), 1);
-  setenv("AWS_LAMBDA_FUNCTION_NAME", function.name.c_str(), 1);
-  setenv("AWS_LAMBDA_FUNCTION_VERSION", function.version.c_str(), 1);
-  setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Text(load, "memory_limit_in_mb").c_str(), 1);
   tzset();
   if (chdir(kTaskRoot) < 0) _exit(1);
   // A killed process cannot flush: what was printed must be on its way at each line's end.
@@ -77,7 +72,7 @@ Function Load() {
   function.version = Text(load, "function_version");
   const std::string memory = Text(load, "memory_limit_in_mb");
   std::from_chars(memory.data(), memory.data() + memory.size(), function.memory_limit_mb);
-  EnterTask(load, function);
+  EnterTask(load);
   const LoadFailure failure = LoadHandler(Text(load, "handler"), kTaskRoot, &function.handler);
   if (!failure.type.empty()) {
     Send(FrameType::kFatal, 0, Describe(failure.type, failure.message));

@@ -125,11 +125,12 @@ std::string Invocation(const std::string& meta, const std::string& payload) {
   return std::string(reinterpret_cast<const char*>(&length), sizeof length) + meta + payload;
 }
 
-// serveForks(version, preloadUs, timeOrigin, least, most, least, most, load, meta, payload) ->
-// mode; five are TimeOrigin::Find's, the last three texts of what to rehearse with. In the zygote
-// it never returns, but throws when there can be no more forks. In a child it returns confined,
-// with all threads, its tenant's work waiting. Nothing of JavaScript runs in between: a collection
-// would wait for threads that are not there.
+// serveForks(version, preloadUs, timeOrigin, least, most, least, most, load, meta, payload) -> mode
+// or modules; five are TimeOrigin::Find's, the last three texts of what to rehearse with. In the
+// zygote it never returns, but throws when there can be no more forks. In a child it returns
+// confined, with all threads, its tenant's work waiting. In a copy that is to be a zygote it
+// returns what that shall load before it calls this again, a text. Nothing of JavaScript runs in
+// between: a collection would wait for threads that are not there.
 napi_value ServeForks(napi_env env, napi_callback_info info) {
   const Arguments<10> arguments(env, info);
   spore::wire::ZygoteReady ready;
@@ -147,12 +148,15 @@ napi_value ServeForks(napi_env env, napi_callback_info info) {
   const spore::ForkOptions options{
       .hooks = {.in_child = [] { v8_random.Renew(); }},
       .threads = true,
+      .copies_zygotes = true,
       .rehearsal_load = ToString(env, arguments.value[7]),
       .rehearsal_invoke =
           Invocation(ToString(env, arguments.value[8]), ToString(env, arguments.value[9]))};
-  spore::Result<spore::Unspecialised> child = spore::ServeForks(ready, options);
-  if (!child) return Fail(env, child.error());
-  const spore::wire::Mode mode = child->AwaitTenant();
+  const spore::Result<spore::Copy> copy = spore::ServeOrders(ready, options);
+  if (!copy) return Fail(env, copy.error());
+  if (const auto* zygote = std::get_if<spore::LibraryZygote>(&*copy))
+    return Text(env, zygote->modules);
+  const spore::wire::Mode mode = std::get<spore::Unspecialised>(*copy).AwaitTenant();
   time_origin.SetToNow();
   return Number(env, static_cast<uint32_t>(mode));
 }
@@ -192,10 +196,12 @@ napi_value Send(napi_env env, napi_callback_info info) {
                                         current_id, body.data(), body.size()));
 }
 
-// Tells that the function is loaded, with the first answer: two wake-ups of the daemon would cost
-// more than they tell.
-napi_value Loaded(napi_env env, napi_callback_info) {
-  spore::QueueLoaded(load_began_ns);
+// loaded(imported): tells that the function is loaded, with the first answer: two wake-ups of the
+// daemon would cost more than they tell. `imported`: which of the modules asked after are there, a
+// JSON array, or nothing.
+napi_value Loaded(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  spore::QueueLoaded(load_began_ns, ToString(env, arguments.value[0]));
   return Undefined(env);
 }
 

@@ -12,7 +12,7 @@ exports.make = function make(load, meta, finish) {
     awsRequestId: meta.request_id,
     invokedFunctionArn: meta.arn ?? '',
     logGroupName: '/spore/' + load.function_name,
-    logStreamName: meta.request_id,
+    logStreamName: load.environment?.AWS_LAMBDA_LOG_STREAM_NAME ?? '',
     identity: undefined,
     clientContext: meta.client_context,
     getRemainingTimeInMillis: () => Math.max(0, Math.floor(deadline - Date.now())),

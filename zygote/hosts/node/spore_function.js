@@ -7,6 +7,8 @@
 const context = require('./spore_context.js');
 const errors = require('./spore_errors.js');
 const { load, prepare } = require('./spore_load.js');
+const { Measure } = require('./spore_measure.js');
+const modules = require('./spore_modules.js');
 
 const LOAD = 1, INVOKE = 2;
 const RESPONSE = 18, FAILED = 19, FATAL = 20;
@@ -19,11 +21,6 @@ function enter(order, root) {
   const { env } = process;
   const given = order.environment ?? {};
   for (const name in given) env[name] = given[name];
-  env.LAMBDA_TASK_ROOT = root;
-  env._HANDLER = order.handler;
-  env.AWS_LAMBDA_FUNCTION_NAME = order.function_name;
-  env.AWS_LAMBDA_FUNCTION_VERSION = order.function_version;
-  env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE = order.memory_limit_in_mb;
   process.chdir(root);
 }
 
@@ -186,9 +183,12 @@ class Server {
     process.argv = [process.execPath, this.order.handler];
     const root = this.order.task_root ?? TASK_ROOT;  // elsewhere in a rehearsal only
     enter(this.order, root);
+    const measure = this.order.measure ? new Measure(root) : undefined;
     load(this.order.handler, root, (handler) => {
-      this.handler = handler;
-      this.native.loaded();
+      measure?.end();
+      this.handler = measure?.report ?? handler;
+      const { watch } = this.order;
+      this.native.loaded(watch === undefined ? '' : stringify(modules.loaded(watch)));
       this.serveNext();
     }, (error) => this.die(errors.describe(error)));
   }

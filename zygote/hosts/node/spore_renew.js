@@ -23,7 +23,7 @@ function count(object, name) {
   counted.push(() => { object[name] = original; });
 }
 
-// In the zygote, before any module of the image's is loaded.
+// In a zygote, before any module of the image's is loaded.
 exports.countCachedRandomness = function countCachedRandomness() {
   count(crypto, 'randomUUID');
   count(crypto, 'randomInt');
@@ -33,9 +33,10 @@ exports.countCachedRandomness = function countCachedRandomness() {
 // What is left of a batch is used up. An integer may cost more than one draw, so of those a whole
 // batch is: in the child, where the cache is then filled again.
 function emptyCaches() {
-  for (const restore of counted) restore();
+  for (const restore of counted.splice(0)) restore();
   const used = uses.randomUUID % UUID_BATCH;
   for (let i = used; used !== 0 && i < UUID_BATCH; ++i) crypto.randomUUID();
+  uses.randomUUID = 0;
 }
 
 exports.inChild = function inChild() {

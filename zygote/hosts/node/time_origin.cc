@@ -18,6 +18,7 @@ uint64_t Nanoseconds(clockid_t clock) {
 }  // namespace
 
 Result<> TimeOrigin::Find(double wall_ms, std::span<const Window> windows) {
+  *this = {};  // in a zygote's copy, what it found
   const auto is_origin = [&](double ns) {
     return std::any_of(windows.begin(), windows.end(),
                        [=](const Window& w) { return w.least <= ns && ns <= w.most; });

@@ -19,6 +19,7 @@ class TimeOrigin {
   };
   // `wall_ms` is performance.timeOrigin. The windows are of hrtime less performance.now(), and less
   // process.uptime(): so narrow that every word in them is the origin, as integer or as double.
+  // Again, it forgets what it had found.
   Result<> Find(double wall_ms, std::span<const Window> windows);
 
   // In a child.

@@ -15,6 +15,7 @@
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/hosts/common/zygote_loop.h"
+#include "zygote/hosts/python/fill_holes.h"
 #include "zygote/sfork/audit.h"
 
 // Of CPython's interface for debuggers, which is as it is from 3.0 to 3.14 but not in the limited
@@ -82,6 +83,8 @@ spore::Result<> CheckNoThreads() {
 
 spore::Result<spore::Copy> Serve(const spore::wire::ZygoteReady& ready, bool threads) {
   if (!threads) SPORE_TRY(CheckNoThreads());
+  constexpr size_t kMostHoles = 16u << 20;
+  spore::FillHoles(kMostHoles);
   return spore::ServeOrders(
       ready, {.hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
               .threads = threads,

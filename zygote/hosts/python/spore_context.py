@@ -20,7 +20,7 @@ class Context:
         self.aws_request_id = meta["request_id"]
         self.invoked_function_arn = meta.get("arn", "")
         self.log_group_name = "/spore/" + self.function_name
-        self.log_stream_name = self.aws_request_id
+        self.log_stream_name = load.get("environment", {}).get("AWS_LAMBDA_LOG_STREAM_NAME", "")
         self.identity = None
         given = meta.get("client_context")
         self.client_context = ClientContext(given) if isinstance(given, dict) else given

@@ -170,11 +170,6 @@ def _enter(load, root):
     environment = load.get("environment", {})
     for name, value in environment.items():
         os.environ[name] = value
-    os.environ["LAMBDA_TASK_ROOT"] = root
-    os.environ["_HANDLER"] = load["handler"]
-    os.environ["AWS_LAMBDA_FUNCTION_NAME"] = load["function_name"]
-    os.environ["AWS_LAMBDA_FUNCTION_VERSION"] = load["function_version"]
-    os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = load["memory_limit_in_mb"]
     if "TZ" in environment:
         time.tzset()
     os.chdir(root)

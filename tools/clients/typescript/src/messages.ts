@@ -73,11 +73,11 @@ export enum StartKind {
   START_KIND_UNSPECIFIED = 0,
   // an idle instance was reused
   START_KIND_WARM = 1,
-  // sforked from a zygote
+  // a copy of a zygote that was there
   START_KIND_FORK = 2,
-  // restored from a checkpoint
+  // the same, but the zygote had to be restored from a checkpoint first
   START_KIND_RESTORE = 3,
-  // booted from nothing
+  // the zygote had to be loaded first; or a program was executed
   START_KIND_COLD = 4,
 }
 
@@ -378,6 +378,57 @@ export const AsyncStatsResponse: MessageType<AsyncStatsResponse> = message("Asyn
   [11, "running", "scalar", "uint64"],
   [12, "dead", "scalar", "uint64"],
   [13, "bytes", "scalar", "uint64"],
+]);
+
+export interface CancelRequest {
+  // ttrpc's, of the call to be ended
+  streamId: number;
+}
+export const CancelRequest: MessageType<CancelRequest> = message("CancelRequest", [
+  [1, "streamId", "scalar", "uint32"],
+]);
+
+export interface CancelResponse {
+  // false: there is no such call, or it was answered before
+  cancelled: boolean;
+}
+export const CancelResponse: MessageType<CancelResponse> = message("CancelResponse", [
+  [1, "cancelled", "scalar", "bool"],
+]);
+
+export interface ExportCheckpointRequest {
+  // 12 hexadecimal digits
+  id: string;
+}
+export const ExportCheckpointRequest: MessageType<ExportCheckpointRequest> = message("ExportCheckpointRequest", [
+  [1, "id", "scalar", "string"],
+]);
+
+export interface ExportCheckpointResponse {
+  // the file up to its archive
+  head: Uint8Array;
+  // of the descriptor, which end the file
+  archiveBytes: number;
+}
+export const ExportCheckpointResponse: MessageType<ExportCheckpointResponse> = message("ExportCheckpointResponse", [
+  [1, "head", "scalar", "bytes"],
+  [2, "archiveBytes", "scalar", "uint64"],
+]);
+
+export interface ImportCheckpointRequest {
+  // also one that cannot be restored here; it then says why
+  keepUnusable: boolean;
+}
+export const ImportCheckpointRequest: MessageType<ImportCheckpointRequest> = message("ImportCheckpointRequest", [
+  [1, "keepUnusable", "scalar", "bool"],
+]);
+
+export interface ImportCheckpointResponse {
+  // as it is here; its archive was packed again
+  checkpoint: Checkpoint | undefined;
+}
+export const ImportCheckpointResponse: MessageType<ImportCheckpointResponse> = message("ImportCheckpointResponse", [
+  [1, "checkpoint", "message", () => Checkpoint],
 ]);
 
 export interface CreateSandboxRequest {
@@ -1645,12 +1696,15 @@ export interface RunResponse {
   startKind: StartKind;
   instanceId: string;
   trace: Trace | undefined;
+  // why this start kind was chosen, in words
+  startReason: string;
 }
 export const RunResponse: MessageType<RunResponse> = message("RunResponse", [
   [1, "death", "message", () => Death],
   [2, "startKind", "enum", "StartKind"],
   [3, "instanceId", "scalar", "string"],
   [4, "trace", "message", () => Trace],
+  [5, "startReason", "scalar", "string"],
 ]);
 
 export interface Instance {
@@ -1853,6 +1907,9 @@ export interface Image {
   // called in the zygote when all is preloaded
   warmUp: string;
   sets: LibrarySet[];
+  policy: ImagePolicy | undefined;
+  // Names of `environment` that come from an OCI archive's configuration, not from the manifest.
+  archiveEnvironment: string[];
 }
 export const Image: MessageType<Image> = message("Image", [
   [1, "name", "scalar", "string"],
@@ -1882,6 +1939,21 @@ export const Image: MessageType<Image> = message("Image", [
   [24, "rootFiles", "scalar", "uint64"],
   [25, "warmUp", "scalar", "string"],
   [27, "sets", "message", () => LibrarySet, "repeated"],
+  [28, "policy", "message", () => ImagePolicy],
+  [29, "archiveEnvironment", "scalar", "string", "repeated"],
+]);
+
+// What sandboxes of an image may and may not, other than those of others ([policy] of its
+// manifest).
+export interface ImagePolicy {
+  // TCP and UDP over 127.0.0.1 and ::1, inside the sandbox
+  loopback: boolean;
+  // system calls, and groups of them, that they lose
+  deny: string[];
+}
+export const ImagePolicy: MessageType<ImagePolicy> = message("ImagePolicy", [
+  [1, "loopback", "scalar", "bool"],
+  [2, "deny", "scalar", "string", "repeated"],
 ]);
 
 // What a zygote of an image may import beyond the image's preload list.
@@ -2092,6 +2164,8 @@ export interface Checkpoint {
   clockNs: number;
   // in an answer: why it is not restored here; empty: it can be
   unusable: string;
+  // when `spore checkpoint import` brought it; 0: it was made here
+  importedUnixMs: number;
 }
 export const Checkpoint: MessageType<Checkpoint> = message("Checkpoint", [
   [1, "id", "scalar", "string"],
@@ -2106,6 +2180,7 @@ export const Checkpoint: MessageType<Checkpoint> = message("Checkpoint", [
   [10, "bootId", "scalar", "string"],
   [11, "clockNs", "scalar", "uint64"],
   [12, "unusable", "scalar", "string"],
+  [13, "importedUnixMs", "scalar", "int64"],
 ]);
 
 export interface ListCheckpointsRequest {

@@ -61,6 +61,44 @@ export class Async {
   }
 }
 
+export class Calls {
+  constructor(private readonly caller: Caller) {}
+
+  // Ends another call of the same connection as the connection's end would: an invocation is taken
+  // out of the queue, or its instance is killed. No answer to that call comes after the one to
+  // this.
+  cancel(request: Partial<m.CancelRequest> = {},
+      options: CallOptions = {}): Promise<m.CancelResponse> {
+    return this.caller.call("Calls", "Cancel", m.CancelRequest, request,
+        m.CancelResponse, options);
+  }
+}
+
+// Root only.
+export class CheckpointTransfer {
+  constructor(private readonly caller: Caller) {}
+
+  // The checkpoint's digest is computed before it is answered. The answer comes with a descriptor:
+  // the
+  // archive, for reading, from its beginning.
+  export(request: Partial<m.ExportCheckpointRequest> = {},
+      options: CallOptions = {}): Promise<m.ExportCheckpointResponse> {
+    return this.caller.call("CheckpointTransfer", "Export", m.ExportCheckpointRequest, request,
+        m.ExportCheckpointResponse, options);
+  }
+
+  // One descriptor, a file or pipe: a checkpoint as above, read to its end. Nothing of it is kept
+  // unless
+  // all digests are right. FAILED_PRECONDITION says why it cannot be restored here; ALREADY_EXISTS
+  // that
+  // it is here.
+  import(request: Partial<m.ImportCheckpointRequest> = {},
+      options: CallOptions = {}): Promise<m.ImportCheckpointResponse> {
+    return this.caller.call("CheckpointTransfer", "Import", m.ImportCheckpointRequest, request,
+        m.ImportCheckpointResponse, options);
+  }
+}
+
 export class Sandboxes {
   constructor(private readonly caller: Caller) {}
 
@@ -605,6 +643,8 @@ export class Versions {
 // Every service of the protocol.
 export class Services {
   readonly async: Async;
+  readonly calls: Calls;
+  readonly checkpointTransfer: CheckpointTransfer;
   readonly sandboxes: Sandboxes;
   readonly schedules: Schedules;
   readonly functions: Functions;
@@ -619,6 +659,8 @@ export class Services {
 
   constructor(caller: Caller) {
     this.async = new Async(caller);
+    this.calls = new Calls(caller);
+    this.checkpointTransfer = new CheckpointTransfer(caller);
     this.sandboxes = new Sandboxes(caller);
     this.schedules = new Schedules(caller);
     this.functions = new Functions(caller);

@@ -80,11 +80,11 @@ class StartKind(Enum):
     START_KIND_UNSPECIFIED = 0
     # an idle instance was reused
     START_KIND_WARM = 1
-    # sforked from a zygote
+    # a copy of a zygote that was there
     START_KIND_FORK = 2
-    # restored from a checkpoint
+    # the same, but the zygote had to be restored from a checkpoint first
     START_KIND_RESTORE = 3
-    # booted from nothing
+    # the zygote had to be loaded first; or a program was executed
     START_KIND_COLD = 4
 
 
@@ -399,6 +399,63 @@ class AsyncStatsResponse(Message):
         Wire(11, "running", "scalar", "uint64"),
         Wire(12, "dead", "scalar", "uint64"),
         Wire(13, "bytes", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class CancelRequest(Message):
+    # ttrpc's, of the call to be ended
+    stream_id: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "stream_id", "scalar", "uint32"),
+    )
+
+
+@dataclass
+class CancelResponse(Message):
+    # false: there is no such call, or it was answered before
+    cancelled: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "cancelled", "scalar", "bool"),
+    )
+
+
+@dataclass
+class ExportCheckpointRequest(Message):
+    # 12 hexadecimal digits
+    id: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+    )
+
+
+@dataclass
+class ExportCheckpointResponse(Message):
+    # the file up to its archive
+    head: bytes = b""
+    # of the descriptor, which end the file
+    archive_bytes: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "head", "scalar", "bytes"),
+        Wire(2, "archive_bytes", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class ImportCheckpointRequest(Message):
+    # also one that cannot be restored here; it then says why
+    keep_unusable: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "keep_unusable", "scalar", "bool"),
+    )
+
+
+@dataclass
+class ImportCheckpointResponse(Message):
+    # as it is here; its archive was packed again
+    checkpoint: Checkpoint | None = None
+    WIRE: ClassVar = (
+        Wire(1, "checkpoint", "message", "Checkpoint"),
     )
 
 
@@ -1744,11 +1801,14 @@ class RunResponse(Message):
     start_kind: StartKind = StartKind(0)
     instance_id: str = ""
     trace: Trace | None = None
+    # why this start kind was chosen, in words
+    start_reason: str = ""
     WIRE: ClassVar = (
         Wire(1, "death", "message", "Death"),
         Wire(2, "start_kind", "enum", "StartKind"),
         Wire(3, "instance_id", "scalar", "string"),
         Wire(4, "trace", "message", "Trace"),
+        Wire(5, "start_reason", "scalar", "string"),
     )
 
 
@@ -1963,6 +2023,9 @@ class Image(Message):
     # called in the zygote when all is preloaded
     warm_up: str = ""
     sets: list[LibrarySet] = field(default_factory=list)
+    policy: ImagePolicy | None = None
+    # Names of `environment` that come from an OCI archive's configuration, not from the manifest.
+    archive_environment: list[str] = field(default_factory=list)
     WIRE: ClassVar = (
         Wire(1, "name", "scalar", "string"),
         Wire(2, "runtime", "scalar", "string"),
@@ -1991,6 +2054,23 @@ class Image(Message):
         Wire(24, "root_files", "scalar", "uint64"),
         Wire(25, "warm_up", "scalar", "string"),
         Wire(27, "sets", "message", "LibrarySet", repeated=True),
+        Wire(28, "policy", "message", "ImagePolicy"),
+        Wire(29, "archive_environment", "scalar", "string", repeated=True),
+    )
+
+
+@dataclass
+class ImagePolicy(Message):
+    """What sandboxes of an image may and may not, other than those of others ([policy] of its
+    manifest).
+    """
+    # TCP and UDP over 127.0.0.1 and ::1, inside the sandbox
+    loopback: bool = False
+    # system calls, and groups of them, that they lose
+    deny: list[str] = field(default_factory=list)
+    WIRE: ClassVar = (
+        Wire(1, "loopback", "scalar", "bool"),
+        Wire(2, "deny", "scalar", "string", repeated=True),
     )
 
 
@@ -2213,6 +2293,8 @@ class Checkpoint(Message):
     clock_ns: int = 0
     # in an answer: why it is not restored here; empty: it can be
     unusable: str = ""
+    # when `spore checkpoint import` brought it; 0: it was made here
+    imported_unix_ms: int = 0
     WIRE: ClassVar = (
         Wire(1, "id", "scalar", "string"),
         Wire(2, "image", "scalar", "string"),
@@ -2226,6 +2308,7 @@ class Checkpoint(Message):
         Wire(10, "boot_id", "scalar", "string"),
         Wire(11, "clock_ns", "scalar", "uint64"),
         Wire(12, "unusable", "scalar", "string"),
+        Wire(13, "imported_unix_ms", "scalar", "int64"),
     )
 
 

@@ -69,6 +69,42 @@ class Async(Service):
                                 request or m.StatsRequest(), m.StatsResponse, descriptors)
 
 
+class Calls(Service):
+
+    def cancel(
+        self, request: m.CancelRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.CancelResponse:
+        """Ends another call of the same connection as the connection's end would: an invocation
+        is taken out of the queue, or its instance is killed. No answer to that call comes
+        after the one to this.
+        """
+        return self._call("Calls", "Cancel",
+                                request or m.CancelRequest(), m.CancelResponse, descriptors)
+
+
+class CheckpointTransfer(Service):
+    """Root only."""
+
+    def export(
+        self, request: m.ExportCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ExportCheckpointResponse:
+        """The checkpoint's digest is computed before it is answered. The answer comes with a
+        descriptor: the archive, for reading, from its beginning.
+        """
+        return self._call("CheckpointTransfer", "Export",
+                                request or m.ExportCheckpointRequest(), m.ExportCheckpointResponse, descriptors)
+
+    def import_(
+        self, request: m.ImportCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ImportCheckpointResponse:
+        """One descriptor, a file or pipe: a checkpoint as above, read to its end. Nothing of it
+        is kept unless all digests are right. FAILED_PRECONDITION says why it cannot be
+        restored here; ALREADY_EXISTS that it is here.
+        """
+        return self._call("CheckpointTransfer", "Import",
+                                request or m.ImportCheckpointRequest(), m.ImportCheckpointResponse, descriptors)
+
+
 class Sandboxes(Service):
 
     def create(
@@ -632,6 +668,8 @@ class Services(Service):
     def __init__(self, caller: Service) -> None:
         super().__init__(caller.call)
         self.async_ = Async(caller.call)
+        self.calls = Calls(caller.call)
+        self.checkpoint_transfer = CheckpointTransfer(caller.call)
         self.sandboxes = Sandboxes(caller.call)
         self.schedules = Schedules(caller.call)
         self.functions = Functions(caller.call)

@@ -3,7 +3,7 @@ package spore.host;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
-import java.util.LinkedHashMap;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
@@ -19,12 +19,14 @@ final class FunctionServer {
   private static final int FAILED = 19;
   private static final int FATAL = 20;
 
+  private final Loaders loaders;
   private final TaskLoader loader;
   private Map<String, Object> load;
   private Handler handler;
   private byte[] answer;
 
   FunctionServer(Loaders loaders) {
+    this.loaders = loaders;
     this.loader = new TaskLoader(loaders);
   }
 
@@ -42,7 +44,7 @@ final class FunctionServer {
       Runtime.getRuntime().halt(1);
     }
     // Goes out with the first answer: two wake-ups of the daemon would cost more than they tell.
-    Native.queueLoaded(started);
+    Native.queueLoaded(started, loaded());
     while (serveOne(header)) {}
     awaitEnd();
   }
@@ -86,24 +88,28 @@ final class FunctionServer {
     }
   }
 
-  private void enter(String root) {
-    long memory = Long.parseLong((String) load.get("memory_limit_in_mb")) << 20;
-    Native.limitHeap(Surroundings.heapFor(memory));
-    Surroundings.setEnvironment(environment(root));
-    Surroundings.changeDirectory(root);
-    System.setProperty("java.class.path", root);
+  /** Of the classes that spored asks after, those that are loaded, as JSON; null: it does not ask. */
+  private byte[] loaded() {
+    if (!(load.get("watch") instanceof List<?> names)) {
+      return null;
+    }
+    List<Object> found = new ArrayList<>();
+    for (Object name : names) {
+      if (loaders.hasLoaded(((String) name).split("::")[0])) {
+        found.add(name);
+      }
+    }
+    return Json.write(found);
   }
 
   @SuppressWarnings("unchecked")
-  private Map<String, String> environment(String root) {
-    Map<String, String> all = new LinkedHashMap<>();
-    all.putAll((Map<String, String>) (Map<?, ?>) load.getOrDefault("environment", Map.of()));
-    all.put("LAMBDA_TASK_ROOT", root);
-    all.put("_HANDLER", (String) load.get("handler"));
-    all.put("AWS_LAMBDA_FUNCTION_NAME", (String) load.get("function_name"));
-    all.put("AWS_LAMBDA_FUNCTION_VERSION", (String) load.get("function_version"));
-    all.put("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", (String) load.get("memory_limit_in_mb"));
-    return all;
+  private void enter(String root) {
+    long memory = Long.parseLong((String) load.get("memory_limit_in_mb")) << 20;
+    Native.limitHeap(Surroundings.heapFor(memory));
+    Surroundings.setEnvironment(
+        (Map<String, String>) (Map<?, ?>) load.getOrDefault("environment", Map.of()));
+    Surroundings.changeDirectory(root);
+    System.setProperty("java.class.path", root);
   }
 
   /** Calls the handler; leaves the answer's body, returns its frame's type. */

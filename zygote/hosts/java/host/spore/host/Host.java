@@ -6,8 +6,9 @@ import java.lang.reflect.InvocationTargetException;
  * The Java host: the zygote of an image, and in its children the instance.
  *
  * <p>Run by the image's own java. Until serveForks returns, this is the zygote: only classes that
- * the image's operator listed have run. Then it is a child in a sandbox of its own. When awaitTenant
- * has returned it is confined for good, and about to run a tenant's code.
+ * the image's operator listed have run. It returns in copies. One may be told to load more, a library
+ * set of that list, and be a zygote too. Any other is a child in a sandbox of its own: when
+ * awaitTenant has returned it is confined for good, and about to run a tenant's code.
  */
 public final class Host {
   private static final String DIRECTORY = "/run/spore/host/java";
@@ -27,13 +28,11 @@ public final class Host {
     try {
       Native.prepare();
       WarmUp.run(loaders, directory);
-      System.gc(); // else what nobody holds any more would be renewed too
-      Native.noteThreads(Thread.getAllStackTraces().keySet().toArray(new Thread[0]));
-      System.gc();
-      Quiet.awaitPeriodicWork();
-      long micros = (System.nanoTime() - started) / 1000;
-      Native.serveForks(
-          Runtime.version().toString(), micros, WarmUp.rehearsalLoad(directory), WarmUp.rehearsalEvent());
+      settle();
+      String more = freeze(System.nanoTime() - started, directory);
+      while (more != null) {
+        more = freeze(more.isEmpty() ? 0 : extend(more, loaders, directory), directory);
+      }
     } catch (Failure | RuntimeException e) {
       endUnready(e.getMessage());
     }
@@ -44,6 +43,37 @@ public final class Host {
     } else {
       Script.run(loaders.shared);
     }
+  }
+
+  /** Leaves all as every child is to find it. */
+  private static void settle() {
+    System.gc(); // else what nobody holds any more would be renewed too
+    Native.noteThreads(Thread.getAllStackTraces().keySet().toArray(new Thread[0]));
+    System.gc();
+    Quiet.awaitPeriodicWork();
+  }
+
+  /** What {@link Native#serveForks} returns. */
+  private static String freeze(long tookNanos, String directory) {
+    return Native.serveForks(
+        Runtime.version().toString(),
+        tookNanos / 1000,
+        WarmUp.rehearsalLoad(directory),
+        WarmUp.rehearsalEvent());
+  }
+
+  /**
+   * In a copy that is to be a zygote itself, of a library set: none of a tenant's code has been
+   * near. Returns what loading took, in nanoseconds.
+   */
+  private static long extend(String classes, Loaders loaders, String directory) throws Failure {
+    long began = System.nanoTime();
+    preload(classes, loaders.shared);
+    long took = System.nanoTime() - began;
+    // More classes may have undone what was compiled for fewer.
+    WarmUp.settle(loaders, directory);
+    settle();
+    return took;
   }
 
   /** Initialises each class of the list "a.B,c.D::method", and calls the methods: warm-up hooks. */

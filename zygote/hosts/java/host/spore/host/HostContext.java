@@ -57,7 +57,9 @@ final class HostContext implements Context {
 
   @Override
   public String getLogStreamName() {
-    return getAwsRequestId();
+    Map<?, ?> environment = (Map<?, ?>) load.getOrDefault("environment", Map.of());
+    Object name = environment.get("AWS_LAMBDA_LOG_STREAM_NAME");
+    return name == null ? "" : name.toString();
   }
 
   @Override

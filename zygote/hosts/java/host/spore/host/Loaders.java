@@ -81,6 +81,13 @@ final class Loaders {
     return hasClassPath || dot > 0 && packages.contains(name.substring(0, dot));
   }
 
+  /** Whether the image's class path, or a module of the runtime, has given a class of that name. */
+  boolean hasLoaded(String name) {
+    return Native.isLoaded(shared, name)
+        || Native.isLoaded(ClassLoader.getPlatformClassLoader(), name)
+        || Native.isLoaded(Host.class.getClassLoader(), name);
+  }
+
   private static void addEntry(List<URL> path, String entry) throws MalformedURLException {
     if (entry.isEmpty()) {
       return;

@@ -80,6 +80,14 @@ final class WarmUp {
     Thread.currentThread().setContextClassLoader(before);
   }
 
+  /** The end of it, in a copy of the zygote that has loaded more. */
+  static void settle(Loaders loaders, String hostDirectory) throws Failure {
+    ClassLoader before = Thread.currentThread().getContextClassLoader();
+    settle(loaders, hostDirectory, bodies(EVENTS));
+    Surroundings.changeDirectory("/");
+    Thread.currentThread().setContextClassLoader(before);
+  }
+
   /**
    * Until a while of requests has given the compilers nothing to do: a method at the edge of being
    * compiled would be compiled in every child.
