@@ -29,7 +29,7 @@ SPORE_E2E_PACKAGES=(
   python3-pyaes python3-igraph
   curl nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
   libfreemarker-java libjackson2-databind-java golang-go rustc
-  mmdebstrap zstd
+  mmdebstrap zstd zsh fish
   python3-protobuf mypy python3-pip python3-setuptools python3-wheel
   golang-github-containerd-ttrpc-dev golang-google-protobuf-dev
   awscli python3-boto3 wrk tzdata

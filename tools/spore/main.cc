@@ -8,8 +8,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 
+#include "tools/spore/complete.h"
 #include "tools/spore/context.h"
 #include "tools/spore/events.h"
 #include "tools/spore/output.h"
@@ -73,6 +75,10 @@ int Main(int argc, char** argv) {
 
   CLI::App app("Runs functions and scripts in fresh, confined sandboxes. See spore(1).", "spore");
   AddCommands(app, context);
+  if (argc > 1 && std::strcmp(argv[1], "__complete") == 0) {
+    PrintCompletion(Complete(app, context, {argv + 2, argv + argc}));
+    return kDone;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
