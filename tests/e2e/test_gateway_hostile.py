@@ -258,6 +258,25 @@ def small_answers(server):
         return False
 
 
+def test_large_answers_are_bounded_together(spored):
+    """Clients that do not read hold no more than there is room for; small answers go on."""
+    with gateway.Gateway(spored, **{"max-body-memory": "8MiB"}).running() as small:
+        clients = [small.connect() for _ in range(4)]
+        for client in clients:
+            client.sendall(INVOKE.replace(b"/f/", b"/large/") + b"\r\n")
+        heads = [client.recv(100) for client in clients]
+        assert 503 in {statuses(head)[0] for head in heads} and 200 in {statuses(head)[0] for head in heads}
+        assert small.invoke("f")[2] == "served"
+        for client in clients:
+            client.close()
+
+
+def test_a_refusal_without_a_body_keeps_the_connection(served):
+    refused = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert statuses(served.raw(refused * 3 + last)) == [404, 404, 404, 200]
+
+
 def test_time_of_a_keep_alive_client_is_its_own(served):
     """Between two requests it may idle for longer than one may take to arrive."""
     with served.connect() as client:

@@ -202,19 +202,21 @@ def test_listing_in_pages(client, served):
 
 
 def test_concurrency(client, echo):
+    def reserved():
+        return client.get_function_concurrency(FunctionName=echo).get("ReservedConcurrentExecutions")
+
+    assert reserved() is None
     client.put_function_concurrency(FunctionName=echo, ReservedConcurrentExecutions=7)
-    assert client.get_function_concurrency(FunctionName=echo)["ReservedConcurrentExecutions"] == 7
+    assert reserved() == 7
+    assert client.get_function(FunctionName=echo)["Concurrency"] == {"ReservedConcurrentExecutions": 7}
+    client.put_function_concurrency(FunctionName=echo, ReservedConcurrentExecutions=0)
+    with pytest.raises(client.exceptions.TooManyRequestsException) as error:
+        client.invoke(FunctionName=echo)
+    assert error.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     client.delete_function_concurrency(FunctionName=echo)
-    assert client.get_function_concurrency(FunctionName=echo)["ReservedConcurrentExecutions"] == 100
+    assert reserved() is None and client.invoke(FunctionName=echo)["StatusCode"] == 200
     with pytest.raises(client.exceptions.InvalidParameterValueException):
         client.put_function_concurrency(FunctionName=echo, ReservedConcurrentExecutions=20000)
-    with pytest.raises(client.exceptions.ProvisionedConcurrencyConfigNotFoundException):
-        client.get_provisioned_concurrency_config(FunctionName=echo, Qualifier="$LATEST")
-    client.put_provisioned_concurrency_config(FunctionName=echo, Qualifier="$LATEST",
-                                              ProvisionedConcurrentExecutions=1)
-    daemon.wait_until(lambda: client.get_provisioned_concurrency_config(
-        FunctionName=echo, Qualifier="$LATEST")["Status"] == "READY", what="it is provisioned")
-    client.delete_provisioned_concurrency_config(FunctionName=echo, Qualifier="$LATEST")
 
 
 def test_a_zip_that_python_makes(client):

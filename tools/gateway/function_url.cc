@@ -12,7 +12,7 @@
 #include "tools/gateway/http_serialize.h"
 #include "tools/gateway/lambda_error.h"
 #include "tools/gateway/lambda_invoke.h"
-#include "tools/gateway/lambda_name.h"
+#include "tools/gateway/lambda_target.h"
 #include "tools/gateway/text.h"
 
 namespace spore::gateway {
@@ -23,9 +23,10 @@ using Json = nlohmann::json;
 // Headers that belong to the connection, or that the gateway sets itself.
 bool IsOwn(std::string_view lower_name) {
   static constexpr std::array kOwn = {
-      "connection",         "content-length",   "date", "keep-alive",
-      "proxy-authenticate", "proxy-connection", "te",   "trailer",
-      "transfer-encoding",  "upgrade"};
+      "connection", "content-length", "date", "keep-alive", "proxy-authenticate",
+      "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+      // Of an answer: what would be about all of this host, not about the function's page.
+      "alt-svc", "clear-site-data", "strict-transport-security"};
   return std::find(kOwn.begin(), kOwn.end(), lower_name) != kOwn.end();
 }
 
@@ -207,18 +208,18 @@ std::optional<HttpResponse> UrlResponse(std::string_view result) {
 
 void CallUrl(Service& service, const ExchangePtr& exchange, const RouteMatch& match) {
   const auto target = ParseFunctionName(match.parts.at(0));
-  if (!target || !target->qualifier.empty())
-    return exchange->Respond(FunctionNotFound(match.parts.at(0).substr(0, 80)));
+  if (!target) return exchange->Respond(FunctionNotFound(match.parts.at(0).substr(0, 80)));
   const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
   v1::InvokeRequest request;
   request.set_name(target->name);
+  request.set_qualifier(target->qualifier);
   std::string event =
       UrlEvent(exchange->request, target->name, RandomUuid(), !service.guarded, now);
   std::string().swap(exchange->request.body);
   CallFunction(service, exchange, std::move(request), std::move(event),
-               [exchange, name = target->name](client::Result<v1::InvokeResponse> invoked) {
+               [exchange, name = Qualified(*target)](client::Result<v1::InvokeResponse> invoked) {
                  if (!invoked) return exchange->Respond(ErrorOf(invoked.error(), name));
                  std::optional<HttpResponse> response;
                  if (!invoked->has_error()) response = UrlResponse(invoked->payload());

@@ -18,6 +18,8 @@ constexpr std::size_t kReadBytes = 64 << 10;
 // the answer, because data that nobody reads makes the kernel reset the connection.
 constexpr std::size_t kMaxLinger = 128u << 20;
 constexpr int64_t kLingerMs = 5000;
+// An answer up to this is sent however much memory others take.
+constexpr std::size_t kAlwaysSent = 64 << 10;
 constexpr std::size_t kKeptBuffer = 256 << 10;
 
 }  // namespace
@@ -203,8 +205,10 @@ bool HttpConnection::OnHead() {
   parser_.request().peer = peer_;
   admission_ = shared_->handler.Admit(parser_.request());
   if (!admission_.admitted) {
-    // Its body has not been read, so nothing after it can be.
-    admission_.refusal.close = true;
+    // A body that has not been read leaves open where the next request begins.
+    const HttpRequest& head = parser_.request();
+    if (head.Has("transfer-encoding") || head.Has("content-length"))
+      admission_.refusal.close = true;
     Answer(std::move(admission_.refusal));
     return true;
   }
@@ -243,6 +247,15 @@ void HttpConnection::Answer(HttpResponse response) {
   if (state_ == State::kClosed) return;
   if (state_ == State::kBusy) --shared_->counters.in_progress;
   pending_.reset();
+  CountBody(response.body.size());
+  if (response.body.size() > kAlwaysSent &&
+      shared_->counters.body_bytes > shared_->limits.max_body_memory) {
+    response = {503,
+                {{"Content-Type", "text/plain; charset=utf-8"}, {"Retry-After", "1"}},
+                "too many large answers are under way\n",
+                true};
+    CountBody(0);
+  }
   if (response.close || shared_->draining) keep_alive_ = false;
   ++shared_->counters.by_class[std::clamp(response.status / 100, 0, 5)];
   state_ = State::kWriting;

@@ -20,7 +20,7 @@ namespace spore::gateway {
 // How long a client may take, and what all of them together may hold.
 struct HttpLimits {
   std::size_t max_connections = 2048;
-  std::size_t max_body_memory = 256u << 20;  // of requests that are being received or served
+  std::size_t max_body_memory = 256u << 20;  // of requests and answers under way
   int64_t head_ms = 10'000;   // from the first byte of a request to the end of its head
   int64_t body_ms = 60'000;   // from there to the end of its body
   int64_t idle_ms = 75'000;   // between requests

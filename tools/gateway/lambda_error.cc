@@ -24,7 +24,7 @@ HttpResponse Unavailable(const std::string& message) {
 
 HttpResponse Throttled(const std::string& message, const std::string& function) {
   nlohmann::json body = {{"Type", "User"}, {"message", message}, {"Message", message}};
-  // spored says "throttled: " when it is the function's own limit.
+  // spored says "throttled: " when it is the function's own limit, and "overloaded: " else.
   const bool own =
       message.starts_with("throttled: ") || message.find("max_instances") != std::string::npos;
   body["Reason"] = own ? "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -52,6 +52,16 @@ HttpResponse NotSupported(const std::string& message) {
   return LambdaError(501, "NotImplementedException", message);
 }
 
+// Of what a change was made for, or what stands in its way.
+static HttpResponse NotAsExpected(const std::string& message) {
+  const bool changed = message.find("revision_id: ") != std::string::npos ||
+                       message.find("code_digest: ") != std::string::npos;
+  if (changed) return LambdaError(412, "PreconditionFailedException", message);
+  const bool named = message.find("is named by the aliases") != std::string::npos;
+  if (named) return LambdaError(409, "ResourceConflictException", message);
+  return LambdaError(502, "InvalidRuntimeException", message);
+}
+
 HttpResponse FunctionNotFound(const std::string& name) {
   return LambdaError(404, "ResourceNotFoundException", "Function not found: " + FunctionArn(name));
 }
@@ -68,6 +78,10 @@ HttpResponse ErrorOf(const client::Error& error, const std::string& function) {
   }
   switch (error.code) {
     case client::kNotFound:
+      // Else it is a runtime or an image that a description names.
+      if (!function.empty() && !error.message.starts_with("no function") &&
+          !error.message.starts_with("function "))
+        return InvalidParameter(error.message);
       if (!function.empty()) return FunctionNotFound(function);
       return LambdaError(404, "ResourceNotFoundException", error.message);
     case client::kAlreadyExists:
@@ -79,7 +93,7 @@ HttpResponse ErrorOf(const client::Error& error, const std::string& function) {
     case client::kResourceExhausted:
       return Throttled(error.message, function);
     case client::kFailedPrecondition:
-      return LambdaError(502, "InvalidRuntimeException", error.message);
+      return NotAsExpected(error.message);
     case client::kUnimplemented:
       return NotSupported(error.message);
     case client::kUnavailable:

@@ -16,8 +16,8 @@ HttpResponse InvalidParameter(const std::string& message);
 HttpResponse NotSupported(const std::string& message);  // 501
 HttpResponse FunctionNotFound(const std::string& name);
 
-// What a refusal of spored's, or its absence, is in Lambda's words. `function`: the name that was
-// asked for.
+// What a refusal of spored's, or its absence, is in Lambda's words. `function`: what was asked for,
+// NAME or NAME:QUALIFIER.
 HttpResponse ErrorOf(const client::Error& error, const std::string& function);
 
 }  // namespace spore::gateway

@@ -1,23 +1,21 @@
 #include "tools/gateway/lambda_functions.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "spore/v1/spore.pb.h"
+#include "spore/v1/versions.pb.h"
 #include "tools/client/memfd.h"
 #include "tools/gateway/encoding.h"
-#include "tools/gateway/lambda_error.h"
-#include "tools/gateway/lambda_name.h"
+#include "tools/gateway/lambda_call.h"
 #include "tools/gateway/lambda_settings.h"
+#include "tools/gateway/lambda_tags.h"
 #include "tools/gateway/lambda_target.h"
+#include "tools/gateway/lambda_versions.h"
 #include "tools/gateway/text.h"
 
 namespace spore::gateway {
 namespace {
 
 using Json = nlohmann::json;
-constexpr char kFunctions[] = "spore.v1.Functions";
-constexpr std::size_t kPage = 50;             // Lambda's, whatever MaxItems asks for beyond
 constexpr uint64_t kDefaultTimeoutMs = 3000;  // Lambda's, for who says nothing
 
 // The archive of "ZipFile", taken out of `json` and sealed.
@@ -49,67 +47,122 @@ Checked<client::Fd> TakeZip(const Json& json, std::size_t limit) {
   return std::move(*memfd);
 }
 
-HttpResponse ConfigurationResponse(int status, const v1::Function& function) {
-  return JsonResponse(status, Dump(Configuration(function)));
-}
-
-Checked<> RefusePublish(const Json& json) {
+// What CreateFunction asks for, all of it checked as far as it can be here.
+struct Creation {
+  v1::DeployRequest deploy;
+  v1::TagRequest tags;
   bool publish = false;
-  if (auto read = ReadBool(json, "Publish", &publish); !read) return read;
-  if (publish) return tl::unexpected(NotSupported("Publish: true is not supported yet"));
-  return {};
-}
+  client::Fd archive;
+};
 
-Checked<v1::DeployRequest> ReadCreate(const Json& json, std::size_t limit, client::Fd* archive) {
-  v1::DeployRequest request;
+Checked<std::string> ReadNewName(const Json& json) {
   std::string name;
   if (auto read = ReadString(json, "FunctionName", &name); !read)
     return tl::unexpected(read.error());
-  const auto parsed = ParseFunctionName(name);
-  if (!parsed || !parsed->qualifier.empty())
-    return tl::unexpected(InvalidParameter("FunctionName: \"" + name.substr(0, 80) +
-                                           "\" is no function's name or ARN"));
-  request.set_name(parsed->name);
-  if (auto fine = RefusePublish(json); !fine) return tl::unexpected(fine.error());
+  auto parsed = ParseFunctionName(name);
+  if (parsed && parsed->qualifier.empty()) return std::move(parsed->name);
+  return tl::unexpected(InvalidParameter("FunctionName: \"" + name.substr(0, 80) +
+                                         "\" is no function's name or ARN"));
+}
+
+Checked<> ReadNewSettings(const Json& json, v1::FunctionSettings* settings) {
   bool environment = false;
-  v1::FunctionSettings& settings = *request.mutable_settings();
-  if (auto read = ReadSettings(json, &settings, &environment); !read)
-    return tl::unexpected(read.error());
-  if (settings.runtime().empty())
+  if (auto read = ReadSettings(json, settings, &environment); !read) return read;
+  if (settings->runtime().empty())
     return tl::unexpected(InvalidParameter("Runtime: missing; expected python3.11 or the like"));
-  if (settings.handler().empty())
+  if (settings->handler().empty())
     return tl::unexpected(InvalidParameter("Handler: missing; expected MODULE.FUNCTION"));
-  if (settings.limits().timeout_ms() == 0)
-    settings.mutable_limits()->set_timeout_ms(kDefaultTimeoutMs);
+  if (settings->limits().timeout_ms() == 0)
+    settings->mutable_limits()->set_timeout_ms(kDefaultTimeoutMs);
+  return {};
+}
+
+Checked<Creation> ReadCreation(const Json& json, std::size_t limit) {
+  Creation creation;
+  auto name = ReadNewName(json);
+  if (!name) return tl::unexpected(name.error());
+  creation.deploy.set_name(*name);
+  creation.tags.set_name(*name);
+  if (auto read = ReadNewSettings(json, creation.deploy.mutable_settings()); !read)
+    return tl::unexpected(read.error());
+  if (auto read = ReadTags(json, &creation.tags); !read) return tl::unexpected(read.error());
+  if (auto read = ReadBool(json, "Publish", &creation.publish); !read)
+    return tl::unexpected(read.error());
   const auto code = json.find("Code");
   if (code == json.end() || !code->is_object())
     return tl::unexpected(InvalidParameter("Code: missing; expected {\"ZipFile\": BASE64}"));
   auto zip = TakeZip(*code, limit);
   if (!zip) return tl::unexpected(zip.error());
-  *archive = std::move(*zip);
-  return request;
+  creation.archive = std::move(*zip);
+  return creation;
 }
 
-void Update(Service& service, const ExchangePtr& exchange, const v1::UpdateRequest& request,
-            std::vector<client::Fd> fds) {
-  const std::string name = request.name();
-  service.spored.Call<v1::Function>(
-      kFunctions, "Update", request, std::move(fds),
-      [exchange, name](client::Result<v1::Function> function, FdQueue&) {
-        exchange->Respond(function ? ConfigurationResponse(200, *function)
-                                   : ErrorOf(function.error(), name));
+void PublishAfter(Service& service, const ExchangePtr& exchange, const std::string& name,
+                  int status) {
+  v1::PublishVersionRequest request;
+  request.set_name(name);
+  Publish(service, exchange, request, status);
+}
+
+// A function that was made, but not as it was asked for, goes again.
+void Undo(Service& service, const ExchangePtr& exchange, const std::string& name,
+          const client::Error& error) {
+  v1::RemoveFunctionRequest request;
+  request.set_name(name);
+  service.spored.Ask<v1::RemoveFunctionResponse>(
+      kFunctions, "Remove", request,
+      [exchange, name, error](const client::Result<v1::RemoveFunctionResponse>&) {
+        exchange->Respond(ErrorOf(error, name));
       });
 }
 
-Json Listing(const std::vector<const v1::Function*>& functions, std::size_t most) {
-  Json page = Json::array();
-  for (const v1::Function* function : functions) {
-    if (page.size() == most) break;
-    page.push_back(Configuration(*function));
+void Update(Service& service, const ExchangePtr& exchange, const v1::UpdateRequest& request,
+            std::vector<client::Fd> fds, bool publish) {
+  const std::string name = request.name();
+  service.spored.Call<v1::Function>(
+      kFunctions, "Update", request, std::move(fds),
+      [&service, exchange, name, publish](client::Result<v1::Function> function, FdQueue&) {
+        if (!function) return exchange->Respond(ErrorOf(function.error(), name));
+        if (publish) return PublishAfter(service, exchange, name, 200);
+        exchange->Respond(ConfigurationResponse(200, *function));
+      });
+}
+
+HttpResponse Whole(const v1::Function& function, const std::string& qualifier) {
+  Json json = {{"Configuration", Configuration(function, qualifier)},
+               {"Code", CodeLocation()},
+               {"Tags", TagsOf(function)}};
+  if (function.has_concurrency())
+    json["Concurrency"] = {{"ReservedConcurrentExecutions", function.concurrency()}};
+  return JsonResponse(200, Dump(json));
+}
+
+void Get(Service& service, const ExchangePtr& exchange, const RouteMatch& match,
+         HttpResponse (*answer)(const v1::Function&, const std::string&)) {
+  const auto target = ReadTarget(exchange->request, match);
+  if (!target) return exchange->Respond(target.error());
+  v1::GetFunctionRequest request;
+  request.set_name(target->name);
+  request.set_qualifier(target->qualifier);
+  Relay<v1::Function>(service, exchange, kFunctions, "Get", request, Qualified(*target),
+                      [qualifier = target->qualifier, answer](const v1::Function& function) {
+                        return answer(function, qualifier);
+                      });
+}
+
+void RemoveVersion(Service& service, const ExchangePtr& exchange, const FunctionName& target) {
+  const auto number = ParseNumber<uint64_t>(target.qualifier);
+  if (!number || *number == 0) {
+    return exchange->Respond(
+        InvalidParameter("Qualifier: \"" + target.qualifier.substr(0, 80) +
+                         "\"; only a published version's number can be deleted, or all without"));
   }
-  Json json = {{"Functions", page}};
-  if (functions.size() > most) json["NextMarker"] = Base64(functions[most - 1]->name());
-  return json;
+  v1::RemoveVersionRequest request;
+  request.set_name(target.name);
+  request.set_number(*number);
+  Relay<v1::RemoveVersionResponse>(
+      service, exchange, kVersions, "Remove", request, Qualified(target),
+      [](const v1::RemoveVersionResponse&) { return JsonResponse(204, {}); });
 }
 
 }  // namespace
@@ -118,45 +171,57 @@ void CreateFunction(Service& service, const ExchangePtr& exchange, const RouteMa
   auto json = ParseBody(exchange->request);
   std::string().swap(exchange->request.body);
   if (!json) return exchange->Respond(std::move(json.error()));
-  client::Fd archive;
-  auto request = ReadCreate(*json, service.limits.archive, &archive);
-  if (!request) return exchange->Respond(std::move(request.error()));
+  auto creation = ReadCreation(*json, service.limits.archive);
+  if (!creation) return exchange->Respond(std::move(creation.error()));
   std::vector<client::Fd> fds;
-  fds.push_back(std::move(archive));
-  const std::string name = request->name();
+  fds.push_back(std::move(creation->archive));
   service.spored.Call<v1::Function>(
-      kFunctions, "Deploy", *request, std::move(fds),
-      [exchange, name](client::Result<v1::Function> function, FdQueue&) {
-        exchange->Respond(function ? ConfigurationResponse(201, *function)
-                                   : ErrorOf(function.error(), name));
+      kFunctions, "Deploy", creation->deploy, std::move(fds),
+      [&service, exchange, tags = std::move(creation->tags), publish = creation->publish](
+          client::Result<v1::Function> function, FdQueue&) {
+        const std::string& name = tags.name();
+        if (!function) return exchange->Respond(ErrorOf(function.error(), name));
+        if (tags.set().empty() && publish) return PublishAfter(service, exchange, name, 201);
+        if (tags.set().empty()) return exchange->Respond(ConfigurationResponse(201, *function));
+        service.spored.Ask<v1::TagResponse>(
+            kVersions, "Tag", tags,
+            [&service, exchange, name, publish,
+             function = std::move(*function)](client::Result<v1::TagResponse> tagged) {
+              if (!tagged) return Undo(service, exchange, name, tagged.error());
+              if (publish) return PublishAfter(service, exchange, name, 201);
+              exchange->Respond(ConfigurationResponse(201, function));
+            });
       });
 }
 
 void UpdateFunctionCode(Service& service, const ExchangePtr& exchange, const RouteMatch& match) {
-  const auto target = ReadTarget(exchange->request, match);
+  const auto target = ReadWorkingCopy(exchange->request, match);
   if (!target) return exchange->Respond(target.error());
   auto json = ParseBody(exchange->request);
   std::string().swap(exchange->request.body);
   if (!json) return exchange->Respond(std::move(json.error()));
-  if (auto fine = RefusePublish(*json); !fine) return exchange->Respond(std::move(fine.error()));
-  bool dry_run = false;
+  v1::UpdateRequest request;
+  bool publish = false, dry_run = false;
+  if (auto read = ReadBool(*json, "Publish", &publish); !read)
+    return exchange->Respond(std::move(read.error()));
   if (auto read = ReadBool(*json, "DryRun", &dry_run); !read)
+    return exchange->Respond(std::move(read.error()));
+  if (auto read = ReadString(*json, "RevisionId", request.mutable_revision_id()); !read)
     return exchange->Respond(std::move(read.error()));
   auto zip = TakeZip(*json, service.limits.archive);
   if (!zip) return exchange->Respond(std::move(zip.error()));
   if (dry_run) return GetFunctionConfiguration(service, exchange, match);
-  v1::UpdateRequest request;
   request.set_name(target->name);
   request.set_archive_attached(true);
   request.set_keep_environment(true);
   std::vector<client::Fd> fds;
   fds.push_back(std::move(*zip));
-  Update(service, exchange, request, std::move(fds));
+  Update(service, exchange, request, std::move(fds), publish);
 }
 
 void UpdateFunctionConfiguration(Service& service, const ExchangePtr& exchange,
                                  const RouteMatch& match) {
-  const auto target = ReadTarget(exchange->request, match);
+  const auto target = ReadWorkingCopy(exchange->request, match);
   if (!target) return exchange->Respond(target.error());
   auto json = ParseBody(exchange->request);
   if (!json) return exchange->Respond(std::move(json.error()));
@@ -165,78 +230,55 @@ void UpdateFunctionConfiguration(Service& service, const ExchangePtr& exchange,
   bool environment = false;
   if (auto read = ReadSettings(*json, request.mutable_settings(), &environment); !read)
     return exchange->Respond(std::move(read.error()));
+  if (auto read = ReadString(*json, "RevisionId", request.mutable_revision_id()); !read)
+    return exchange->Respond(std::move(read.error()));
   request.set_keep_environment(!environment);
-  Update(service, exchange, request, {});
+  Update(service, exchange, request, {}, false);
 }
 
 void GetFunction(Service& service, const ExchangePtr& exchange, const RouteMatch& match) {
-  const auto target = ReadTarget(exchange->request, match);
-  if (!target) return exchange->Respond(target.error());
-  v1::GetFunctionRequest request;
-  request.set_name(target->name);
-  service.spored.Ask<v1::Function>(
-      kFunctions, "Get", request,
-      [exchange, name = target->name](client::Result<v1::Function> function) {
-        if (!function) return exchange->Respond(ErrorOf(function.error(), name));
-        exchange->Respond(
-            JsonResponse(200, Dump({{"Configuration", Configuration(*function)},
-                                    {"Code", CodeLocation()},
-                                    {"Tags", Json::object()},
-                                    {"Concurrency",
-                                     {{"ReservedConcurrentExecutions",
-                                       function->settings().limits().max_instances()}}}})));
-      });
+  Get(service, exchange, match, Whole);
 }
 
 void GetFunctionConfiguration(Service& service, const ExchangePtr& exchange,
                               const RouteMatch& match) {
-  const auto target = ReadTarget(exchange->request, match);
-  if (!target) return exchange->Respond(target.error());
-  v1::GetFunctionRequest request;
-  request.set_name(target->name);
-  service.spored.Ask<v1::Function>(
-      kFunctions, "Get", request,
-      [exchange, name = target->name](client::Result<v1::Function> function) {
-        exchange->Respond(function ? ConfigurationResponse(200, *function)
-                                   : ErrorOf(function.error(), name));
-      });
+  Get(service, exchange, match, [](const v1::Function& function, const std::string& qualifier) {
+    return ConfigurationResponse(200, function, qualifier);
+  });
 }
 
 void ListFunctions(Service& service, const ExchangePtr& exchange, const RouteMatch&) {
-  const std::string asked = QueryValue(exchange->request, "MaxItems");
-  const auto most =
-      asked.empty() ? std::optional<std::size_t>(kPage) : ParseNumber<std::size_t>(asked);
-  if (!most || *most < 1 || *most > 10000)
-    return exchange->Respond(InvalidParameter("MaxItems: \"" + asked + "\"; expected 1 to 10000"));
-  const std::string marker = QueryValue(exchange->request, "Marker");
-  const auto after = FromBase64(marker);
-  if (!after)
+  const auto most = ReadMaxItems(exchange->request);
+  if (!most) return exchange->Respond(most.error());
+  auto marker = FromBase64(QueryValue(exchange->request, "Marker"));
+  if (!marker || !IsUtf8(*marker))
     return exchange->Respond(InvalidParameter("Marker: not one that NextMarker has given"));
-  service.spored.Ask<v1::ListFunctionsResponse>(
-      kFunctions, "List", v1::ListFunctionsRequest(),
-      [exchange, after = *after,
-       page = std::min(*most, kPage)](client::Result<v1::ListFunctionsResponse> response) {
-        if (!response) return exchange->Respond(ErrorOf(response.error(), {}));
-        std::vector<const v1::Function*> functions;
-        for (const v1::Function& function : response->functions()) {
-          if (function.name() > after) functions.push_back(&function);
-        }
-        std::sort(functions.begin(), functions.end(),
-                  [](const auto* a, const auto* b) { return a->name() < b->name(); });
-        exchange->Respond(JsonResponse(200, Dump(Listing(functions, page))));
-      });
+  if (!QueryValue(exchange->request, "FunctionVersion").empty())
+    return exchange->Respond(
+        NotSupported("FunctionVersion is not supported; list the versions of each function"));
+  v1::ListFunctionsRequest request;
+  request.set_marker(std::move(*marker));
+  request.set_limit(*most);
+  Relay<v1::ListFunctionsResponse>(service, exchange, kFunctions, "List", request, {},
+                                   [](const v1::ListFunctionsResponse& response) {
+                                     Json json = {{"Functions", Json::array()}};
+                                     for (const v1::Function& function : response.functions())
+                                       json["Functions"].push_back(Configuration(function));
+                                     if (!response.next_marker().empty())
+                                       json["NextMarker"] = Base64(response.next_marker());
+                                     return JsonResponse(200, Dump(json));
+                                   });
 }
 
 void DeleteFunction(Service& service, const ExchangePtr& exchange, const RouteMatch& match) {
   const auto target = ReadTarget(exchange->request, match);
   if (!target) return exchange->Respond(target.error());
+  if (!target->qualifier.empty()) return RemoveVersion(service, exchange, *target);
   v1::RemoveFunctionRequest request;
   request.set_name(target->name);
-  service.spored.Ask<v1::RemoveFunctionResponse>(
-      kFunctions, "Remove", request,
-      [exchange, name = target->name](client::Result<v1::RemoveFunctionResponse> removed) {
-        exchange->Respond(removed ? JsonResponse(204, {}) : ErrorOf(removed.error(), name));
-      });
+  Relay<v1::RemoveFunctionResponse>(
+      service, exchange, kFunctions, "Remove", request, target->name,
+      [](const v1::RemoveFunctionResponse&) { return JsonResponse(204, {}); });
 }
 
 }  // namespace spore::gateway

@@ -3,9 +3,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "spore/v1/async.pb.h"
 #include "tools/client/memfd.h"
 #include "tools/gateway/encoding.h"
-#include "tools/gateway/lambda_error.h"
+#include "tools/gateway/lambda_call.h"
 #include "tools/gateway/lambda_target.h"
 
 namespace spore::gateway {
@@ -35,7 +36,7 @@ HttpResponse Succeeded(const v1::InvokeResponse& response, bool tail) {
   HttpResponse answer;
   answer.headers = {{"Content-Type", "application/json"},
                     {"x-amzn-RequestId", response.request_id()},
-                    {"X-Amz-Executed-Version", "$LATEST"}};
+                    {"X-Amz-Executed-Version", response.executed_version()}};
   if (response.has_error()) {
     // "Handled" has not been told apart for years: whatever a function raises is this.
     answer.headers.push_back({"X-Amz-Function-Error", "Unhandled"});
@@ -62,6 +63,7 @@ struct Wishes {
   FunctionName function;
   bool tail = false;
   bool dry_run = false;
+  bool event = false;
   std::string client_context;
 };
 std::optional<HttpResponse> ReadWishes(const HttpRequest& request, const RouteMatch& match,
@@ -71,9 +73,8 @@ std::optional<HttpResponse> ReadWishes(const HttpRequest& request, const RouteMa
   wishes->function = std::move(*target);
   const std::string_view type = request.Get("x-amz-invocation-type");
   wishes->dry_run = type == "DryRun";
-  if (type == "Event")
-    return NotSupported("X-Amz-Invocation-Type: Event is not supported yet; use RequestResponse");
-  if (!type.empty() && type != "RequestResponse" && type != "DryRun") {
+  wishes->event = type == "Event";
+  if (!type.empty() && type != "RequestResponse" && !wishes->dry_run && !wishes->event) {
     return InvalidParameter("X-Amz-Invocation-Type: \"" + std::string(type) +
                             "\"; expected RequestResponse, Event or DryRun");
   }
@@ -92,18 +93,53 @@ std::optional<HttpResponse> ReadWishes(const HttpRequest& request, const RouteMa
   return std::nullopt;
 }
 
-void DryRun(Service& service, const ExchangePtr& exchange, const std::string& name) {
+HttpResponse Empty(int status, const std::string& request_id) {
+  HttpResponse response;
+  response.status = status;
+  response.headers = {{"x-amzn-RequestId", request_id}};
+  return response;
+}
+
+void DryRun(Service& service, const ExchangePtr& exchange, const FunctionName& function) {
   v1::GetFunctionRequest request;
-  request.set_name(name);
-  service.spored.Ask<v1::Function>("spore.v1.Functions", "Get", request,
-                                   [exchange, name](client::Result<v1::Function> function) {
-                                     if (!function)
-                                       return exchange->Respond(ErrorOf(function.error(), name));
-                                     HttpResponse response;
-                                     response.status = 204;
-                                     response.headers = {{"x-amzn-RequestId", RandomUuid()}};
-                                     exchange->Respond(std::move(response));
-                                   });
+  request.set_name(function.name);
+  request.set_qualifier(function.qualifier);
+  Relay<v1::Function>(service, exchange, kFunctions, "Get", request, Qualified(function),
+                      [](const v1::Function&) { return Empty(204, RandomUuid()); });
+}
+
+// The payload in the message or, when it is large, beside it.
+template <typename Request>
+client::Result<std::vector<client::Fd>> PutPayload(std::string payload, Request& request) {
+  std::vector<client::Fd> fds;
+  if (payload.size() <= kMaxInMessage) {
+    request.set_payload(std::move(payload));
+    return fds;
+  }
+  auto memfd = client::SealedMemfd("spore-payload", payload);
+  if (!memfd) return tl::unexpected(memfd.error());
+  request.set_payload_attached(true);
+  fds.push_back(std::move(*memfd));
+  return fds;
+}
+
+// An event: answered once spored has it on disk.
+void Accept(Service& service, const ExchangePtr& exchange, Wishes& wishes) {
+  const std::string name = Qualified(wishes.function);
+  if (!wishes.function.qualifier.empty() && wishes.function.qualifier != "$LATEST") {
+    return exchange->Respond(
+        NotSupported("X-Amz-Invocation-Type: Event is for $LATEST only, not for " + name));
+  }
+  v1::AsyncInvokeRequest request;
+  request.set_name(wishes.function.name);
+  request.set_client_context(std::move(wishes.client_context));
+  auto fds = PutPayload(std::move(exchange->request.body), request);
+  if (!fds) return exchange->Respond(ErrorOf(fds.error(), name));
+  service.spored.Call<v1::AsyncInvokeResponse>(
+      "spore.v1.Async", "Invoke", request, std::move(*fds),
+      [exchange, name](client::Result<v1::AsyncInvokeResponse> accepted, FdQueue&) {
+        exchange->Respond(accepted ? Empty(202, accepted->id()) : Failed(accepted.error(), name));
+      });
 }
 
 }  // namespace
@@ -128,18 +164,11 @@ std::string FunctionErrorJson(const v1::FunctionError& error, const std::string&
 
 void CallFunction(Service& service, const ExchangePtr& exchange, v1::InvokeRequest request,
                   std::string payload, OnInvoked on_invoked) {
-  std::vector<client::Fd> fds;
-  if (payload.size() <= kMaxInMessage) {
-    request.set_payload(std::move(payload));
-  } else {
-    auto memfd = client::SealedMemfd("spore-payload", payload);
-    if (!memfd) return on_invoked(tl::unexpected(memfd.error()));
-    request.set_payload_attached(true);
-    fds.push_back(std::move(*memfd));
-  }
+  auto fds = PutPayload(std::move(payload), request);
+  if (!fds) return on_invoked(tl::unexpected(fds.error()));
   request.set_payload_response_attached(true);
   const SporedPool::CallId id = service.spored.Call<v1::InvokeResponse>(
-      "spore.v1.Invocations", "Invoke", request, std::move(fds),
+      "spore.v1.Invocations", "Invoke", request, std::move(*fds),
       [on_invoked = std::move(on_invoked)](client::Result<v1::InvokeResponse> response,
                                            FdQueue& queue) {
         if (response) {
@@ -155,10 +184,12 @@ void Invoke(Service& service, const ExchangePtr& exchange, const RouteMatch& mat
   Wishes wishes;
   if (auto refusal = ReadWishes(exchange->request, match, &wishes))
     return exchange->Respond(std::move(*refusal));
-  const std::string name = wishes.function.name;
-  if (wishes.dry_run) return DryRun(service, exchange, name);
+  if (wishes.dry_run) return DryRun(service, exchange, wishes.function);
+  if (wishes.event) return Accept(service, exchange, wishes);
+  const std::string name = Qualified(wishes.function);
   v1::InvokeRequest request;
-  request.set_name(name);
+  request.set_name(wishes.function.name);
+  request.set_qualifier(wishes.function.qualifier);
   request.set_client_context(std::move(wishes.client_context));
   request.set_log_tail(wishes.tail);
   std::string payload = std::move(exchange->request.body);

@@ -9,6 +9,7 @@
 #include "tools/gateway/encoding.h"
 #include "tools/gateway/lambda_error.h"
 #include "tools/gateway/lambda_name.h"
+#include "tools/gateway/service.h"
 
 namespace spore::gateway {
 namespace {
@@ -93,28 +94,6 @@ Checked<> ReadLimits(const Json& json, v1::Limits* limits) {
   return {};
 }
 
-// "2024-01-31T12:00:00.000+0000".
-std::string LambdaTime(int64_t unix_ms) {
-  const auto seconds = static_cast<std::time_t>(unix_ms / 1000);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 64> text;
-  std::string out(text.data(),
-                  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts));
-  std::string millis = std::to_string(unix_ms % 1000);
-  millis.insert(0, 3 - std::min<std::size_t>(3, millis.size()), '0');
-  return out + "." + millis + "+0000";
-}
-
-// Another one after each change of the function.
-std::string RevisionOf(const v1::Function& function) {
-  const std::string hex =
-      Hex(Sha256(function.name() + "/" + std::to_string(function.version()) + "/" +
-                 std::to_string(function.updated_unix_ms()) + "/" + function.code_digest()));
-  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-4" + hex.substr(13, 3) + "-8" +
-         hex.substr(17, 3) + "-" + hex.substr(20, 12);
-}
-
 std::string CodeSha256(const v1::Function& function) {
   constexpr std::string_view kPrefix = "sha256:";
   if (!function.code_digest().starts_with(kPrefix)) return {};
@@ -167,7 +146,7 @@ Checked<> ReadBool(const Json& json, const char* field, bool* out) {
 }
 
 std::string RuntimeOf(const std::string& lambda_runtime) {
-  for (const char* runtime : {"python", "node", "java", "native"}) {
+  for (const char* runtime : {"python", "node", "java", "native", "provided"}) {
     if (lambda_runtime == runtime) return runtime;
   }
   const auto after = [&](std::string_view prefix) {
@@ -177,6 +156,7 @@ std::string RuntimeOf(const std::string& lambda_runtime) {
   if (after("python")) return "python";
   if (after("nodejs")) return "node";
   if (after("java")) return "java";
+  if (lambda_runtime.starts_with("provided.")) return "provided";
   return {};
 }
 
@@ -187,35 +167,41 @@ Checked<> ReadSettings(const Json& json, v1::FunctionSettings* settings, bool* e
   if (!runtime.empty()) {
     settings->set_runtime(RuntimeOf(runtime));
     if (settings->runtime().empty()) {
-      return Wrong("Runtime: \"" + runtime.substr(0, 80) +
-                   "\"; expected pythonN, nodejsN, javaN, or python, node, java, native");
+      return Wrong(
+          "Runtime: \"" + runtime.substr(0, 80) +
+          "\"; expected pythonN, nodejsN, javaN, provided.*, or python, node, java, native");
     }
   }
   if (auto read = ReadString(json, "Handler", settings->mutable_handler()); !read) return read;
+  if (Field(json, "Description") != nullptr) {
+    if (auto read = ReadString(json, "Description", settings->mutable_description()); !read)
+      return read;
+  }
   if (auto read = ReadLimits(json, settings->mutable_limits()); !read) return read;
   return ReadEnvironment(json, settings, environment);
 }
 
-Json Configuration(const v1::Function& function) {
+Json Configuration(const v1::Function& function, const std::string& qualifier) {
   const v1::FunctionSettings& settings = function.settings();
   const v1::Limits& limits = settings.limits();
   Json variables = Json::object();
   for (const auto& [name, value] : settings.environment()) variables[name] = value;
   Json json = {
       {"FunctionName", function.name()},
-      {"FunctionArn", FunctionArn(function.name())},
+      {"FunctionArn", FunctionArn(function.name(), qualifier)},
       {"Runtime", settings.runtime()},
       {"Role", "arn:aws:iam::" + std::string(kAccount) + ":role/spore"},
       {"Handler", settings.handler()},
       {"CodeSize", function.code_bytes()},
-      {"Description", ""},
+      {"Description", settings.description()},
       {"Timeout", (limits.timeout_ms() + 999) / 1000},
       {"MemorySize", limits.memory_bytes() >> 20},
       {"LastModified", LambdaTime(function.updated_unix_ms())},
       {"CodeSha256", CodeSha256(function)},
-      {"Version", "$LATEST"},
+      {"Version", function.published_version() == 0 ? "$LATEST"
+                                                    : std::to_string(function.published_version())},
       {"TracingConfig", {{"Mode", "PassThrough"}}},
-      {"RevisionId", RevisionOf(function)},
+      {"RevisionId", function.revision_id()},
       {"State", "Active"},
       {"LastUpdateStatus", "Successful"},
       {"PackageType", "Zip"},
@@ -226,8 +212,25 @@ Json Configuration(const v1::Function& function) {
   return json;
 }
 
+std::string LambdaTime(int64_t unix_ms) {
+  const auto seconds = static_cast<std::time_t>(unix_ms / 1000);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 64> text;
+  std::string out(text.data(),
+                  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts));
+  std::string millis = std::to_string(unix_ms % 1000);
+  millis.insert(0, 3 - std::min<std::size_t>(3, millis.size()), '0');
+  return out + "." + millis + "+0000";
+}
+
 Json CodeLocation() {
   return {{"RepositoryType", "Spore"}, {"Location", ""}};
+}
+
+HttpResponse ConfigurationResponse(int status, const v1::Function& function,
+                                   const std::string& qualifier) {
+  return JsonResponse(status, Dump(Configuration(function, qualifier)));
 }
 
 std::string Dump(const Json& json) {

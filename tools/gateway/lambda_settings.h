@@ -32,9 +32,15 @@ std::string RuntimeOf(const std::string& lambda_runtime);
 Checked<> ReadSettings(const nlohmann::json& json, v1::FunctionSettings* settings,
                        bool* environment);
 
-// Lambda's FunctionConfiguration.
-nlohmann::json Configuration(const v1::Function& function);
+// Lambda's FunctionConfiguration. `qualifier`: by which it was asked for, which then stands in its
+// ARN.
+nlohmann::json Configuration(const v1::Function& function, const std::string& qualifier = {});
+// A configuration as an answer.
+HttpResponse ConfigurationResponse(int status, const v1::Function& function,
+                                   const std::string& qualifier = {});
 nlohmann::json CodeLocation();
+// "2024-01-31T12:00:00.000+0000".
+std::string LambdaTime(int64_t unix_ms);
 
 // As text; bytes that are no UTF-8 are replaced.
 std::string Dump(const nlohmann::json& json);

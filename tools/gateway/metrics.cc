@@ -9,6 +9,8 @@
 namespace spore::gateway {
 namespace {
 
+constexpr int64_t kHealthMs = 250;
+
 // Writes families one after another.
 class Text {
  public:
@@ -106,6 +108,17 @@ void AddGateway(const Service& service, Text& text) {
                service.spored.lost());
 }
 
+HttpResponse HealthResponse(bool healthy) {
+  HttpResponse response;
+  response.headers = {{"Content-Type", "text/plain; charset=utf-8"}};
+  response.body = "ok\n";
+  if (healthy) return response;
+  response.status = 503;
+  response.headers.push_back({"Retry-After", "1"});
+  response.body = "spored does not answer\n";
+  return response;
+}
+
 }  // namespace
 
 void Metrics(Service& service, const ExchangePtr& exchange, const RouteMatch&) {
@@ -126,19 +139,13 @@ void Metrics(Service& service, const ExchangePtr& exchange, const RouteMatch&) {
 }
 
 void Health(Service& service, const ExchangePtr& exchange, const RouteMatch&) {
-  service.spored.Ask<v1::InfoResponse>(
-      "spore.v1.System", "Info", v1::InfoRequest(),
-      [exchange](client::Result<v1::InfoResponse> info) {
-        HttpResponse response;
-        response.headers = {{"Content-Type", "text/plain; charset=utf-8"}};
-        response.body = "ok\n";
-        if (!info) {
-          response.status = 503;
-          response.headers.push_back({"Retry-After", "1"});
-          response.body = "spored does not answer\n";
-        }
-        exchange->Respond(std::move(response));
-      });
+  if (NowMs() < service.health_until_ms) return exchange->Respond(HealthResponse(service.healthy));
+  service.spored.Ask<v1::InfoResponse>("spore.v1.System", "Info", v1::InfoRequest(),
+                                       [exchange, &service](client::Result<v1::InfoResponse> info) {
+                                         service.healthy = info.has_value();
+                                         service.health_until_ms = NowMs() + kHealthMs;
+                                         exchange->Respond(HealthResponse(service.healthy));
+                                       });
 }
 
 }  // namespace spore::gateway

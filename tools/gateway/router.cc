@@ -5,10 +5,13 @@
 
 #include "tools/gateway/encoding.h"
 #include "tools/gateway/function_url.h"
+#include "tools/gateway/lambda_aliases.h"
 #include "tools/gateway/lambda_concurrency.h"
 #include "tools/gateway/lambda_error.h"
 #include "tools/gateway/lambda_functions.h"
 #include "tools/gateway/lambda_invoke.h"
+#include "tools/gateway/lambda_tags.h"
+#include "tools/gateway/lambda_versions.h"
 #include "tools/gateway/metrics.h"
 #include "tools/gateway/static_pages.h"
 #include "tools/gateway/text.h"
@@ -45,6 +48,16 @@ constexpr std::array kRoutes = {
     Route{"GET", "/2015-03-31/functions/*/configuration", GetFunctionConfiguration},
     Route{"PUT", "/2015-03-31/functions/*/configuration", UpdateFunctionConfiguration},
     Route{"PUT", "/2015-03-31/functions/*/code", UpdateFunctionCode, BodyKind::kArchive},
+    Route{"POST", "/2015-03-31/functions/*/versions", PublishVersion},
+    Route{"GET", "/2015-03-31/functions/*/versions", ListVersions},
+    Route{"POST", "/2015-03-31/functions/*/aliases", CreateAlias},
+    Route{"GET", "/2015-03-31/functions/*/aliases", ListAliases},
+    Route{"GET", "/2015-03-31/functions/*/aliases/*", GetAlias},
+    Route{"PUT", "/2015-03-31/functions/*/aliases/*", UpdateAlias},
+    Route{"DELETE", "/2015-03-31/functions/*/aliases/*", DeleteAlias},
+    Route{"GET", "/2017-03-31/tags/*", ListTags},
+    Route{"POST", "/2017-03-31/tags/*", TagResource},
+    Route{"DELETE", "/2017-03-31/tags/*", UntagResource},
     Route{"PUT", "/2017-10-31/functions/*/concurrency", PutConcurrency},
     Route{"DELETE", "/2017-10-31/functions/*/concurrency", DeleteConcurrency},
     Route{"GET", "/2019-09-30/functions/*/concurrency", GetConcurrency},

@@ -23,6 +23,9 @@ struct Service {
   bool guarded = false;           // the Authorization header is the gateway's own
   bool public_functions = false;  // function URLs are for everybody
   std::function<const HttpCounters&()> http;
+  // What /healthz found out last: it is open to all, and asks spored no more often than this lasts.
+  bool healthy = false;
+  int64_t health_until_ms = 0;
 };
 
 // What of a path is not fixed, decoded; and what was asked for in the query.

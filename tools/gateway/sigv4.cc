@@ -80,16 +80,17 @@ std::optional<int64_t> ParseAmzDate(std::string_view text) {
   return ::timegm(&parts);
 }
 
-// "a=1&b=2" sorted, each part encoded anew.
-std::string CanonicalQuery(std::string_view query) {
-  if (query.empty()) return {};
+// "a=1&b=2" sorted, each part encoded anew. Nothing when it is malformed: that must not pass for an
+// empty one, which somebody may have signed.
+std::optional<std::string> CanonicalQuery(std::string_view query) {
+  if (query.empty()) return std::string();
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const std::string_view part : Split(query, '&')) {
     const std::size_t equals = part.find('=');
     const auto name = PercentDecode(part.substr(0, equals), true);
     const auto value = PercentDecode(
         equals == std::string_view::npos ? std::string_view() : part.substr(equals + 1), true);
-    if (!name || !value) return {};
+    if (!name || !value) return std::nullopt;
     pairs.emplace_back(PercentEncode(*name, false), PercentEncode(*value, false));
   }
   std::sort(pairs.begin(), pairs.end());
@@ -129,18 +130,19 @@ std::string CanonicalHeaders(const HttpRequest& request, const Authorization& au
   return text;
 }
 
-std::string CanonicalRequest(const HttpRequest& request, const Authorization& authorization) {
+std::string CanonicalRequest(const HttpRequest& request, const std::string& query,
+                             const Authorization& authorization) {
   // Of every service but S3 the path, which is encoded already, is encoded once more.
-  return request.method + "\n" + PercentEncode(request.path(), true) + "\n" +
-         CanonicalQuery(request.query()) + "\n" + CanonicalHeaders(request, authorization) + "\n" +
-         authorization.signed_list + "\n" + Hex(Sha256(request.body));
+  return request.method + "\n" + PercentEncode(request.path(), true) + "\n" + query + "\n" +
+         CanonicalHeaders(request, authorization) + "\n" + authorization.signed_list + "\n" +
+         Hex(Sha256(request.body));
 }
 
-Digest SignatureOf(const HttpRequest& request, const Authorization& authorization,
-                   const std::string& secret) {
+Digest SignatureOf(const HttpRequest& request, const std::string& query,
+                   const Authorization& authorization, const std::string& secret) {
   const std::string to_sign = "AWS4-HMAC-SHA256\n" + std::string(request.Get("x-amz-date")) + "\n" +
                               authorization.Scope() + "\n" +
-                              Hex(Sha256(CanonicalRequest(request, authorization)));
+                              Hex(Sha256(CanonicalRequest(request, query, authorization)));
   Digest key = HmacSha256("AWS4" + secret, authorization.date);
   key = HmacSha256(Bytes(key), authorization.region);
   key = HmacSha256(Bytes(key), authorization.service);
@@ -200,8 +202,10 @@ std::optional<SignatureProblem> CheckSignature(const HttpRequest& request, const
   const std::string_view stated = request.Get("x-amz-content-sha256");
   if (!stated.empty() && stated != Hex(Sha256(request.body)))
     return Invalid("X-Amz-Content-Sha256 is not that of the body");
+  const auto query = CanonicalQuery(request.query());
+  if (!query) return Invalid("the query cannot be read");
   const Digest expected =
-      SignatureOf(request, authorization, keys.find(authorization.key_id)->second);
+      SignatureOf(request, *query, authorization, keys.find(authorization.key_id)->second);
   if (EqualInConstantTime(authorization.signature, Bytes(expected))) return std::nullopt;
   return Invalid(
       "The request signature we calculated does not match the signature you provided. Check your "
