@@ -219,6 +219,22 @@ def test_concurrency(client, echo):
         client.put_function_concurrency(FunctionName=echo, ReservedConcurrentExecutions=20000)
 
 
+def test_a_custom_runtime(client):
+    """A bootstrap in shell and curl, as for Lambda's provided.al2023."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = 0o755 << 16
+        file.writestr(entry, (daemon.ROOT / "examples/provided/bootstrap").read_bytes())
+    made = client.create_function(FunctionName="custom", Runtime="provided.al2023", Handler="any",
+                                  Role="r", Timeout=20, Code={"ZipFile": buffer.getvalue()})
+    assert made["Runtime"] == "provided"
+    done = client.invoke(FunctionName="custom", Payload=b'{"name": "ada"}')
+    assert "FunctionError" not in done, done["Payload"].read()
+    assert b"ada" in done["Payload"].read()
+    client.delete_function(FunctionName="custom")
+
+
 def test_a_zip_that_python_makes(client):
     """Entries without permissions, as zipfile's writestr makes them."""
     buffer = io.BytesIO()
