@@ -151,7 +151,8 @@ def test_scripts_are_sound():
 # Documents that are cited. Where packages come from is the machine's business, told by its own
 # configuration, so no other host is named anywhere.
 CITED_HOSTS = {"github.com", "docs.kernel.org", "www.kernel.org", "man7.org", "www.apache.org",
-               "criu.org", "lwn.net", "keepachangelog.com", "semver.org", "www.w3.org", "peps.python.org", "protobuf.dev",
+               "criu.org", "lwn.net", "keepachangelog.com", "semver.org", "www.debian.org", "www.w3.org", "peps.python.org",
+               "protobuf.dev",
                "docs.python.org", "www.freedesktop.org", "localhost", "example.com",
                "xml.zope.org"}  # the last is a name space, not an address
 
