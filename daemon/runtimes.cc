@@ -138,7 +138,8 @@ constexpr RuntimeFacts kRuntimes[] = {
      .keeps_compiled = true,
      .threads_optional = true,
      .library_sets = true,
-     .measures_loads = true},
+     .measures_loads = true,
+     .code_language = "python"},
 };
 
 }  // namespace

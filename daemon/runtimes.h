@@ -22,6 +22,7 @@ struct RuntimeFacts {
   bool runs_archives = false;     // `run` takes a jar, not only source text
   bool runs_programs = false;     // `run` takes a program rather than a script
   bool measures_loads = false;    // its host tells what loading a function takes, for `advise`
+  std::string_view code_language = {};  // of the code that sessions run; empty: programs only
 };
 
 // Null when there is no such runtime.

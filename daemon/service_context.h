@@ -20,6 +20,7 @@
 #include "daemon/log_store.h"
 #include "daemon/payload_budget.h"
 #include "daemon/rpc_server.h"
+#include "daemon/sessions.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
 
@@ -36,6 +37,7 @@ struct ServiceContext {
   Invoker& invoker;
   PayloadBudget& payloads;
   Checkpoints& checkpoints;
+  Sessions& sessions;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t>
@@ -100,5 +102,6 @@ void RegisterCheckpoints(RpcServer& server, ServiceContext& context);
 void RegisterVersions(RpcServer& server, ServiceContext& context);
 void RegisterCheckpointTransfer(RpcServer& server, ServiceContext& context);
 void RegisterZygotes(RpcServer& server, ServiceContext& context);
+void RegisterSandboxes(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

@@ -39,6 +39,8 @@ struct CgroupLimits {
   uint64_t memory_bytes = 0;  // memory.max and swap.max=0, or memory(+memsw).limit_in_bytes
   uint32_t cpu_millis = 0;    // thousandths of a CPU; cpu.max or cfs quota
   uint32_t pids = 0;          // pids.max
+  // Out of memory, all of its processes end (v2; v1 has no such thing), not the largest alone.
+  bool end_whole = true;
   bool operator==(const CgroupLimits&) const = default;
 };
 
@@ -83,6 +85,10 @@ class Cgroup {
   // cgroup.kill, else pids.max 0 (until the next SetLimits) and SIGKILL to every member. Does not
   // wait for their end.
   Result<> Kill();
+  // Stops every process in it where it is, or lets them go on (cgroup.freeze, v2 and hybrid). Takes
+  // a moment: IsFrozen tells when it is done. Killing works all the same.
+  Result<> Freeze(bool freeze);
+  bool IsFrozen() const;
   // Whether Kill is one write, which nobody in it can outrun.
   bool kills_at_once() const;
   std::vector<std::string> Paths() const;

@@ -34,6 +34,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddFunction(app, context);
   AddInvoke(app, context);
   AddRun(app, context);
+  AddSandbox(app, context);
   AddPs(app, context);
   AddLogs(app, context);
   AddAdvise(app, context);
