@@ -25,6 +25,7 @@
 #include "daemon/rpc_server.h"
 #include "daemon/schedules.h"
 #include "daemon/service_context.h"
+#include "daemon/sessions.h"
 #include "daemon/unix_time.h"
 #include "sandbox/cgroup.h"
 
@@ -71,6 +72,7 @@ class Daemon {
   std::unique_ptr<AsyncStore> async_store_;
   std::optional<AsyncDispatcher> async_;
   std::unique_ptr<Schedules> schedules_;
+  std::unique_ptr<Sessions> sessions_;
   std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
   std::optional<ListeningSocket> socket_;
@@ -142,6 +144,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.limits.client_queue = config_.client.max_queue;
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
+  sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, config_.dead_kept);
   memory_keeper_.emplace(*loop_, config_.memory_reserve,
                          MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
                                                  return invoker_->EvictForMemory(most, why);
@@ -162,6 +165,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *checkpoints_,
                                   *async_,
                                   *schedules_,
+                                  *sessions_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});
@@ -198,6 +202,7 @@ void Daemon::RegisterServices() {
   RegisterVersions(*server_, *context_);
   RegisterCheckpointTransfer(*server_, *context_);
   RegisterZygotes(*server_, *context_);
+  RegisterSandboxes(*server_, *context_);
 }
 
 Result<> Daemon::SetUp(const std::map<std::string, ImageManifest>& manifests) {
@@ -244,8 +249,11 @@ void Daemon::BeginStop(int signal) {
     Log(LogLevel::kWarning, "sandboxes did not end in time");
     loop_->Stop();
   });
-  invoker_->ShutDown(
-      [this] { images_->ShutDown([this] { async_store_->WhenIdle([this] { loop_->Stop(); }); }); });
+  sessions_->ShutDown([this] {
+    invoker_->ShutDown([this] {
+      images_->ShutDown([this] { async_store_->WhenIdle([this] { loop_->Stop(); }); });
+    });
+  });
 }
 
 }  // namespace

@@ -133,7 +133,7 @@ void StreamCore::Deliver(std::span<const std::byte> data, std::vector<UniqueFd> 
   if (handlers_ == nullptr || ended_) return;
   if (paused_ || !stash_.empty()) {
     stash_.push_back(
-        {std::string(reinterpret_cast<const char*>(data.data()), data.size()), 0, std::move(fds)});
+        {std::string(reinterpret_cast<const char*>(data.data()), data.size()), std::move(fds)});
     return;
   }
   auto handlers = handlers_;  // the handler may destroy the stream
@@ -175,7 +175,7 @@ void StreamCore::Resume() {
 
 void StreamCore::FlushStash() {
   while (handlers_ != nullptr && !paused_ && !stash_.empty()) {
-    Chunk chunk = std::move(stash_.front());
+    Stashed chunk = std::move(stash_.front());
     // Kept in the deque (empty) during the call, so that what arrives meanwhile queues behind it.
     auto handlers = handlers_;
     if (handlers->on_data)
@@ -199,7 +199,9 @@ void StreamCore::Destroy() {
   if (!write_op_.in_flight()) queue_.clear();
 }
 
-void StreamCore::Write(std::string data, std::vector<UniqueFd> fds) {
+void StreamCore::Write(std::string data, std::vector<UniqueFd> borrowed) {
+  std::vector<ClientFd> fds;
+  for (UniqueFd& fd : borrowed) fds.emplace_back(std::move(fd));
   if (data.empty() || closed_ || write_errno_ != 0 || handlers_ == nullptr) return;
   if (fds.size() > kMaxFds) {
     FailWrites(EINVAL);
@@ -222,7 +224,7 @@ void StreamCore::PrepareMessage() {
   send_header_ = {};
   send_header_.msg_iov = send_vectors_;
   send_header_.msg_iovlen = count;
-  const std::vector<UniqueFd>& fds = queue_.front().fds;
+  const std::vector<ClientFd>& fds = queue_.front().fds;
   if (fds.empty()) return;
   const size_t bytes = fds.size() * sizeof(int);
   send_control_.assign(CMSG_SPACE(bytes), 0);

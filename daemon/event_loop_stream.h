@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/close_aside.h"
 #include "daemon/event_loop.h"
 #include "daemon/event_loop_ring.h"
 
@@ -46,6 +47,10 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   struct Chunk {
     std::string data;
     size_t sent = 0;
+    std::vector<ClientFd> fds;  // may be a client's, on their way to its session
+  };
+  struct Stashed {
+    std::string data;
     std::vector<UniqueFd> fds;
   };
 
@@ -78,7 +83,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   bool ended_ = false;   // the end was seen (reported, or in the stash)
   bool closed_ = false;  // on_close was called
   int end_errno_ = 0;
-  std::deque<Chunk> stash_;  // received while paused
+  std::deque<Stashed> stash_;  // received while paused
 
   std::deque<Chunk> queue_;
   size_t pending_bytes_ = 0;

@@ -137,11 +137,13 @@ Result<> CheckUnused(ServiceContext& context, const ImageManifest& image, bool f
   for (const v1::Instance& instance : instances) {
     if (instance.image() == key) live.push_back(instance.id());
   }
-  if (started == nullptr || live.empty()) return {};
+  if (started == nullptr) return {};
+  for (const std::string& id : context.sessions.Of(*started)) live.push_back(id);
+  if (live.empty()) return {};
   return MakeError(ErrorKind::kPrecondition,
                    "image " + key + ": " + std::to_string(live.size()) +
                        " instances of it are live: " + Joined(live),
-                   "end them with `spore kill`, or use --force");
+                   "end them with `spore kill` or `spore sandbox kill`, or use --force");
 }
 
 // One version after the other; stops at the first that cannot be removed from the disk.
@@ -150,8 +152,10 @@ void RemoveNext(ServiceContext& context, const CallPtr& call, std::vector<ImageM
   if (left.empty()) return call->Reply(removed);
   const ImageManifest image = std::move(left.back());
   left.pop_back();
-  if (const ZygoteImage* started = context.images.FindStarted(image.name))
+  if (const ZygoteImage* started = context.images.FindStarted(image.name)) {
     context.invoker.EvictAllOf(*started, "its image was removed");
+    context.sessions.EvictAllOf(*started, "its image was removed");
+  }
   const auto gone = [&context, call, image, left = std::move(left),
                      removed](const Result<>& result) mutable {
     if (!result) return call->Fail(result.error());

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/function_facts.h"
+#include "zygote/session_protocol.h"
 
 namespace spore {
 namespace {
@@ -65,6 +66,10 @@ FrameParser::Status FrameParser::CheckHeader() {
       break;
     case FrameType::kCompiled:
       limit = kMaxCompiledBody;
+      break;
+    case FrameType::kTell:
+    case FrameType::kEvent:
+      limit = session::kMaxBody;
       break;
     case FrameType::kResponse:
       if (header_.length > response_bytes_) return Status::kResponseTooLarge;

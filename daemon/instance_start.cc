@@ -14,6 +14,7 @@
 #include "daemon/payload.h"
 #include "daemon/program.h"
 #include "daemon/runtimes.h"
+#include "daemon/standard_stream.h"
 #include "daemon/unix_time.h"
 #include "sandbox/sys/fd_message.h"
 
@@ -46,25 +47,6 @@ Result<UniqueFd> CodeMount(const std::string& path) {
     return SysError("mount_setattr", path);
   }
   return tree;
-}
-
-// A pipe without a name (pipe(7)). Asked in ways that no file system takes part in: the descriptor
-// is a client's, and a call to a FUSE or network file system could wait for ever.
-bool IsAnonymousPipe(int fd) {
-  if (fcntl(fd, F_GETPIPE_SZ) < 0) return false;
-  constexpr std::string_view kPrefix = "pipe:[";
-  char target[kPrefix.size()];
-  const std::string link = "/proc/self/fd/" + std::to_string(fd);
-  const ssize_t length = readlink(link.c_str(), target, sizeof target);
-  return length > 0 && std::string_view(target, static_cast<size_t>(length)) == kPrefix;
-}
-
-// A client's own stdout or stderr: only a pipe, and only for what it is open for already.
-Result<> LetReopenOutput(int fd) {
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || (flags & O_PATH) != 0 || (flags & O_ACCMODE) == O_RDONLY) return {};
-  if (!IsAnonymousPipe(fd)) return {};
-  return LetReopenForWriting(fd);
 }
 
 CgroupLimits ToCgroupLimits(const v1::Limits& limits, const ImageManifest& image) {

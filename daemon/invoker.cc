@@ -130,8 +130,24 @@ void Invoker::Refuse(std::unique_ptr<Work> work, const Error& error) {
   work->done(*work, std::move(result));
 }
 
+uint64_t Invoker::TakePlace(uid_t client, std::function<void(Result<SlotId>)> done) {
+  auto work = std::make_unique<Work>(MonotonicNs());
+  work->owner = client;
+  work->placed = done;
+  work->done = [done = std::move(done)](const Work&, const WorkResult& result) {
+    done(tl::unexpected(*result.refused));
+  };
+  return Submit(std::move(work));
+}
+
+void Invoker::LeavePlace(SlotId slot) {
+  scheduler_.SlotDying(slot);
+  Apply(scheduler_.SlotGone(slot));
+}
+
 void Invoker::StartInstance(const Action& action, std::unique_ptr<Work> work) {
   const SlotId slot = action.slot;
+  if (work->placed) return work->placed(slot);
   auto image = work->version ? images_.FindPinned(work->version->function)
                              : images_.Find(work->run.runtime(), work->image);
   if (!image) {

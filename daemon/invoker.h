@@ -48,6 +48,11 @@ class Invoker : private Instance::Owner {
   // Takes the work over and fills in its id, which is returned for Cancel. work->done runs exactly
   // once, maybe before this returns.
   uint64_t Submit(std::unique_ptr<Work> work);
+  // A place among the instances of the host and of a client, for something else that lives in a
+  // sandbox: given at once, or after a wait like an invocation's, or refused. Returns an id for
+  // Cancel, which refuses it unless it was given.
+  uint64_t TakePlace(uid_t client, std::function<void(Result<SlotId>)> done);
+  void LeavePlace(SlotId slot);
   // The client has gone: nobody waits for the answer. An instance busy with it is killed, because
   // its handler cannot be interrupted.
   void Cancel(uint64_t work_id);

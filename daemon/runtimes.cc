@@ -160,7 +160,8 @@ constexpr RuntimeFacts kRuntimes[] = {
      .threads_optional = true,
      .library_sets = true,
      .measures_loads = true,
-     .lambda_name = "python"},
+     .lambda_name = "python",
+     .code_language = "python"},
 };
 
 }  // namespace

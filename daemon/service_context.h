@@ -22,6 +22,7 @@
 #include "daemon/payload_budget.h"
 #include "daemon/rpc_server.h"
 #include "daemon/schedules.h"
+#include "daemon/sessions.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
 
@@ -40,6 +41,7 @@ struct ServiceContext {
   Checkpoints& checkpoints;
   AsyncDispatcher& async;
   Schedules& schedules;
+  Sessions& sessions;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t>
@@ -106,5 +108,6 @@ void RegisterCheckpoints(RpcServer& server, ServiceContext& context);
 void RegisterVersions(RpcServer& server, ServiceContext& context);
 void RegisterCheckpointTransfer(RpcServer& server, ServiceContext& context);
 void RegisterZygotes(RpcServer& server, ServiceContext& context);
+void RegisterSandboxes(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string_view>
 
+#include "daemon/output_capture.h"
 #include "sandbox/sys/unique_fd.h"
 
 namespace spore {
@@ -66,7 +68,25 @@ Result<> Refuse(const std::string& stream, const std::string& what) {
                                             "terminal or /dev/null");
 }
 
+// A pipe without a name (pipe(7)). Asked in ways that no file system takes part in: the descriptor
+// is a client's, and a call to a FUSE or network file system could wait for ever.
+bool IsAnonymousPipe(int fd) {
+  if (fcntl(fd, F_GETPIPE_SZ) < 0) return false;
+  constexpr std::string_view kPrefix = "pipe:[";
+  char target[kPrefix.size()];
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const ssize_t length = readlink(link.c_str(), target, sizeof target);
+  return length > 0 && std::string_view(target, static_cast<size_t>(length)) == kPrefix;
+}
+
 }  // namespace
+
+Result<> LetReopenOutput(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_PATH) != 0 || (flags & O_ACCMODE) == O_RDONLY) return {};
+  if (!IsAnonymousPipe(fd)) return {};
+  return LetReopenForWriting(fd);
+}
 
 Result<> CheckStandardStream(int fd, const std::string& stream) {
   const int flags = fcntl(fd, F_GETFL);

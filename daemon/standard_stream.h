@@ -14,4 +14,8 @@ namespace spore {
 // "stdout" or "stderr".
 Result<> CheckStandardStream(int fd, const std::string& stream);
 
+// Lets a sandbox open a client's own stdout or stderr again: only a pipe, and only for what it is
+// open for already.
+Result<> LetReopenOutput(int fd);
+
 }  // namespace spore

@@ -73,6 +73,9 @@ struct Work {
   bool runs_program = false;           // the run's; else it runs a script
   UniqueFd program;                    // a sealed memfd; none: it is one of the image
 
+  // Set for what is no instance but takes the place of one: called with that, in place of a start.
+  std::function<void(uint64_t slot)> placed;
+
   uint64_t queued_ns;  // since when it waits for an instance
   TraceLog trace;
   std::string start_reason;

@@ -79,7 +79,10 @@ void Evict(ServiceContext& context, const CallPtr& call, const v1::EvictZygoteRe
     if (!evicted) return call->Fail(evicted.error());
     return call->Reply(v1::EvictZygoteResponse());
   }
-  if (request.force()) context.invoker.EvictAllOf(**image, "its zygote was evicted");
+  if (request.force()) {
+    context.invoker.EvictAllOf(**image, "its zygote was evicted");
+    context.sessions.EvictAllOf(**image, "its zygote was evicted");
+  }
   (*image)->Evict([call](const Result<>& result) {
     if (!result) return call->Fail(result.error());
     call->Reply(v1::EvictZygoteResponse());

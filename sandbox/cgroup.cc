@@ -144,6 +144,24 @@ Result<> Cgroup::Kill() {
   return {};
 }
 
+Result<> Cgroup::Freeze(bool freeze) {
+  const CgroupPlace* place = impl_->v2();
+  if (place == nullptr) {
+    return MakeError(ErrorKind::kPrecondition, "this host has no cgroup v2 hierarchy to freeze in",
+                     "mount one: spore check");
+  }
+  const OpenPlace open(*place);
+  SPORE_TRY(open.Check());
+  return WriteFileAt(open.fd(), "cgroup.freeze", freeze ? "1" : "0");
+}
+
+bool Cgroup::IsFrozen() const {
+  const CgroupPlace* place = impl_->v2();
+  if (place == nullptr) return false;
+  const auto events = ReadFileAt(OpenPlace(*place).fd(), "cgroup.events");
+  return events && KeyedNumber(*events, "frozen") == 1;
+}
+
 bool Cgroup::kills_at_once() const {
   const CgroupPlace* place = impl_->v2();
   return impl_->use_cgroup_kill && place && ExistsAt(OpenPlace(*place).fd(), "cgroup.kill");

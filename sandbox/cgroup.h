@@ -42,6 +42,8 @@ struct CgroupLimits {
   // What TCP and UDP hold counts: v2 does so by itself, v1 apart from memory_bytes, up to a quarter
   // of it.
   bool sockets = false;
+  // Out of memory, all of its processes end (v2; v1 has no such thing), not the largest alone.
+  bool end_whole = true;
   bool operator==(const CgroupLimits&) const = default;
 };
 
@@ -86,6 +88,10 @@ class Cgroup {
   // cgroup.kill, else pids.max 0 (until the next SetLimits) and SIGKILL to every member. Does not
   // wait for their end.
   Result<> Kill();
+  // Stops every process in it where it is, or lets them go on (cgroup.freeze, v2 and hybrid). Takes
+  // a moment: IsFrozen tells when it is done. Killing works all the same.
+  Result<> Freeze(bool freeze);
+  bool IsFrozen() const;
   // Whether Kill is one write, which nobody in it can outrun.
   bool kills_at_once() const;
   std::vector<std::string> Paths() const;

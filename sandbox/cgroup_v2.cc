@@ -25,10 +25,13 @@ Result<> ApplyLimitsV2(int directory, const CgroupRoles& roles, const CgroupLimi
     // Absent without CONFIG_SWAP. A limit of memory alone would only push tenants into swap.
     if (ExistsAt(directory, "memory.swap.max"))
       SPORE_TRY(WriteFileAt(directory, "memory.swap.max", wanted.memory_bytes ? "0" : "max"));
-    // One process of a sandbox less is a sandbox in an unknown state: all or none.
-    if (ExistsAt(directory, "memory.oom.group"))
-      SPORE_TRY(WriteFileAt(directory, "memory.oom.group", wanted.memory_bytes ? "1" : "0"));
   }
+  // One process of an invocation's sandbox less is a sandbox in an unknown state: all or none.
+  const auto whole = [](const CgroupLimits& limits) {
+    return limits.memory_bytes != 0 && limits.end_whole;
+  };
+  if (roles.memory && whole(wanted) != whole(now) && ExistsAt(directory, "memory.oom.group"))
+    SPORE_TRY(WriteFileAt(directory, "memory.oom.group", whole(wanted) ? "1" : "0"));
   if (roles.cpu && wanted.cpu_millis != now.cpu_millis) {
     const std::string quota =
         wanted.cpu_millis == 0 ? "max" : std::to_string(CpuQuotaUs(wanted.cpu_millis));

@@ -200,6 +200,7 @@ enum class FrameType : uint32_t {
   kWarmUp,      // no body; to a spare child, which then makes itself ready for kSpecialise
   kComplete,    // no body; to a spare child that is bare, with its v1 cgroups' files, if any: it
                 // enters them, makes its net and cgroup namespaces, and waits on
+  kAsk = 9,     // to the agent of a session: zygote/session_protocol.h
   // zygote -> the child that rehearses (zygote/hosts/common/working_set.h)
   kReportPages = 8,  // no body; answered by a u64 count and as many PageRanges
   // instance -> spored
@@ -215,6 +216,8 @@ enum class FrameType : uint32_t {
   kCompiled,  // body: the function's code as the runtime has compiled it, opaque to spored, or
               // nothing where it is of no use. Sent once, by trusted code, before tenant code
               // runs, and only if the Load asks for it ("compile")
+  kTell,      // of the agent of a session: the answer to a kAsk
+  kEvent,     // likewise: what nobody has asked for
 };
 
 struct FrameHeader {
@@ -229,6 +232,7 @@ enum class Mode : uint32_t {
   kFunction = 1,  // loads a function, then serves invocations from its instance socket
   kScript = 2,    // runs one script with the three descriptors as its standard streams
   kProgram = 3,   // becomes an ordinary program, likewise
+  kSession = 4,   // serves a session: zygote/session_protocol.h
 };
 
 // The child completes its confinement by this; Load is the next frame. Descriptors, with the first

@@ -86,6 +86,7 @@ Failure Explain(const client::Error& error, const std::string& socket) {
     case client::kUnavailable:
       return {kUnreachable, error.message};
     case client::kAlreadyExists:
+      if (!error.message.starts_with("function")) return {kRefused, error.message};
       return {kRefused, error.message + "\nTo replace it, use: spore function update"};
     case client::kUnimplemented:
       return {kRefused, error.message + "\nspored is of another version: compare 'spore version'."};

@@ -90,6 +90,7 @@ void AddInvoke(CLI::App& app, Context& context);
 void AddLogs(CLI::App& app, Context& context);
 void AddPs(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
+void AddSandbox(CLI::App& app, Context& context);
 void AddStats(CLI::App& app, Context& context);
 void AddZygote(CLI::App& app, Context& context);
 void AddCheckpoint(CLI::App& app, Context& context);

@@ -39,6 +39,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddAsync(app, context);
   AddSchedule(app, context);
   AddRun(app, context);
+  AddSandbox(app, context);
   AddPs(app, context);
   AddLogs(app, context);
   AddAdvise(app, context);

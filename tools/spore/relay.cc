@@ -27,6 +27,10 @@ bool Again(int error) {
 
 Pump::Pump(Side side, client::Fd ours, int foreign)
     : side_(side), ours_(std::move(ours)), foreign_(foreign) {
+  if (!ours_.valid()) {
+    ended_ = true;
+    return;
+  }
   ::fcntl(ours_.get(), F_SETFL, ::fcntl(ours_.get(), F_GETFL) | O_NONBLOCK);
   struct stat info {};
   // poll(2) promises room for PIPE_BUF bytes and no more; a larger write to a blocking descriptor

@@ -16,8 +16,9 @@ class Pump {
     kToScript,    // from a foreign descriptor into a pipe of ours
     kFromScript,  // from a pipe of ours into a foreign descriptor
   };
-  // `ours` is our end of the pipe and becomes non-blocking; `foreign` is borrowed and stays as it
-  // is, because its open file description may be shared with others.
+  // `ours` is our end of the pipe and becomes non-blocking, or none: then nothing is carried;
+  // `foreign` is borrowed and stays as it is, because its open file description may be shared with
+  // others.
   Pump(Side side, client::Fd ours, int foreign);
 
   // What poll(2) should wait for; -1 when there is nothing on that side.
@@ -54,8 +55,8 @@ struct RelayEnd {
 
 class Relay {
  public:
-  // Our ends of the pipes that the script holds as its stdin, stdout and stderr. `signal_fd` is a
-  // signalfd(2) for those signals that end a run; -1 for none.
+  // Our ends of the pipes that the script holds as its stdin (or none), stdout and stderr.
+  // `signal_fd` is a signalfd(2) for those signals that end a run; -1 for none.
   Relay(client::Fd stdin_end, client::Fd stdout_end, client::Fd stderr_end, int signal_fd);
 
   // Until `connection` has something to read (the script has ended) or a signal comes.

@@ -30,6 +30,15 @@ void AddSize(CLI::App& command, const std::string& name, std::function<void(uint
       ->type_name("SIZE");
 }
 
+void AddCount(CLI::App& command, const std::string& name, std::function<void(uint32_t)> set,
+              const std::string& description) {
+  command.add_option_function<uint32_t>(name, set, description)
+      ->check(CLI::Range(uint32_t{1}, UINT32_MAX).description(""))
+      ->type_name("N");
+}
+
+}  // namespace
+
 void AddDuration(CLI::App& command, const std::string& name, std::function<void(uint64_t)> set,
                  const std::string& description) {
   command
@@ -44,16 +53,7 @@ void AddDuration(CLI::App& command, const std::string& name, std::function<void(
       ->type_name("TIME");
 }
 
-void AddCount(CLI::App& command, const std::string& name, std::function<void(uint32_t)> set,
-              const std::string& description) {
-  command.add_option_function<uint32_t>(name, set, description)
-      ->check(CLI::Range(uint32_t{1}, UINT32_MAX).description(""))
-      ->type_name("N");
-}
-
-}  // namespace
-
-void AddLimitOptions(CLI::App& command, v1::Limits& limits) {
+void AddSandboxLimitOptions(CLI::App& command, v1::Limits& limits) {
   AddSize(
       command, "--memory", [&limits](uint64_t v) { limits.set_memory_bytes(v); },
       "Memory limit (default 128M)");
@@ -78,6 +78,10 @@ void AddLimitOptions(CLI::App& command, v1::Limits& limits) {
   AddCount(
       command, "--open-files", [&limits](uint32_t v) { limits.set_open_files(v); },
       "Open files a process (default 1024)");
+}
+
+void AddLimitOptions(CLI::App& command, v1::Limits& limits) {
+  AddSandboxLimitOptions(command, limits);
   AddDuration(
       command, "--timeout", [&limits](uint64_t v) { limits.set_timeout_ms(v); },
       "Wall-clock time (default 30s)");

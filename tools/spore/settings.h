@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,13 @@
 
 namespace spore::cli {
 
-// Limits of one sandbox; `--timeout` among them.
+// An option that takes a time above 0, given in milliseconds.
+void AddDuration(CLI::App& command, const std::string& name, std::function<void(uint64_t)> set,
+                 const std::string& description);
+
+// Memory, processors, processes, room in /tmp, open files.
+void AddSandboxLimitOptions(CLI::App& command, v1::Limits& limits);
+// Limits of one run: the same and `--timeout`.
 void AddLimitOptions(CLI::App& command, v1::Limits& limits);
 // Limits that only a deployed function has.
 void AddFunctionLimitOptions(CLI::App& command, v1::Limits& limits);

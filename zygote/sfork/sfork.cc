@@ -1,6 +1,8 @@
 #include "zygote/sfork/sfork.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -134,6 +136,17 @@ StepResult FrozenProcess::Adopt() const {
   if (syscall(SYS_set_robust_list, robust_list_, robust_list_size_) < 0)
     return StepFailed("set_robust_list");
   return StepOk();
+}
+
+pid_t FrozenProcess::CloneConfined() const {
+  const pid_t before = *tid_address_;
+  // clone3(2) is refused from the confinement on.
+  constexpr unsigned long kFlags = CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
+  const auto pid =
+      static_cast<pid_t>(syscall(SYS_clone, kFlags, nullptr, nullptr, tid_address_, nullptr));
+  if (pid != 0) return pid;
+  TakeOverRobustMutexes(robust_list_, before, *tid_address_);
+  return Adopt().ok() ? 0 : (_exit(125), -1);
 }
 
 StepResult FrozenProcess::RenewDescriptors() const {

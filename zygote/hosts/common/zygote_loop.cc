@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "sandbox/policy/denied_calls.h"
 #include "sandbox/policy/seccomp_program.h"
@@ -16,6 +17,7 @@
 #include "zygote/hosts/common/checkpoint_stop.h"
 #include "zygote/hosts/common/confine.h"
 #include "zygote/hosts/common/copy_zygote.h"
+#include "zygote/hosts/common/session_agent.h"
 #include "zygote/hosts/common/working_set.h"
 
 namespace spore {
@@ -64,6 +66,7 @@ class Zygote {
         programs_(std::move(programs)),
         hooks_(options.hooks),
         copies_zygotes_(options.copies_zygotes),
+        runs_code_(options.runs_code),
         working_set_(std::move(working_set)) {}
 
   enum class Became { kItself, kInstance, kZygote };
@@ -87,7 +90,7 @@ class Zygote {
   }
 
   Unspecialised child() {
-    return {uid_, kept_, entered_, std::move(process_), std::move(programs_)};
+    return {uid_, kept_, entered_, std::move(process_), std::move(programs_), hooks_, runs_code_};
   }
   LibraryZygote library_zygote() { return {std::move(modules_)}; }
 
@@ -174,6 +177,7 @@ class Zygote {
   ChildPrograms programs_;
   RuntimeHooks hooks_;
   bool copies_zygotes_;
+  bool runs_code_;
   bool forked_ = false;  // into a sandbox
   WorkingSet working_set_;
   KeptDescriptors kept_;  // of the next child; in a child, its own
@@ -267,18 +271,45 @@ wire::Mode Unspecialised::AwaitTenant() const {
   const StepResult result =
       Confine(frame.order, kept_, received->fds, programs_.last_program, confined.steps);
   if (!result.ok()) EndChild(kInstanceFd, result);
+  // Confine has closed them by number.
+  for (UniqueFd& fd : received->fds.fd) (void)fd.Release();
+  if (frame.order.mode == wire::Mode::kSession) {
+    ServeAsAgent(confined);
+    return wire::Mode::kSession;
+  }
   if (process_.NeedsRevival()) {
     const uint64_t revive = StepLog::Now();
     const StepResult revived = process_.ReviveThreads();
     if (!revived.ok()) EndChild(kInstanceFd, revived);
     confined.steps.Add("threads", revive);
   }
-  // Confine has closed them by number.
-  for (UniqueFd& fd : received->fds.fd) (void)fd.Release();
   // The channel of a script or program ends before that starts.
   const auto tell = frame.order.mode == wire::Mode::kFunction ? QueueFrame : WriteFrame;
   if (!tell(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined)) _exit(1);
   return frame.order.mode;
+}
+
+// Returns in an interpreter.
+void Unspecialised::ServeAsAgent(const wire::Confined& confined) const {
+  if (!WriteFrame(kInstanceFd, wire::FrameType::kConfined, 0, &confined, sizeof confined)) _exit(1);
+  SessionHost host;
+  if (runs_code_) host.copy = [this] { return CopyForCode(); };
+  std::vector<int> runtime_descriptors;
+  for (const int fd : kept_.all())
+    if (fd != kept_.ruleset()) runtime_descriptors.push_back(fd);
+  host.runtime_descriptors = runtime_descriptors;
+  ServeSession(host);
+  if (process_.NeedsRevival() && !process_.ReviveThreads().ok()) _exit(125);
+}
+
+pid_t Unspecialised::CopyForCode() const {
+  if (hooks_.before != nullptr) hooks_.before();
+  const pid_t pid = process_.CloneConfined();
+  const int error = errno;
+  if (pid == 0 && hooks_.in_child != nullptr) hooks_.in_child();
+  if (pid != 0 && hooks_.in_parent != nullptr) hooks_.in_parent();
+  errno = error;
+  return pid;
 }
 
 void ReportUnready(const char* reason) {

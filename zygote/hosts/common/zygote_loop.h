@@ -37,6 +37,8 @@ struct ForkOptions {
   // The runtime warms itself up in each child before AwaitTenant: what that touches is learnt from
   // one that ends there.
   bool warms_up = false;
+  // It knows what to do in the interpreter of a session. Without it sessions run programs only.
+  bool runs_code = false;
 };
 
 constexpr int kZygoteFd = 3;  // the control socket; in a child the same number is kInstanceFd
@@ -52,12 +54,15 @@ struct ChildPrograms {
 class Unspecialised {
  public:
   Unspecialised(uint32_t uid, const KeptDescriptors& kept, const StepLog& entered,
-                FrozenProcess process, ChildPrograms programs)
+                FrozenProcess process, ChildPrograms programs, const RuntimeHooks& hooks,
+                bool runs_code)
       : uid_(uid),
         kept_(kept),
         entered_(entered),
         process_(std::move(process)),
-        programs_(std::move(programs)) {}
+        programs_(std::move(programs)),
+        hooks_(hooks),
+        runs_code_(runs_code) {}
 
   // In the child that rehearses: unconfined, its threads there already; or about to warm up.
   Unspecialised(FrozenProcess process, ChildPrograms programs, bool warms_up)
@@ -68,10 +73,14 @@ class Unspecialised {
 
   // Gives up all that is not needed any more, waits for the Specialise frame, confines the process
   // for good, and then makes the runtime's threads again, which are born confined. The process ends
-  // when spored goes away or a step fails (which spored is told).
+  // when spored goes away or a step fails (which spored is told). What becomes a session's agent
+  // does not return; its interpreters do, with kSession and all of their threads.
   wire::Mode AwaitTenant() const;
 
  private:
+  void ServeAsAgent(const wire::Confined& confined) const;
+  pid_t CopyForCode() const;
+
   bool rehearses_ = false;
   bool warms_up_ = false;
   uint32_t uid_ = 0;
@@ -79,6 +88,8 @@ class Unspecialised {
   StepLog entered_;  // steps made ahead
   FrozenProcess process_;
   ChildPrograms programs_;
+  RuntimeHooks hooks_;
+  bool runs_code_ = false;
 };
 
 // A copy that is to be a zygote, with all that the zygote had but its control socket: that is its

@@ -15,8 +15,8 @@
 
 #include "zygote/hosts/common/channel.h"
 #include "zygote/hosts/common/confine.h"
+#include "zygote/hosts/common/program_check.h"
 #include "zygote/hosts/native/environment.h"
-#include "zygote/hosts/native/program_check.h"
 
 namespace spore {
 namespace {

@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "zygote/hosts/native/program_check.h"
+#include "zygote/hosts/common/program_check.h"
 
 namespace spore {
 namespace {

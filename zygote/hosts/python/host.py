@@ -24,10 +24,12 @@ import spore_function  # noqa: E402
 import spore_measure  # noqa: E402,F401
 import spore_renew  # noqa: E402
 import spore_script  # noqa: E402
+import spore_session  # noqa: E402
 
 sys.path.remove(_HOST)
 
 _MODE_FUNCTION = 1
+_MODE_SESSION = 4
 
 
 def preload(modules):
@@ -112,6 +114,8 @@ def main():
     mode = _spore.await_tenant()
     if mode == _MODE_FUNCTION:
         spore_function.serve()
+    elif mode == _MODE_SESSION:
+        spore_session.serve()
     else:
         spore_script.run()
 

@@ -89,7 +89,8 @@ spore::Result<spore::Copy> Serve(const spore::wire::ZygoteReady& ready, bool thr
       ready, {.hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
               .threads = threads,
               .copies_zygotes = true,
-              .warms_up = true});
+              .warms_up = true,
+              .runs_code = true});
 }
 
 PyObject* ServeForks(PyObject*, PyObject* args) {
@@ -212,7 +213,8 @@ PyMethodDef kMethods[] = {
     {"thread_states", CountThreadStates, METH_NOARGS, "thread_states() -> int"},
     {"tenant_waiting", TenantWaiting, METH_NOARGS, "tenant_waiting() -> bool"},
     {"await_tenant", AwaitTenant, METH_NOARGS,
-     "await_tenant() -> mode\n\nConfined for good from here on."},
+     "await_tenant() -> mode\n\nConfined for good from here on. Of a session, returns in its "
+     "interpreters only."},
     {"report_unready", ReportUnready, METH_VARARGS, "report_unready(reason)"},
     {"receive", Receive, METH_NOARGS, "receive() -> (type, id, body) or None"},
     {"queue", Queue, METH_VARARGS, "queue(type, id, body) -> bool\n\nGoes out with the next send."},

@@ -1,4 +1,4 @@
-#include "zygote/hosts/native/program_check.h"
+#include "zygote/hosts/common/program_check.h"
 
 #include <elf.h>
 #include <fcntl.h>

@@ -1,0 +1,140 @@
+// One session: a sandbox that lives, from its creation to its end.
+//
+//   starting --(agent confined)--> running <--> paused
+//        any --(kill, time, idle, end of agent or init, rubbish)--> ending --(init reaped)--> dead
+//
+// What its agent says is the tenant's word. Its time is kept here, on the host's clock, and nothing
+// but Extend moves its end.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/agent_link.h"
+#include "daemon/death.h"
+#include "daemon/event_loop.h"
+#include "daemon/exec_table.h"
+#include "daemon/session_code.h"
+#include "daemon/session_log.h"
+#include "daemon/zygote_image.h"
+#include "sandbox/sys/result.h"
+#include "spore/v1/sandboxes.pb.h"
+
+namespace spore {
+
+struct SessionSettings {
+  std::string id, label;
+  std::string language;  // of its code; empty: none
+  uid_t owner = 0;
+  v1::Limits limits;
+  uint64_t ttl_ms = 0;
+  uint64_t idle_timeout_ms = 0;  // 0: never
+  std::map<std::string, std::string> environment;
+};
+
+class Session {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // It is dead. It may be destroyed when this has returned.
+    virtual void SessionGone(Session& session) = 0;
+  };
+  using Started = std::function<void(Result<>)>;
+
+  // Its time begins now.
+  Session(EventLoop& loop, Owner& owner, ZygoteImage& image, SessionSettings settings);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // With a sandbox, or why there is none. `started` is called once: its agent is confined, or why
+  // not.
+  void Start(Result<ZygoteImage::Lease> lease, Started started);
+  void Kill(v1::Death::Cause cause, const std::string& message);
+  void Extend(uint64_t ttl_ms);
+  // Stops or continues all of its processes; tells when that is so.
+  void Freeze(bool freeze, std::function<void(Result<>)> done);
+
+  bool dying() const { return state_ == v1::Session::ENDING || state_ == v1::Session::DEAD; }
+  bool starting() const { return state_ == v1::Session::STARTING; }
+  // Whether it can be asked for something now.
+  Result<> CheckUsable() const;
+  // While somebody holds one, it is not idle.
+  std::shared_ptr<void> Use();
+  // Valid when CheckUsable.
+  AgentLink& agent() { return *agent_; }
+  ExecTable& execs() { return *execs_; }
+  SessionCode& code() { return *code_; }
+  std::shared_ptr<SessionLog> log() { return log_; }
+  // Called at its end, with what Describe then gives.
+  void OnGone(std::function<void()> gone) { on_gone_.push_back(std::move(gone)); }
+
+  const std::string& id() const { return settings_.id; }
+  uid_t owner() const { return settings_.owner; }
+  const ZygoteImage& image() const { return image_; }
+  const std::string& language() const { return settings_.language; }
+  uint64_t output_bytes() const { return settings_.limits.output_bytes(); }
+  v1::Session Describe() const;
+
+ private:
+  using State = v1::Session::State;
+  Result<> Launch();
+  Result<> Specialise();
+  std::string LoadFrame() const;
+  void OnConfined(const Frame& frame);
+  bool OnEvent(session::Reader& event);
+  void OnClosed();
+  void OnAgentEnded(const ZygoteLink::Exit& exited);
+  void BeginDying();
+  void Gone(const SandboxPool::Gone& gone);
+  Error EndedError() const;
+  void ArmTtl();
+  void ArmIdle();
+  void AwaitFrozen(bool freeze, uint64_t until_ns, std::function<void(Result<>)> done);
+  void CancelTimers();
+  uint64_t OomKills() const;
+
+  EventLoop& loop_;
+  Owner& owner_;
+  ZygoteImage& image_;
+  SessionSettings settings_;
+  int64_t created_unix_ms_;
+  uint64_t created_ns_;
+  uint64_t expires_ns_ = 0;  // CLOCK_MONOTONIC
+  int64_t expires_unix_ms_ = 0;
+  State state_ = v1::Session::STARTING;
+  Started started_;
+  std::optional<Error> start_error_;
+
+  v1::StartKind start_kind_ = v1::START_KIND_UNSPECIFIED;
+  ZygoteGeneration* generation_ = nullptr;
+  SandboxPool* pool_ = nullptr;
+  std::unique_ptr<Sandbox> sandbox_;
+  std::vector<std::string> cgroup_paths_;
+  uint32_t sandbox_uid_ = 0;
+  UniqueFd agent_pidfd_;
+  std::shared_ptr<SessionLog> log_;
+  std::unique_ptr<AgentLink> agent_;
+  std::unique_ptr<ExecTable> execs_;
+  std::unique_ptr<SessionCode> code_;
+
+  uint32_t uses_ = 0;
+  int64_t idle_since_unix_ms_ = 0;
+  EventLoop::TimerId ttl_timer_ = 0;
+  EventLoop::TimerId idle_timer_ = 0;
+  EventLoop::TimerId closed_timer_ = 0;
+  EventLoop::TimerId frozen_timer_ = 0;
+  DeathFacts facts_;
+  v1::Death death_;
+  std::vector<std::function<void()>> on_gone_;
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace spore

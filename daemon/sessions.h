@@ -1,0 +1,81 @@
+// All sessions: those that live, and for a while those that did.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/images.h"
+#include "daemon/invoker.h"
+#include "daemon/session.h"
+
+namespace spore {
+
+class Sessions : private Session::Owner {
+ public:
+  using Created = std::function<void(Result<Session*>)>;
+  using Visible = std::function<bool(uid_t owner)>;
+  struct Found {
+    Session* live = nullptr;
+    const v1::Session* dead = nullptr;
+    std::shared_ptr<SessionLog> log;  // null: of a dead one it is not kept any more
+  };
+
+  // A session takes the place of an instance with `invoker`.
+  Sessions(EventLoop& loop, Images& images, Invoker& invoker, uint32_t dead_kept);
+  ~Sessions() override;
+  Sessions(const Sessions&) = delete;
+  Sessions& operator=(const Sessions&) = delete;
+
+  // The image is known, all else is valid; the id is given here. `created` is called once. Returns
+  // the id.
+  std::string Create(const std::string& image, SessionSettings settings, Created created);
+  // The client has gone before its session was there.
+  void CancelCreate(const std::string& id);
+  // By a prefix that no other has among those that `visible` admits.
+  Result<Found> Find(const std::string& prefix, const Visible& visible);
+  std::vector<v1::Session> List(bool include_dead, const Visible& visible) const;
+  // Ids of the live ones of an image.
+  std::vector<std::string> Of(const ZygoteImage& image) const;
+  void EvictAllOf(const ZygoteImage& image, const std::string& message);
+  // Ends all; `done` runs when they are gone.
+  void ShutDown(std::function<void()> done);
+
+ private:
+  struct Held {
+    std::string image;
+    SessionSettings settings;  // until there is a session
+    Created created;
+    uint64_t place_request = 0;
+    bool placed = false;
+    SlotId slot = 0;
+    ZygoteImage* zygote_image = nullptr;
+    uint64_t take_request = 0;
+    bool taken = false;                // a sandbox, or why there is none
+    std::unique_ptr<Session> session;  // null: it waits for a place
+  };
+  struct Dead {
+    v1::Session info;
+    std::shared_ptr<SessionLog> log;
+  };
+  void Placed(const std::string& id, Result<SlotId> slot);
+  void Taken(const std::string& id, Result<ZygoteImage::Lease> lease);
+  void Ready(const std::string& id, const Result<>& started);
+  void SessionGone(Session& session) override;
+  void CheckStopped();
+
+  EventLoop& loop_;
+  Images& images_;
+  Invoker& invoker_;
+  uint32_t dead_kept_;
+  std::map<std::string, Held> held_;
+  std::deque<Dead> dead_;  // the youngest last
+  bool stopping_ = false;
+  std::function<void()> stopped_;
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace spore

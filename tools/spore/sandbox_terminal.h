@@ -1,0 +1,37 @@
+// A pseudoterminal whose slave a program in a sandbox has, behind this process's own terminal.
+#pragma once
+
+#include <termios.h>
+
+#include <optional>
+
+#include "tools/spore/context.h"
+
+namespace spore::cli {
+
+class SandboxTerminal {
+ public:
+  // Makes the pair, of the size of the terminal on standard input, if that is one.
+  static Expected<SandboxTerminal> Make();
+  SandboxTerminal(SandboxTerminal&&) = default;
+  SandboxTerminal& operator=(SandboxTerminal&&) = delete;
+  ~SandboxTerminal();  // the own terminal is what it was
+
+  int slave() const { return slave_.get(); }
+  // The other side has it.
+  void CloseSlave() { slave_.Reset(); }
+  // Carries bytes, sizes and hang-ups until `connection` has something to read, then what is left.
+  // Gives the signal that ended it, or 0. `interactive`: standard input is carried, too.
+  int Relay(int connection, bool interactive);
+
+ private:
+  SandboxTerminal() = default;
+  void CopySize();
+  void EnterRaw();
+  bool CopyOut();  // false: nothing more comes
+
+  client::Fd master_, slave_, signals_;
+  std::optional<termios> before_;
+};
+
+}  // namespace spore::cli
