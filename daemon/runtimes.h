@@ -25,7 +25,7 @@ struct RuntimeFacts {
   bool needs_loopback = false;    // its images' policy has it
   std::string_view default_handler = {};  // where a handler need not be named
   std::string_view lambda_name = {};      // what Lambda's AWS_EXECUTION_ENV calls the language
-  std::string_view code_language = {};  // of the code that sessions run; empty: programs only
+  std::string_view code_language = {};    // of the code that sessions run; empty: programs only
 };
 
 // Null when there is no such runtime.

@@ -196,6 +196,79 @@ def test_a_cancelled_task_cancels_its_call(spored, client):
                       what="the call is cancelled")
 
 
+# ---- sandboxes ----
+
+@pytest.fixture
+def box(client):
+    with spore.Sandbox.create(client=client, ttl=120, label="test", environment={"COLOR": "red"}) as box:
+        yield box
+    assert box.session.state == m.SessionState.DEAD
+
+
+def test_sandbox_code(box):
+    assert box.run_code("x = [1, 2]").value is None
+    result = box.run_code("print('out'); x + [3]")
+    assert (result.value, result.data, result.stdout) == ("[1, 2, 3]", [1, 2, 3], "out\n")
+    with pytest.raises(spore.CodeFailed, match="ZeroDivisionError"):
+        box.run_code("1 / 0")
+    assert box.run_code("1 / 0", check=False).error.type == "ZeroDivisionError"
+    assert box.interrupt() is False
+    box.restart_code()
+    with pytest.raises(spore.CodeFailed, match="NameError"):
+        box.run_code("x")
+
+
+def test_sandbox_programs(box):
+    done = box.exec("sh -c 'cat; echo $COLOR; exit 4'", input=b"in\n")
+    assert (done.exit_code, done.text) == (4, "in\nred\n")
+    with pytest.raises(spore.ExecFailed, match="exit code 4: bad"):
+        box.exec(["sh", "-c", "echo bad >&2; exit 4"], check=True)
+    process = box.start(["sh", "-c", "echo first; sleep 60"])
+    assert next(process.output()) == b"first\n"
+    assert process.wait(timeout=0.1) is None
+    process.kill()
+    assert process.wait() == 137
+    assert box.processes()
+
+
+def test_sandbox_files(box):
+    large = bytes(range(256)) * 8000
+    box.make_directory("/tmp/a/b", parents=True)
+    box.write_file("/tmp/a/b/large", large)
+    assert box.read_file("/tmp/a/b/large") == large
+    assert box.stat_file("/tmp/a/b/large").size == len(large)
+    box.rename_file("/tmp/a/b/large", "/tmp/a/c")
+    assert [file.path for file in box.list_files("/tmp/a") if file.kind == m.FileInfoKind.FILE] == [b"c"]
+    box.remove_file("/tmp/a", recursive=True)
+    with pytest.raises(spore.NotFound, match="No such file"):
+        box.read_file("/tmp/a/c")
+    box.remove_file("/tmp/a", missing_ok=True)
+
+
+def test_sandbox_life(box, client):
+    box.pause()
+    assert box.refresh().state == m.SessionState.PAUSED
+    box.resume()
+    before = box.session.expires_unix_ms
+    assert box.extend(600).expires_unix_ms > before
+    again = spore.Sandbox.connect(box.id[:8], client=client)
+    assert again.id == box.id and again.session.label == "test"
+    again.kill()
+    with pytest.raises(spore.FailedPrecondition):
+        box.exec("true")
+
+
+def test_sandbox_with_asyncio(spored):
+    async def go():
+        async with spore.AsyncClient(str(spored.socket)) as client:
+            async with await spore.AsyncSandbox.create(client=client) as box:
+                await asyncio.gather(box.write_file("/tmp/x", "1"), box.run_code("y = 2"))
+                process = await box.start("cat /tmp/x")
+                return [part async for part in process.output()], (await box.run_code("y")).data
+
+    assert asyncio.run(go()) == ([b"1"], 2)
+
+
 # ---- TypeScript ----
 
 @pytest.fixture(scope="module")
@@ -260,6 +333,22 @@ def test_typescript_wire_form(package, spored):
         const alias = m.Alias.decode(m.Alias.encode({ secondWeight: 0.25 }));
         require("assert").deepStrictEqual(back, full);
         return [again.environment.k, again.minInstances, alias.secondWeight];""") == ["v", 0, 0.25]
+
+
+def test_typescript_sandbox(package, spored):
+    assert node(package, spored.socket, """
+        const box = await Sandbox.create({ client, ttlMs: 60000 });
+        try {
+          await box.writeFile("/tmp/x", "text");
+          const code = await box.runCode("import json; json.load(open('/tmp/y')) if 0 else 6 * 7");
+          const { exitCode, text } = await box.exec(["sh", "-c", "cat x; exit 3"]);
+          const process = await box.start(["sleep", "60"]);
+          await process.kill();
+          const names = (await box.listFiles()).map((file) => new TextDecoder().decode(file.path));
+          return [code.data, exitCode, text, await process.wait(), names.includes("x")];
+        } finally {
+          await box.kill();
+        }""") == [42, 3, "text", 137, True]
 
 
 # ---- Go: a client that nobody here wrote ----

@@ -1,6 +1,5 @@
 #include "tools/gateway/encoding.h"
 
-#include <nettle/base64.h>
 #include <nettle/hmac.h>
 #include <nettle/memops.h>
 #include <nettle/sha2.h>
@@ -79,26 +78,6 @@ std::optional<std::string> FromHex(std::string_view text) {
 
 bool EqualInConstantTime(std::string_view a, std::string_view b) {
   return a.size() == b.size() && memeql_sec(a.data(), b.data(), a.size()) != 0;
-}
-
-std::string Base64(std::string_view bytes) {
-  std::string text(BASE64_ENCODE_RAW_LENGTH(bytes.size()), '\0');
-  base64_encode_raw(text.data(), bytes.size(), Unsigned(bytes));
-  return text;
-}
-
-std::optional<std::string> FromBase64(std::string_view text) {
-  base64_decode_ctx context;
-  base64_decode_init(&context);
-  std::string bytes(BASE64_DECODE_LENGTH(text.size()), '\0');
-  std::size_t size = bytes.size();
-  if (base64_decode_update(&context, &size, reinterpret_cast<uint8_t*>(bytes.data()), text.size(),
-                           text.data()) == 0 ||
-      base64_decode_final(&context) == 0) {
-    return std::nullopt;
-  }
-  bytes.resize(size);
-  return bytes;
 }
 
 std::optional<std::string> PercentDecode(std::string_view text, bool plus) {

@@ -1,4 +1,4 @@
-// Base64, hexadecimal, percent-encoding, SHA-256.
+// Hexadecimal, percent-encoding, SHA-256.
 #pragma once
 
 #include <array>
@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "tools/client/base64.h"
 
 namespace spore::gateway {
 
@@ -23,9 +25,8 @@ std::optional<std::string> FromHex(std::string_view text);
 // Takes as long whatever the contents are. Lengths are no secret.
 bool EqualInConstantTime(std::string_view a, std::string_view b);
 
-std::string Base64(std::string_view bytes);
-// Nothing when it is not base64. White space is passed over.
-std::optional<std::string> FromBase64(std::string_view text);
+using client::Base64;
+using client::FromBase64;
 
 // %XX decoded; nothing when it is malformed or holds a NUL. `plus` turns "+" into a blank.
 std::optional<std::string> PercentDecode(std::string_view text, bool plus = false);

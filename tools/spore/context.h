@@ -88,6 +88,7 @@ void AddImage(CLI::App& app, Context& context);
 void AddInfo(CLI::App& app, Context& context);
 void AddInvoke(CLI::App& app, Context& context);
 void AddLogs(CLI::App& app, Context& context);
+void AddMcp(CLI::App& app, Context& context);
 void AddPs(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 void AddSandbox(CLI::App& app, Context& context);

@@ -40,6 +40,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddSchedule(app, context);
   AddRun(app, context);
   AddSandbox(app, context);
+  AddMcp(app, context);
   AddPs(app, context);
   AddLogs(app, context);
   AddAdvise(app, context);

@@ -229,17 +229,7 @@ void AddCreate(CLI::App& sandbox, Context& context) {
   CLI::App* create =
       AddCommand(sandbox, context, "create", "Make a sandbox that lives; print its id");
   auto request = std::make_shared<v1::CreateSandboxRequest>();
-  create->add_option("--image", *request->mutable_image(), "Image (default: python)")
-      ->type_name("NAME");
-  create->add_option("--name", *request->mutable_label(), "Label, for people")->type_name("LABEL");
-  AddSandboxLimitOptions(*create, *request->mutable_limits());
-  AddDuration(
-      *create, "--ttl", [request](uint64_t v) { request->set_ttl_ms(v); },
-      "It ends after this (default 10m)");
-  AddDuration(
-      *create, "--idle-timeout", [request](uint64_t v) { request->set_idle_timeout_ms(v); },
-      "It ends when nobody has used it for this long (default: never)");
-  AddEnvironmentOption(*create, *request->mutable_environment());
+  AddSessionOptions(*create, request);
   create->callback([&context, request] {
     context.command = [&context, request] { return Create(context, *request); };
   });
@@ -309,6 +299,21 @@ Expected<SandboxPath> ParseSandboxPath(const std::string& text) {
     return Fail(kUsage, "'" + text + "' is not of the form ID:/PATH");
   }
   return SandboxPath{text.substr(0, colon), text.substr(colon + 1)};
+}
+
+void AddSessionOptions(CLI::App& command,
+                       const std::shared_ptr<v1::CreateSandboxRequest>& request) {
+  command.add_option("--image", *request->mutable_image(), "Image (default: python)")
+      ->type_name("NAME");
+  command.add_option("--name", *request->mutable_label(), "Label, for people")->type_name("LABEL");
+  AddSandboxLimitOptions(command, *request->mutable_limits());
+  AddDuration(
+      command, "--ttl", [request](uint64_t v) { request->set_ttl_ms(v); },
+      "It ends after this (default 10m)");
+  AddDuration(
+      command, "--idle-timeout", [request](uint64_t v) { request->set_idle_timeout_ms(v); },
+      "It ends when nobody has used it for this long (default: never)");
+  AddEnvironmentOption(command, *request->mutable_environment());
 }
 
 void AddSandbox(CLI::App& app, Context& context) {

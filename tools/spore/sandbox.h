@@ -1,6 +1,7 @@
 // What the parts of `spore sandbox` share.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "spore/v1/sandboxes.pb.h"
@@ -29,6 +30,8 @@ Expected<Response> CallSandbox(const Context& context, client::Connection& conne
   return std::move(*response);
 }
 
+// What a session is made with: image, limits, times, environment.
+void AddSessionOptions(CLI::App& command, const std::shared_ptr<v1::CreateSandboxRequest>& request);
 void AddSandboxCode(CLI::App& sandbox, Context& context);
 void AddSandboxCopy(CLI::App& sandbox, Context& context);
 void AddSandboxExec(CLI::App& sandbox, Context& context);
