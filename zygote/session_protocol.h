@@ -182,16 +182,14 @@ class Reader {
     while (!left.empty()) {
       Tag tag;
       uint32_t length = 0;
-      if (left.size() < sizeof tag + sizeof length) break;
+      if (left.size() < sizeof tag + sizeof length) return Invalidate();
       memcpy(&tag, left.data(), sizeof tag);
       memcpy(&length, left.data() + sizeof tag, sizeof length);
       left.remove_prefix(sizeof tag + sizeof length);
-      if (length > left.size()) break;
+      if (length > left.size()) return Invalidate();
       take(tag, left.substr(0, length));
       left.remove_prefix(length);
-      if (left.empty()) return;
     }
-    valid_ = valid_ && left.empty();
   }
 
   // The first of that tag.
@@ -221,6 +219,7 @@ class Reader {
   }
 
  private:
+  void Invalidate() { valid_ = false; }
   std::string_view fields_;
   Op op_ = Op{};
   bool valid_ = false;

@@ -252,7 +252,7 @@ def handler(event, context):
   EXPECT_EQ(result["nnp"], "1");
   EXPECT_EQ(result["seccomp"], "2");
   EXPECT_EQ(result["code_writable"], false);
-  EXPECT_EQ(result["procs"], json({"1", "2"}));
+  EXPECT_EQ(result["procs"], json::array({"2"}));  // its init is hidden
   if (getenv("SPORE_SHOW")) {
     for (const StepLog* steps : std::initializer_list<const StepLog*>{&forked.steps, &report.steps})
       for (uint32_t i = 0; i < steps->count; ++i)

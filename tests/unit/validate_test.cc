@@ -44,7 +44,8 @@ TEST(ValidateTest, Handlers) {
   }
   EXPECT_FALSE(ValidateHandler("python", std::string(200, 'a') + ".b"));
   EXPECT_EQ(
-      "runtime: \"cobol\" is not known; expected \"java\", \"native\", \"node\" or \"python\"",
+      "runtime: \"cobol\" is not known; expected \"java\", \"native\", \"node\", \"provided\" or "
+      "\"python\"",
       Words(ValidateHandler("cobol", "a.b")));
 }
 
