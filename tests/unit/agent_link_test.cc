@@ -92,9 +92,13 @@ TEST_F(AgentLinkTest, AnswersFindTheirAsks) {
   link_->Ask(Writer(Op::kStatFile).Take(), {}, [&](Result<std::string> r) { first = *r; });
   link_->Ask(Writer(Op::kStatFile).Take(), {},
              [&](Result<std::string> r) { second = r.error().Message(); });
-  Say(FrameOf(
-      wire::FrameType::kTell, 2,
-      Writer(Op::kFailed).PutNumber(Tag::kErrno, ENOENT).Put(Tag::kText, "op\x1ben").Take()));
+  Say(FrameOf(wire::FrameType::kTell, 2,
+              Writer(Op::kFailed)
+                  .PutNumber(Tag::kErrno, ENOENT)
+                  .Put(Tag::kText,
+                       "op\x1b"
+                       "en")
+                  .Take()));
   Say(FrameOf(wire::FrameType::kTell, 1, Writer(Op::kDone).Put(Tag::kText, "yes").Take()));
   Turn();
   EXPECT_EQ("yes", Reader(first).Get(Tag::kText));

@@ -4,6 +4,7 @@
 #include <termios.h>
 
 #include <optional>
+#include <string>
 
 #include "tools/spore/context.h"
 
@@ -28,10 +29,15 @@ class SandboxTerminal {
   SandboxTerminal() = default;
   void CopySize();
   void EnterRaw();
-  bool CopyOut();  // false: nothing more comes
+  enum class Copied { kSome, kEnd, kLost };  // kLost: this process's own terminal is gone
+  Copied CopyOut();
+  Copied CopyIn();
+  void Type();       // what the program's terminal takes of `pending_`
+  int TakeSignal();  // one that ends it, or 0
 
   client::Fd master_, slave_, signals_;
   std::optional<termios> before_;
+  std::string pending_;  // typed, not yet taken
 };
 
 }  // namespace spore::cli
