@@ -220,7 +220,7 @@ def test_no_instance_decides_what_code_others_run(spored, victims):
 
 
 def test_every_sandbox_has_an_identity_of_its_own(spored):
-    code = "import os, time\ndef handler(e, c):\n    time.sleep(1)\n    return os.getuid()\n"
+    code = "import os, time\ndef handler(e, c):\n    time.sleep(3)\n    return os.getuid()\n"
     spored.deploy("who", {"app.py": code}, isolation="ISOLATION_INVOCATION")
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(spored.result, "who") for _ in range(4)]
