@@ -18,7 +18,7 @@ import ttrpc
 
 ROOT = pathlib.Path(__file__).parents[2]
 BUILD = pathlib.Path(os.environ.get("SPORE_BUILD", ROOT / "build"))
-UIDS = 16 * 65536
+UIDS = 32 * 65536
 
 
 def find_program(name):
@@ -122,7 +122,7 @@ class Spored:
         self.socket = self.directory / "spored.sock"
         self.state = self.directory / "state"
         self.cgroup = f"spore-e2e-{os.getpid()}-{Spored.count}"
-        self.uid_base = 0x20000000 + (os.getpid() * 7 + Spored.count) % 900 * UIDS
+        self.uid_base = 0x20000000 + (os.getpid() * 7 + Spored.count) % 450 * UIDS
         self.log = self.directory / "spored.log"
         self.process = None
         self.write_config(config or {})

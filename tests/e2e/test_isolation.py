@@ -7,6 +7,7 @@ import time
 import daemon
 import pytest
 
+KINDS = ("pid", "mnt", "ipc", "uts", "net", "cgroup")
 REFUSED = {"EPERM", "EACCES", "ENOSYS", "ENOENT", "EINVAL", "EROFS", "ENOTTY", "ESRCH", "EBADF",
            "EAFNOSUPPORT", "EOPNOTSUPP", "ENXIO", "ENODEV", "EFAULT", "refused",
            "PermissionError", "FileNotFoundError"}
@@ -105,8 +106,9 @@ def test_the_channel_is_of_no_network(victims):
     there = set(os.listdir("/sys/class/net")) - {"lo"}
     found = victims("channel", interfaces=sorted(there))
     assert not there & set(found["interfaces"]), found
-    assert_refused(found["addresses"], {"ENODEV"})
-    assert_refused(found["bind"], {"EINVAL"})
+    # EBADF: what runs here keeps it under another number, or has none.
+    assert_refused(found["addresses"], {"ENODEV", "EBADF"})
+    assert_refused(found["bind"], {"EINVAL", "EBADF"})
 
 
 def test_nothing_can_be_typed_into_a_terminal(victims):
@@ -218,18 +220,24 @@ def test_no_instance_decides_what_code_others_run(spored, victims):
 
 
 def test_every_sandbox_has_an_identity_of_its_own(spored):
-    code = "import os, time\ndef handler(e, c):\n    time.sleep(1)\n    return os.getuid()\n"
+    code = "import os, time\ndef handler(e, c):\n    time.sleep(3)\n    return os.getuid()\n"
     spored.deploy("who", {"app.py": code}, isolation="ISOLATION_INVOCATION")
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(spored.result, "who") for _ in range(4)]
         instances = daemon.wait_until(lambda: (
             lambda busy: busy if len(busy) == 4 else None)(
                 [i for i in spored.instances(function="who") if i["state"] == "BUSY" and i["pid"]]))
-        namespaces = {i["id"]: namespaces_of(i["pid"]) for i in instances}
+        # A process that was cloned a moment ago is on its way into all but the first.
+        def entered():
+            found = {i["id"]: namespaces_of(i["pid"]) for i in instances}
+            kinds = [{spaces[kind] for spaces in found.values()} for kind in KINDS]
+            return found if all(len(kind) == 4 for kind in kinds) else None
+
+        namespaces = daemon.wait_until(entered, what="each is in its namespaces")
         assert len({answer.result() for answer in answers}) == 4
     assert len({i["uid"] for i in instances}) == 4
     ours = namespaces_of(os.getpid())
-    for kind in ("pid", "mnt", "ipc", "uts", "net", "cgroup"):
+    for kind in KINDS:
         assert len({spaces[kind] for spaces in namespaces.values()} | {ours[kind]}) == 5, kind
     assert len({spaces["user"] for spaces in namespaces.values()} | {ours["user"]}) == 2
 

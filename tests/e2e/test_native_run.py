@@ -1,5 +1,6 @@
 """spore run with programs: what they are given, how they end, and what cannot be run."""
 import os
+import re
 import signal
 import subprocess
 
@@ -97,9 +98,9 @@ def test_signal_gives_128_and_its_number(run, acts, number):
 def test_start_is_told_as_cold(spored, run, acts):
     before = spored.stats()["starts"].get("cold", 0)
     done = run(acts, "exit", 0, options=["--trace"])
-    assert done.err.startswith("cold start; instance ") and "program" in done.err
+    assert done.err.startswith("cold start (") and "program is executed" in done.err
     assert spored.stats()["starts"]["cold"] == before + 1
-    identity = done.err.split()[3]
+    identity = re.search(r"; instance (\w+)", done.err)[1]
     inspected = spored.call("Instances", "Inspect", {"id": identity})
     assert inspected["start_kind"] == "START_KIND_COLD" and inspected["image"] == "native"
 

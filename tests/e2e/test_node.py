@@ -139,7 +139,7 @@ def test_an_instance_is_reused_and_an_isolated_one_is_not(spored, app):
 def test_the_context_has_lambdas_names(spored, app):
     response = spored.invoke(app("describe"), None, client_context=b'{"custom":{"a":"b"}}')
     found = response["result"]
-    assert found["functionName"] == app("describe") and found["functionVersion"] == "1"
+    assert found["functionName"] == app("describe") and found["functionVersion"] == "$LATEST"
     assert found["memoryLimitInMB"] == "128" and found["awsRequestId"] == response["request_id"]
     assert found["logGroupName"] == "/spore/" + app("describe")
     assert found["logStreamName"] and "invokedFunctionArn" in found

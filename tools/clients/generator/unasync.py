@@ -8,7 +8,7 @@ import sys
 
 WORDS = [
     (r"\basync def\b", "def"), (r"\basync with\b", "with"), (r"\basync for\b", "for"),
-    (r"\bawait ", ""), (r"\bAsync(?=[A-Z])", ""), (r"\b__aenter__\b", "__enter__"),
+    (r"\bawait ", ""), (r"(?<![\w.])Async(?=[A-Z])", ""), (r"\b__aenter__\b", "__enter__"),
     (r"\b__aexit__\b", "__exit__"), (r"\b__aiter__\b", "__iter__"), (r"\b__anext__\b", "__next__"),
     (r"\bStopAsyncIteration\b", "StopIteration"), (r"\bAwaitable\[(\w+)\]", r"\1"),
     (r"\b_async\b", "_sync"), (r"\bAsyncIterator\b", "Iterator"),

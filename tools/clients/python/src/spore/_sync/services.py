@@ -10,11 +10,11 @@ from ._service import Service
 class Async(Service):
 
     def invoke(
-        self, request: m.InvokeRequest | None = None, descriptors: Sequence[int] = ()
-    ) -> m.InvokeResponse:
+        self, request: m.AsyncInvokeRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncInvokeResponse:
         """Accepts an event. Optional descriptor: the payload, when payload_attached."""
         return self._call("Async", "Invoke",
-                                request or m.InvokeRequest(), m.InvokeResponse, descriptors)
+                                request or m.AsyncInvokeRequest(), m.AsyncInvokeResponse, descriptors)
 
     def list(
         self, request: m.ListEventsRequest | None = None, descriptors: Sequence[int] = ()
@@ -25,20 +25,20 @@ class Async(Service):
 
     def get(
         self, request: m.GetEventRequest | None = None, descriptors: Sequence[int] = ()
-    ) -> m.Event:
+    ) -> m.AsyncEvent:
         """`id` may be any unique prefix."""
         return self._call("Async", "Get",
-                                request or m.GetEventRequest(), m.Event, descriptors)
+                                request or m.GetEventRequest(), m.AsyncEvent, descriptors)
 
     def retry(
         self, request: m.RetryEventRequest | None = None, descriptors: Sequence[int] = ()
-    ) -> m.Event:
+    ) -> m.AsyncEvent:
         """Of DEAD: it waits again, as if it had just been accepted, with the settings its
         function has now. Of WAITING: its next attempt is due at once. FAILED_PRECONDITION in
         other states.
         """
         return self._call("Async", "Retry",
-                                request or m.RetryEventRequest(), m.Event, descriptors)
+                                request or m.RetryEventRequest(), m.AsyncEvent, descriptors)
 
     def purge(
         self, request: m.PurgeEventsRequest | None = None, descriptors: Sequence[int] = ()
@@ -51,22 +51,22 @@ class Async(Service):
 
     def set_policy(
         self, request: m.SetAsyncPolicyRequest | None = None, descriptors: Sequence[int] = ()
-    ) -> m.Policy:
+    ) -> m.AsyncPolicy:
         """What becomes of a function's events. Removed with the function."""
         return self._call("Async", "SetPolicy",
-                                request or m.SetAsyncPolicyRequest(), m.Policy, descriptors)
+                                request or m.SetAsyncPolicyRequest(), m.AsyncPolicy, descriptors)
 
     def get_policy(
         self, request: m.GetAsyncPolicyRequest | None = None, descriptors: Sequence[int] = ()
-    ) -> m.Policy:
+    ) -> m.AsyncPolicy:
         return self._call("Async", "GetPolicy",
-                                request or m.GetAsyncPolicyRequest(), m.Policy, descriptors)
+                                request or m.GetAsyncPolicyRequest(), m.AsyncPolicy, descriptors)
 
     def stats(
-        self, request: m.StatsRequest | None = None, descriptors: Sequence[int] = ()
-    ) -> m.StatsResponse:
+        self, request: m.AsyncStatsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.AsyncStatsResponse:
         return self._call("Async", "Stats",
-                                request or m.StatsRequest(), m.StatsResponse, descriptors)
+                                request or m.AsyncStatsRequest(), m.AsyncStatsResponse, descriptors)
 
 
 class Calls(Service):
