@@ -6,6 +6,7 @@ import zipfile
 import pytest
 import sandboxes
 from test_isolation import (  # noqa: F401
+    assert_refused,
     host_files,
     test_files_of_the_host_cannot_be_read,
     test_filter_cannot_be_fooled_by_hidden_bits,
@@ -47,3 +48,9 @@ def victims(spored, victim_archive, request, tmp_path_factory):
             return json.loads(done["stdout"].splitlines()[-1])
 
         yield call
+
+
+def test_nothing_but_tmp_can_be_written(host_files):  # noqa: F811
+    # The victim's own file lies in /tmp here, where all may be written.
+    assert_refused(host_files["overwrite"], done=["/tmp/task/host_files.py"])
+    assert host_files["writable"] == []
