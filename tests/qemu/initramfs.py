@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import subprocess
+import tempfile
 
 
 class Archive:
@@ -77,14 +78,27 @@ def write_entry(output, inode, name, source):
         if stat.S_ISLNK(mode):
             data = os.readlink(source).encode()
         elif stat.S_ISREG(mode):
-            with open(source, "rb") as file:
-                data = file.read()
+            data = without_debug(source) if is_elf(source) else read(source)
     encoded = name.encode() + b"\0"
     fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
     header = b"070701" + b"".join(b"%08X" % field for field in fields)
     for part in (header + encoded, data):
         output.write(part)
         output.write(b"\0" * (-output.tell() % 4))
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def without_debug(path):
+    """What debuggers want is most of a program here, and all of it would be in the machine's memory."""
+    if os.path.getsize(path) < 1 << 20:
+        return read(path)
+    with tempfile.NamedTemporaryFile() as stripped:
+        done = subprocess.run(["strip", "--strip-debug", "-o", stripped.name, path], capture_output=True)
+        return read(stripped.name if done.returncode == 0 else path)
 
 
 def is_elf(path):
