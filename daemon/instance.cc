@@ -212,7 +212,10 @@ void Instance::OnRuntimeEnded(const ZygoteLink::Exit& exited) {
 
 // Its whole pid namespace has ended, so whatever it had written is here: the channel's end tells.
 void Instance::OnInitEnded() {
-  if (channel_ && work_ && version_) return AwaitEnd();
+  // What has been answered may still be on its way; but of a supervisor that is gone, too, the pool
+  // is about to go.
+  const bool supervised = sandbox_ && sandbox_->init_exit.has_value();
+  if (channel_ && work_ && version_ && supervised) return AwaitEnd();
   BeginDying();
 }
 
