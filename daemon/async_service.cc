@@ -1,8 +1,7 @@
 // spore.v1.Async: events.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
-#include "daemon/payload.h"
+#include "daemon/call_payload.h"
 #include "daemon/service_context.h"
 #include "daemon/validate.h"
 
@@ -10,7 +9,6 @@ namespace spore {
 namespace {
 
 constexpr char kService[] = "spore.v1.Async";
-constexpr size_t kMaxClientContextBytes = 64u << 10;
 constexpr uint32_t kMostListed = 1000;
 constexpr uint32_t kListed = 100;
 constexpr uint32_t kMostRetries = 100;
@@ -21,31 +19,6 @@ using CallPtr = std::shared_ptr<Call>;
 // Whose events the peer may see: all, or his own.
 std::optional<uid_t> VisibleTo(const Peer& peer) {
   return SeesAll(peer) ? std::nullopt : std::optional<uid_t>(peer.uid);
-}
-
-Result<std::string> TakePayload(const CallPtr& call, v1::AsyncInvokeRequest& request,
-                                uint64_t limit) {
-  const std::vector<ClientFd> fds = call->TakeFds();
-  if (!request.payload_attached()) {
-    if (request.payload().size() > limit)
-      return tl::unexpected(PayloadTooLarge(request.payload().size(), limit));
-    return std::move(*request.mutable_payload());
-  }
-  if (fds.size() != 1)
-    return MakeError(ErrorKind::kInvalid, "payload_attached, but no descriptor came");
-  return ReadPayload(fds.front().get(), limit);
-}
-
-Result<> CheckClientContext(const std::string& context) {
-  if (context.empty()) return {};
-  if (context.size() > kMaxClientContextBytes) {
-    return MakeError(ErrorKind::kInvalid, "client_context: " + std::to_string(context.size()) +
-                                              " bytes; expected at most " +
-                                              std::to_string(kMaxClientContextBytes));
-  }
-  if (!nlohmann::json::accept(context))
-    return MakeError(ErrorKind::kInvalid, "client_context: not JSON");
-  return {};
 }
 
 void Invoke(ServiceContext& context, const CallPtr& call, v1::AsyncInvokeRequest& request) {

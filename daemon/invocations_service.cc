@@ -1,8 +1,8 @@
 // spore.v1.Invocations: requests to functions, and scripts and programs run once.
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
+#include "daemon/call_payload.h"
 #include "daemon/payload.h"
 #include "daemon/program.h"
 #include "daemon/random_id.h"
@@ -17,7 +17,6 @@ namespace {
 
 constexpr char kService[] = "spore.v1.Invocations";
 constexpr size_t kMaxScriptBytes = 1u << 20;
-constexpr size_t kMaxClientContextBytes = 64u << 10;
 constexpr int kMaxArguments = 1024;
 constexpr std::array<const char*, 3> kStreams = {"stdin", "stdout", "stderr"};
 // A response that the caller wants inline must fit into one message, with its trace and tail.
@@ -58,33 +57,6 @@ void AnswerInvoke(const CallPtr& call, bool takes_memfd, bool trace, const Work&
   response.set_duration_us(result.duration_us);
   if (trace) *response.mutable_trace() = work.trace.Build(MonotonicNs());
   call->Reply(response, std::move(fds));
-}
-
-Result<std::string> TakePayload(const CallPtr& call, v1::InvokeRequest& request, uint64_t limit) {
-  const std::vector<ClientFd> fds = call->TakeFds();
-  if (!request.payload_attached()) {
-    if (request.payload().size() > limit) {
-      return tl::unexpected(PayloadTooLarge(request.payload().size(), limit));
-    }
-    return std::move(*request.mutable_payload());
-  }
-  if (fds.size() != 1) {
-    return MakeError(ErrorKind::kInvalid, "payload_attached, but no descriptor came");
-  }
-  return ReadPayload(fds.front().get(), limit);
-}
-
-Result<> CheckClientContext(const std::string& context) {
-  if (context.empty()) return {};
-  if (context.size() > kMaxClientContextBytes) {
-    return MakeError(ErrorKind::kInvalid, "client_context: " + std::to_string(context.size()) +
-                                              " bytes; expected at most " +
-                                              std::to_string(kMaxClientContextBytes));
-  }
-  if (!nlohmann::json::accept(context)) {
-    return MakeError(ErrorKind::kInvalid, "client_context: not JSON");
-  }
-  return {};
 }
 
 void Submit(ServiceContext& context, const CallPtr& call, std::unique_ptr<Work> work) {
