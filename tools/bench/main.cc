@@ -300,7 +300,8 @@ client::Result<> Benchmark::MeasureHeaps() {
   return {};
 }
 
-// A daemon whose pool neither grows nor shrinks meanwhile, where there is a choice.
+// A daemon whose pool neither grows nor shrinks meanwhile, where there is a choice: then before all
+// else, for what ended daemons leave comes back to the host for a while.
 client::Result<> Benchmark::MeasureIdle() {
   const unsigned most = options_.idle_instances;
   if (most == 0) return {};
@@ -308,10 +309,12 @@ client::Result<> Benchmark::MeasureIdle() {
   std::vector<unsigned> counts{most};
   for (unsigned count = most / 2; count > 0 && counts.size() < 4; count /= 2)
     counts.insert(counts.begin(), count);
-  std::string socket = options_.socket, held = functions_->held();
+  std::string socket = options_.socket, held;
   std::optional<PrivateDaemon> daemon;
   std::optional<Functions> functions;
-  if (daemon_) {
+  if (functions_) {
+    held = functions_->held();
+  } else {
     auto started = PrivateDaemon::Start(options_.spored, options_.images,
                                         "ready-sandboxes = 8\nmax-ready-sandboxes = 8\n");
     if (!started) return tl::unexpected(started.error());
@@ -334,7 +337,10 @@ client::Result<Report> Benchmark::Run() {
   folder_.emplace(std::move(*folder));
   progress_.Say("starting");
   // The floors fork this process: before it has threads or much memory.
-  std::vector<client::Result<> (Benchmark::*)()> steps{&Benchmark::AddFloors, &Benchmark::AddSpore};
+  std::vector<client::Result<> (Benchmark::*)()> steps{&Benchmark::AddFloors};
+  if (options_.socket.empty()) steps.push_back(&Benchmark::MeasureIdle);
+  steps.push_back(&Benchmark::AddSpore);
+  if (!options_.socket.empty()) steps.push_back(&Benchmark::MeasureIdle);
   if (options_.peers) steps.push_back(&Benchmark::AddPeers);
   if (options_.languages) steps.push_back(&Benchmark::AddLanguages);
   for (const auto& step : steps) {
@@ -352,10 +358,8 @@ client::Result<Report> Benchmark::Run() {
     if (!bursts) return tl::unexpected(bursts.error());
     report_.bursts = std::move(*bursts);
   }
-  for (const auto& step : {&Benchmark::MeasureHeaps, &Benchmark::MeasureIdle}) {
-    auto done = (this->*step)();
-    if (!done) return tl::unexpected(done.error());
-  }
+  auto heaps = MeasureHeaps();
+  if (!heaps) return tl::unexpected(heaps.error());
   progress_.Clear();
   return std::move(report_);
 }
