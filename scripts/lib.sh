@@ -17,7 +17,7 @@ unset PYTHONPATH PYTHONHOME PYTHONSTARTUP CXXFLAGS CFLAGS CPPFLAGS LDFLAGS SPORE
 # What the build needs, and what the product needs to run.
 SPORE_BUILD_PACKAGES=(
   g++ meson ninja-build pkg-config python3 python3-dev
-  libfmt-dev libexpected-dev libseccomp-dev libcap-dev liburing-dev libsystemd-dev libarchive-dev nettle-dev
+  libfmt-dev libexpected-dev libseccomp-dev libcap-dev liburing-dev libsystemd-dev libarchive-dev nettle-dev libssl-dev
   libboost-dev libsqlite3-dev
   libprotobuf-dev protobuf-compiler libtomlplusplus-dev nlohmann-json3-dev libcli11-dev
   default-jdk-headless libgoogle-gson-java
@@ -32,7 +32,7 @@ SPORE_E2E_PACKAGES=(
   mmdebstrap zstd zsh fish
   python3-protobuf mypy python3-pip python3-setuptools python3-wheel
   golang-github-containerd-ttrpc-dev golang-google-protobuf-dev
-  awscli python3-boto3 wrk tzdata
+  awscli python3-boto3 wrk tzdata openssl
 )
 SPORE_TIDY_PACKAGES=(git clang-format)
 SPORE_QEMU_PACKAGES=(qemu-system-x86 busybox-static cpio dpkg)

@@ -1,34 +1,17 @@
 #include "tools/gateway/access.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include <cerrno>
 #include <ctime>
 #include <functional>
 
-#include "tools/client/memfd.h"
 #include "tools/gateway/lambda_error.h"
+#include "tools/gateway/secret_file.h"
 #include "tools/gateway/text.h"
 
 namespace spore::gateway {
 namespace {
 
-constexpr std::size_t kMaxFile = 1 << 20;
 constexpr std::size_t kMinToken = 16;
 constexpr std::string_view kBearer = "Bearer ";
-
-client::Result<std::string> ReadSecretFile(const std::string& path) {
-  client::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  if (!fd.valid()) return client::LocalError("cannot read " + path, errno);
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return client::LocalError("stat " + path, errno);
-  if (!S_ISREG(status.st_mode)) return client::LocalError(path + ": not a file");
-  if ((status.st_mode & 077) != 0) {
-    return client::LocalError(path + ": others than its owner may use it; chmod 0600 " + path);
-  }
-  return client::ReadAll(fd.get(), kMaxFile, path);
-}
 
 // `take` answers what is wrong with a line, if anything.
 client::Result<> ForEachLine(const std::string& path,

@@ -136,6 +136,8 @@ client::Result<Config> LoadConfig(const std::string& path) {
   reader.Text("socket", &config.socket);
   reader.Text("token-file", &config.token_file);
   reader.Text("key-file", &config.key_file);
+  reader.Text("tls-certificate", &config.tls_certificate);
+  reader.Text("tls-key", &config.tls_key);
   reader.Text("user", &config.user);
   reader.Bool("public-functions", &config.public_functions);
   ReadLimits(reader, config);

@@ -14,6 +14,8 @@ struct Config {
   std::string socket = "/run/spore/spored.sock";
   std::string token_file;
   std::string key_file;
+  std::string tls_certificate;  // with tls_key: PEM files
+  std::string tls_key;
   std::string user;  // to become, when started as root
   bool public_functions = false;
   std::size_t spored_connections = 8;

@@ -56,10 +56,12 @@ class HttpConnection::Pending final : public Exchange {
   bool vanished_ = false;
 };
 
-HttpConnection::HttpConnection(std::shared_ptr<Shared> shared, client::Fd socket, std::string peer,
+HttpConnection::HttpConnection(std::shared_ptr<Shared> shared, client::Fd socket,
+                               std::unique_ptr<Transport> transport, std::string peer,
                                std::function<void()> on_closed)
     : shared_(std::move(shared)),
       socket_(std::move(socket)),
+      transport_(std::move(transport)),
       peer_(std::move(peer)),
       on_closed_(std::move(on_closed)),
       deadline_ms_(NowMs() + shared_->limits.head_ms) {
@@ -110,7 +112,8 @@ void HttpConnection::OnEvents(uint32_t events) {
   const auto self = shared_from_this();
   if ((events & (EPOLLERR | EPOLLHUP)) != 0) return Close();
   if ((events & EPOLLRDHUP) != 0 && state_ == State::kBusy) return Close();
-  if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) readable_ = true;
+  // TLS may have waited to write before it could go on reading.
+  if ((events & (EPOLLIN | EPOLLRDHUP)) != 0 || !transport_->plain()) readable_ = true;
   Advance();
 }
 
@@ -144,18 +147,19 @@ bool HttpConnection::ReadMore() {
   std::array<char, kReadBytes> buffer;
   ssize_t got = 0;
   do {
-    got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    got = transport_->Read(buffer.data(), buffer.size());
   } while (got < 0 && errno == EINTR);
   if (got < 0 && errno == EAGAIN) {
     readable_ = false;
     return false;
   }
   if (got <= 0) {
+    if (got < 0 && errno == EPROTO) ++shared_->counters.tls_failed;
     Close();
     return true;
   }
   // Edge-triggered: after a short read the next byte makes an event again (epoll(7)).
-  if (static_cast<std::size_t>(got) < buffer.size()) readable_ = false;
+  if (transport_->plain() && static_cast<std::size_t>(got) < buffer.size()) readable_ = false;
   if (state_ == State::kHead && input_.empty()) deadline_ms_ = NowMs() + shared_->limits.head_ms;
   input_.append(buffer.data(), static_cast<std::size_t>(got));
   return true;
@@ -216,7 +220,7 @@ bool HttpConnection::OnHead() {
   if (parser_.expects_continue() && input_.empty()) {
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     // A socket that cannot take these few bytes has a client that does not read.
-    if (::send(socket_.get(), kContinue.data(), kContinue.size(), MSG_NOSIGNAL | MSG_DONTWAIT) !=
+    if (transport_->Write(kContinue.data(), kContinue.size()) !=
         static_cast<ssize_t>(kContinue.size())) {
       Close();
     }
@@ -269,8 +273,7 @@ void HttpConnection::Answer(HttpResponse response) {
 
 bool HttpConnection::Flush() {
   while (written_ < output_.size()) {
-    const ssize_t sent =
-        ::send(socket_.get(), output_.data() + written_, output_.size() - written_, MSG_NOSIGNAL);
+    const ssize_t sent = transport_->Write(output_.data() + written_, output_.size() - written_);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) return false;
     if (sent < 0) {
@@ -288,6 +291,7 @@ bool HttpConnection::AfterAnswer() {
   written_ = 0;
   CountBody(0);
   if (!keep_alive_) {
+    transport_->EndWriting();
     ::shutdown(socket_.get(), SHUT_WR);
     state_ = State::kLingering;
     lingered_ = 0;

@@ -14,6 +14,7 @@
 #include "tools/gateway/event_loop.h"
 #include "tools/gateway/http_message.h"
 #include "tools/gateway/http_parser.h"
+#include "tools/gateway/transport.h"
 
 namespace spore::gateway {
 
@@ -36,6 +37,7 @@ struct HttpCounters {
   uint64_t malformed = 0;
   uint64_t timed_out = 0;
   uint64_t vanished = 0;
+  uint64_t tls_failed = 0;  // connections that ended with an error of TLS, handshakes included
   std::size_t in_progress = 0;
   std::size_t body_bytes = 0;
   uint64_t by_class[6] = {};  // answers, by the first digit of their status
@@ -51,7 +53,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     bool draining = false;
   };
 
-  HttpConnection(std::shared_ptr<Shared> shared, client::Fd socket, std::string peer,
+  // `transport` works on `socket`.
+  HttpConnection(std::shared_ptr<Shared> shared, client::Fd socket,
+                 std::unique_ptr<Transport> transport, std::string peer,
                  std::function<void()> on_closed);
   ~HttpConnection();
   // False: it could not be watched; let it go.
@@ -83,6 +87,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   std::shared_ptr<Shared> shared_;
   client::Fd socket_;
+  std::unique_ptr<Transport> transport_;
   std::string peer_;
   std::function<void()> on_closed_;
   EventLoop::WatchId watch_ = 0;

@@ -71,17 +71,21 @@ bool HttpServer::AcceptOne() {
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
         "Connection: close\r\n\r\n";
     ++shared_->counters.refused_connections;
-    // Whether or not it can be told.
-    (void)::send(socket.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    // Whether or not it can be told; over TLS it cannot.
+    if (!tls_) (void)::send(socket.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     return true;
   }
   if (address.ss_family != AF_UNIX) {
     const int on = 1;
     ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
+  auto transport =
+      tls_ ? tls_->Accept(socket.get()) : std::make_unique<PlainTransport>(socket.get());
+  if (!transport) return true;
   const uint64_t id = next_++;
-  auto connection = std::make_shared<HttpConnection>(shared_, std::move(socket), AddressOf(address),
-                                                     [this, id] { Closed(id); });
+  auto connection =
+      std::make_shared<HttpConnection>(shared_, std::move(socket), std::move(transport),
+                                       AddressOf(address), [this, id] { Closed(id); });
   if (!connection->Start()) return true;
   connections_.emplace(id, std::move(connection));
   loop_.Wake();

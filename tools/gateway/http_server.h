@@ -4,17 +4,21 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 
 #include "tools/client/error.h"
 #include "tools/client/fd.h"
 #include "tools/gateway/event_loop.h"
 #include "tools/gateway/http_connection.h"
+#include "tools/gateway/tls.h"
 
 namespace spore::gateway {
 
 class HttpServer {
  public:
   HttpServer(EventLoop& loop, HttpHandler& handler, const HttpLimits& limits);
+  // For the connections that are accepted from now on; null: none.
+  void UseTls(std::shared_ptr<const TlsContext> tls) { tls_ = std::move(tls); }
   ~HttpServer();
   // Takes a listening socket, TCP or UNIX.
   client::Result<> Listen(client::Fd listening);
@@ -33,6 +37,7 @@ class HttpServer {
 
   EventLoop& loop_;
   std::shared_ptr<HttpConnection::Shared> shared_;
+  std::shared_ptr<const TlsContext> tls_;
   client::Fd listening_;
   EventLoop::WatchId watch_ = 0;
   std::unordered_map<uint64_t, std::shared_ptr<HttpConnection>> connections_;

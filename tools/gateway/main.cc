@@ -7,7 +7,9 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "tools/gateway/access.h"
 #include "tools/gateway/config.h"
@@ -16,6 +18,7 @@
 #include "tools/gateway/listener.h"
 #include "tools/gateway/privileges.h"
 #include "tools/gateway/router.h"
+#include "tools/gateway/tls.h"
 
 namespace spore::gateway {
 namespace {
@@ -34,13 +37,14 @@ int Fail(const client::Error& error, int code) {
   return code;
 }
 
-// SIGTERM and SIGINT as a descriptor; the others do nothing here.
+// SIGTERM, SIGINT and SIGHUP as a descriptor; the others do nothing here.
 client::Result<client::Fd> TakeSignals() {
   ::signal(SIGPIPE, SIG_IGN);
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
   if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return client::LocalError("sigprocmask", errno);
   client::Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return client::LocalError("signalfd", errno);
@@ -54,7 +58,29 @@ client::Result<> CheckReach(const Listener& listener, const Access& access, cons
                             "only loopback and UNIX sockets are served");
 }
 
-client::Result<> Serve(const Config& config, Listener listener, Access access,
+using TlsPtr = std::shared_ptr<TlsContext>;
+
+// Null where none is configured.
+client::Result<TlsPtr> LoadTls(const Config& config) {
+  if (config.tls_certificate.empty() && config.tls_key.empty()) return TlsPtr();
+  if (config.tls_certificate.empty() || config.tls_key.empty())
+    return client::LocalError("tls-certificate and tls-key: expected both or neither");
+  auto tls = TlsContext::Load(config.tls_certificate, config.tls_key);
+  if (tls && (*tls)->expired())
+    Say(config.tls_certificate + ": has expired on " + (*tls)->valid_until());
+  return tls;
+}
+
+// SIGHUP: certificates are renewed while the gateway serves. What cannot be used changes nothing.
+void Reload(const Config& config, HttpServer& server) {
+  auto tls = LoadTls(config);
+  if (!tls) return Say("SIGHUP: the certificate stays as it is: " + tls.error().message);
+  if (!*tls) return Say("SIGHUP: there is nothing to read again");
+  Say("SIGHUP: a certificate good until " + (*tls)->valid_until());
+  server.UseTls(std::move(*tls));
+}
+
+client::Result<> Serve(const Config& config, Listener listener, Access access, TlsPtr tls,
                        const client::Fd& signals) {
   auto created = EventLoop::Create();
   if (!created) return tl::unexpected(created.error());
@@ -67,6 +93,8 @@ client::Result<> Serve(const Config& config, Listener listener, Access access,
   Router router(std::move(service), std::move(access));
   HttpServer server(loop, router, config.http);
   http = &server;
+  const char* const over = tls ? " with TLS" : "";
+  server.UseTls(std::move(tls));
   if (auto done = server.Listen(std::move(listener.fd)); !done) return done;
   int64_t give_up_ms = 0;
   loop.SetTick([&] {
@@ -76,6 +104,7 @@ client::Result<> Serve(const Config& config, Listener listener, Access access,
   auto watch = loop.Watch(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info;
     if (::read(signals.get(), &info, sizeof info) != sizeof info) return;
+    if (info.ssi_signo == SIGHUP) return Reload(config, server);
     if (give_up_ms != 0) return loop.Stop();  // asked twice
     sd_notify(0, "STOPPING=1");
     give_up_ms = NowMs() + kDrainMs;
@@ -83,7 +112,7 @@ client::Result<> Serve(const Config& config, Listener listener, Access access,
     loop.Wake();
   });
   if (!watch) return tl::unexpected(watch.error());
-  Say("listening on " + listener.name);
+  Say("listening on " + listener.name + over);
   sd_notify(0, "READY=1");
   return loop.Run();
 }
@@ -93,6 +122,8 @@ int Run(Config config) {
   if (!signals) return Fail(signals.error(), kFailed);
   auto access = Access::Load(config.token_file, config.key_file);
   if (!access) return Fail(access.error(), kUsage);
+  auto tls = LoadTls(config);
+  if (!tls) return Fail(tls.error(), kUsage);
   auto listener = OpenListener(config.listen);
   if (!listener) return Fail(listener.error(), kFailed);
   if (auto fine = CheckReach(*listener, *access, config); !fine) return Fail(fine.error(), kUsage);
@@ -105,8 +136,8 @@ int Run(Config config) {
   }
   if (auto given_up = GiveUpPrivileges(config.user); !given_up)
     return Fail(given_up.error(), kUsage);
-  if (auto served = Serve(config, std::move(*listener), std::move(*access), *signals); !served)
-    return Fail(served.error(), kFailed);
+  auto served = Serve(config, std::move(*listener), std::move(*access), std::move(*tls), *signals);
+  if (!served) return Fail(served.error(), kFailed);
   return 0;
 }
 
@@ -115,7 +146,8 @@ int Run(Config config) {
 
 int main(int argc, char** argv) {
   namespace gateway = spore::gateway;
-  std::string file = gateway::DefaultConfigPath(), listen, socket, tokens, keys, user;
+  std::string file = gateway::DefaultConfigPath(), listen, socket, tokens, keys, user, certificate,
+              tls_key;
   CLI::App app("AWS Lambda's interface to Spore, over HTTP. See spore-gateway(8).",
                "spore-gateway");
   app.add_option("--config", file, "Configuration file")->type_name("FILE");
@@ -124,6 +156,9 @@ int main(int argc, char** argv) {
   app.add_option("--socket", socket, "Where spored listens")->type_name("PATH");
   app.add_option("--token-file", tokens, "Bearer tokens, one a line")->type_name("FILE");
   app.add_option("--key-file", keys, "AWS keys: an id and a secret a line")->type_name("FILE");
+  app.add_option("--tls-certificate", certificate, "TLS: certificates, the server's first")
+      ->type_name("FILE");
+  app.add_option("--tls-key", tls_key, "TLS: the key of that certificate")->type_name("FILE");
   app.add_option("--user", user, "Whom to become when started as root")->type_name("NAME");
   app.set_version_flag("--version", "spore-gateway " SPORE_VERSION);
   try {
@@ -138,5 +173,7 @@ int main(int argc, char** argv) {
   if (!tokens.empty()) config->token_file = tokens;
   if (!keys.empty()) config->key_file = keys;
   if (!user.empty()) config->user = user;
+  if (!certificate.empty()) config->tls_certificate = certificate;
+  if (!tls_key.empty()) config->tls_key = tls_key;
   return gateway::Run(std::move(*config));
 }

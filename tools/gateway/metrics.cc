@@ -96,6 +96,8 @@ void AddGateway(const Service& service, Text& text) {
                http.malformed);
   text.Counter("spore_gateway_timed_out", "Requests or answers that took too long on the wire.",
                http.timed_out);
+  text.Counter("spore_gateway_tls_failed", "Connections that ended with an error of TLS.",
+               http.tls_failed);
   text.Counter("spore_gateway_vanished", "Clients that went before their answer.", http.vanished);
   text.Gauge("spore_gateway_in_progress", "Requests that are being served.", http.in_progress);
   text.Family("spore_gateway_responses", "counter", "Answers by class of status.");
