@@ -17,7 +17,7 @@ namespace {
 
 constexpr char kFile[] = "/events.db";
 // What the schema below is; another number in the file is refused.
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 // Locks are not shared with another process, so no memory is either. The log is written back after
 // some megabytes, and does not stay larger than 16. Debian's SQLite would overwrite all that is
 // deleted, and so need room on the disk to make some.
@@ -42,6 +42,7 @@ constexpr char kSchema[] =
     "attempts INTEGER NOT NULL DEFAULT 0, max_attempts INTEGER NOT NULL, backoff INTEGER NOT NULL,"
     "depth INTEGER NOT NULL, bytes INTEGER NOT NULL, response_bytes INTEGER NOT NULL DEFAULT 0,"
     "origin TEXT NOT NULL, condition TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '',"
+    "qualifier TEXT NOT NULL DEFAULT '', executed TEXT NOT NULL DEFAULT '',"
     "error BLOB, response BLOB, context BLOB, payload BLOB);"
     "CREATE INDEX IF NOT EXISTS events_owner ON events(owner, seq);"
     "CREATE INDEX IF NOT EXISTS events_live ON events(state) WHERE state IN (1,5);"
@@ -49,12 +50,20 @@ constexpr char kSchema[] =
     "CREATE INDEX IF NOT EXISTS events_finished ON events(finished) WHERE state>=3;"
     "CREATE TABLE IF NOT EXISTS policies(function TEXT PRIMARY KEY, policy BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS schedules(name TEXT PRIMARY KEY, schedule BLOB NOT NULL);"
-    "PRAGMA user_version=1;"
+    "PRAGMA user_version=2;"
     "COMMIT;";
-#define EVENT_COLUMNS                                                             \
-  "seq, id, owner, function, state, accepted, due, expires, finished, attempts, " \
-  "max_attempts, backoff, depth, bytes, response_bytes, origin, condition, note, error"
-constexpr int kColumns = 19;
+// Of the first version, which knew of no qualifiers.
+constexpr char kUpgrade1[] =
+    "BEGIN;"
+    "ALTER TABLE events ADD COLUMN qualifier TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE events ADD COLUMN executed TEXT NOT NULL DEFAULT '';"
+    "PRAGMA user_version=2;"
+    "COMMIT;";
+#define EVENT_COLUMNS                                                                     \
+  "seq, id, owner, function, state, accepted, due, expires, finished, attempts, "         \
+  "max_attempts, backoff, depth, bytes, response_bytes, origin, condition, note, error, " \
+  "qualifier, executed"
+constexpr int kColumns = 21;
 // A small database is read whole before it is trusted; a large one would take too long.
 constexpr off_t kMostChecked = 256 << 20;
 
@@ -117,6 +126,7 @@ Result<> AsyncDisk::OpenDatabase() {
                      path + " is of a newer spored (version " + std::to_string(found) + ")",
                      "start that one, or move the file away");
   }
+  if (found == 1) SPORE_TRY(database_.Execute(kUpgrade1));
   SPORE_TRY(database_.Execute(kSchema));
   struct stat status {};
   if (stat(path.c_str(), &status) == 0 && status.st_size <= kMostChecked) {
@@ -192,8 +202,8 @@ Result<> AsyncDisk::Insert(StoredEvent* stored) {
   SPORE_TRY(CheckRoom(options_.directory, static_cast<uint64_t>(unused_bytes)));
   SPORE_ASSIGN(Statement * insert,
                Use("INSERT INTO events(id, owner, function, state, accepted, due, expires, "
-                   "max_attempts, backoff, depth, bytes, origin, context, payload) "
-                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"));
+                   "max_attempts, backoff, depth, bytes, origin, context, payload, qualifier) "
+                   "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"));
   const v1::AsyncEvent& event = stored->event;
   insert->Bind(1, std::string_view(event.id()));
   insert->Bind(2, int64_t{event.owner_uid()});
@@ -209,6 +219,7 @@ Result<> AsyncDisk::Insert(StoredEvent* stored) {
   insert->Bind(12, std::string_view(event.origin()));
   insert->BindBlob(13, stored->client_context);
   insert->BindBlob(14, event.payload());
+  insert->Bind(15, std::string_view(event.qualifier()));
   SPORE_TRY(insert->Run());
   stored->seq = database_.last_row();
   return {};
@@ -217,7 +228,7 @@ Result<> AsyncDisk::Insert(StoredEvent* stored) {
 Result<bool> AsyncDisk::Update(const StoredEvent& stored) {
   SPORE_ASSIGN(Statement * update,
                Use("UPDATE events SET state=?2, due=?3, finished=?4, attempts=?5, response=?6, "
-                   "response_bytes=?7, error=?8, condition=?9, note=?10, "
+                   "response_bytes=?7, error=?8, condition=?9, note=?10, executed=?11, "
                    "payload=iif(?2 IN (3,4), NULL, payload), "
                    "context=iif(?2 IN (3,4), NULL, context) WHERE seq=?1"));
   const v1::AsyncEvent& event = stored.event;
@@ -232,6 +243,7 @@ Result<bool> AsyncDisk::Update(const StoredEvent& stored) {
   update->BindBlob(8, error);
   update->Bind(9, std::string_view(event.condition()));
   update->Bind(10, std::string_view(event.note()));
+  update->Bind(11, std::string_view(event.executed_version()));
   SPORE_TRY(update->Run());
   if (database_.changes() == 0) return false;
   if (event.state() == v1::AsyncEvent::DONE || event.state() == v1::AsyncEvent::FAILED)
@@ -294,6 +306,8 @@ Result<std::vector<StoredEvent>> AsyncDisk::ReadRows(Statement& statement, bool 
     event.set_note(statement.Text(17));
     const std::string error = statement.Text(18);
     if (!error.empty()) (void)event.mutable_error()->ParseFromString(error);
+    event.set_qualifier(statement.Text(19));
+    event.set_executed_version(statement.Text(20));
     if (!whole) continue;
     event.set_response(statement.Text(kColumns));
     stored.client_context = statement.Text(kColumns + 1);

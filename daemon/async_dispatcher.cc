@@ -104,6 +104,7 @@ void AsyncDispatcher::Accept(Asked asked, std::function<void(Result<std::string>
   auto event = std::make_shared<StoredEvent>(
       MakeEvent(function, PolicyOf(function.name()), std::move(asked.payload), NowUnixMs()));
   event->client_context = std::move(asked.client_context);
+  event->event.set_qualifier(std::move(asked.qualifier));
   event->event.set_origin(std::move(asked.origin));
   const uint64_t bytes = event->held_bytes();
   if (auto room = quota_.Take(function.owner_uid(), bytes); !room) {
@@ -139,6 +140,8 @@ void AsyncDispatcher::Enqueue(const StoredEvent& stored) {
   ticket.seq = stored.seq;
   ticket.owner = event.owner_uid();
   ticket.function = event.function();
+  ticket.qualifier = event.qualifier();
+  if (!ticket.qualifier.empty()) ticket.draw = RandomFraction();
   ticket.due_ms = now + std::clamp<int64_t>(event.due_unix_ms() - day, 0, kMostDelayMs);
   ticket.expires_ms = now + std::clamp<int64_t>(event.expires_unix_ms() - day, 0, kMostAgeMs);
   ticket.depth = event.depth();
@@ -160,17 +163,19 @@ std::shared_ptr<StoredEvent> AsyncDispatcher::TakeCached(int64_t seq) {
   return std::move(found.mapped());
 }
 
-// The function if it is still the owner's: another may have come to have its name.
-AsyncDispatcher::VersionPtr AsyncDispatcher::VersionFor(const AsyncTicket& ticket) const {
-  VersionPtr version = parts_.functions.Find(ticket.function);
-  if (version && version->function.owner_uid() != ticket.owner) return nullptr;
-  return version;
+// What the event is for now, if the function is still the owner's: another may have come to have
+// its name. kNotFound: it will never be there again by itself.
+Result<AsyncDispatcher::VersionPtr> AsyncDispatcher::VersionFor(const AsyncTicket& ticket) const {
+  const DeployedFunction* function = parts_.functions.FindDeployed(ticket.function);
+  if (function == nullptr || function->latest->function.owner_uid() != ticket.owner)
+    return MakeError(ErrorKind::kNotFound, "no function \"" + ticket.function + "\"");
+  return VersionOf(*function, ticket.qualifier, ticket.draw);
 }
 
 bool AsyncDispatcher::MayRun(const AsyncTicket& ticket) const {
-  const VersionPtr version = VersionFor(ticket);
-  if (!version) return true;  // to be given up
-  const v1::Function& function = version->function;
+  const Result<VersionPtr> version = VersionFor(ticket);
+  if (!version) return true;  // to be given up, or looked at again later
+  const v1::Function& function = (*version)->function;
   Ticket wanted;
   wanted.function = function.name();
   wanted.version = ScheduledAs(function);
@@ -234,12 +239,18 @@ void AsyncDispatcher::Loaded(int64_t seq, Result<> read, std::optional<StoredEve
 }
 
 void AsyncDispatcher::Run(int64_t seq) {
-  const Flight& flight = flights_.at(seq);
-  const VersionPtr version = VersionFor(flight.ticket);
-  if (!version) return Conclude(seq, AttemptFacts::Kind::kRemoved, {});
+  Flight& flight = flights_.at(seq);
+  WorkResult refused;
+  const Result<VersionPtr> found = VersionFor(flight.ticket);
+  if (!found) {
+    if (found.error().kind != ErrorKind::kNotFound)
+      return Conclude(seq, AttemptFacts::Kind::kPostponed, {});
+    refused.refused = found.error();
+    return Conclude(seq, AttemptFacts::Kind::kRemoved, refused);
+  }
+  const VersionPtr& version = *found;
   const v1::FunctionSettings& settings = version->function.settings();
   StoredEvent& stored = *flight.event;
-  WorkResult refused;
   if (stored.event.payload().size() > settings.limits().payload_bytes()) {
     refused.refused =
         PayloadTooLarge(stored.event.payload().size(), settings.limits().payload_bytes());
@@ -251,6 +262,8 @@ void AsyncDispatcher::Run(int64_t seq) {
   auto work = std::make_unique<Work>(MonotonicNs());
   work->charge = std::move(*charge);
   work->version = version;
+  work->qualifier = flight.ticket.qualifier;
+  flight.executed_version = VersionLabel(version->function);
   work->image = settings.image();
   work->limits = settings.limits();
   work->limits.set_max_instances(

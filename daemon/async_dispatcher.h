@@ -64,6 +64,7 @@ class AsyncDispatcher {
     VersionPtr version;
     std::string payload;
     std::string client_context;
+    std::string qualifier;
     std::string origin;
     // In the same transaction, after it.
     std::function<Result<>(AsyncDisk&, const StoredEvent&)> also;
@@ -97,6 +98,7 @@ class AsyncDispatcher {
     AsyncTicket ticket;
     std::shared_ptr<StoredEvent> event;  // null: not read yet
     bool counted = true;                 // among the queue's in flight
+    std::string executed_version;        // that it was given to
   };
   struct Ending;
 
@@ -108,7 +110,7 @@ class AsyncDispatcher {
   void Pump();
   void ArmTimer();
   bool MayRun(const AsyncTicket& ticket) const;
-  VersionPtr VersionFor(const AsyncTicket& ticket) const;
+  Result<VersionPtr> VersionFor(const AsyncTicket& ticket) const;
   void Dispatch(AsyncTicket ticket);
   void GiveUp(AsyncTicket ticket, AttemptFacts::Kind kind);
   void Loaded(int64_t seq, Result<> read, std::optional<StoredEvent> event);

@@ -40,7 +40,10 @@ AttemptFacts::Kind AsyncDispatcher::KindOf(const AsyncTicket& ticket,
   const bool daemon = result.error && result.error->death().cause() == v1::Death::DAEMON;
   if (stopping_ && (daemon || (result.refused && result.refused->kind == ErrorKind::kUnavailable)))
     return Kind::kInterrupted;
-  if (!VersionFor(ticket)) return Kind::kRemoved;
+  if (const auto version = VersionFor(ticket);
+      !version && version.error().kind == ErrorKind::kNotFound) {
+    return Kind::kRemoved;
+  }
   if (daemon) return Kind::kPostponed;  // its zygote died
   if (result.error) return Kind::kFailed;
   return result.refused->kind == ErrorKind::kInvalid ? Kind::kRefused : Kind::kPostponed;
@@ -77,6 +80,7 @@ void AsyncDispatcher::Conclude(int64_t seq, AttemptFacts::Kind kind, const WorkR
   const int64_t now = NowUnixMs();
   change.set_function(flight.ticket.function);
   change.set_attempts(verdict.attempts);
+  change.set_executed_version(flight.executed_version);
   change.set_condition(verdict.condition);
   if (result.error) *change.mutable_error() = Bounded(*result.error);
   if (result.refused) change.set_note(result.refused->Message());
@@ -157,6 +161,7 @@ void AsyncDispatcher::Record(const std::shared_ptr<Ending>& ending) {
     if (change.due_unix_ms() != 0) event.set_due_unix_ms(change.due_unix_ms());
     if (ending->attempted) {
       event.set_attempts(change.attempts());
+      event.set_executed_version(change.executed_version());
       event.set_response_bytes(ending->response.size());
       event.clear_error();
       if (change.has_error()) *event.mutable_error() = change.error();

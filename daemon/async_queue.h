@@ -26,6 +26,8 @@ struct AsyncTicket {
   int64_t seq = 0;
   uid_t owner = 0;
   std::string function;
+  std::string qualifier;
+  double draw = 0;  // of this attempt, where the qualifier names two versions
   int64_t due_ms = 0;
   int64_t expires_ms = 0;
   uint32_t postponed = 0;  // times in a row

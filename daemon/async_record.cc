@@ -19,6 +19,10 @@ std::string OrNull(const std::string& text) {
   return !text.empty() && nlohmann::json::accept(text) ? text : "null";
 }
 
+std::string OrLatest(const std::string& qualifier) {
+  return qualifier.empty() ? "$LATEST" : qualifier;
+}
+
 std::string ErrorPayload(const v1::FunctionError& error) {
   ordered_json json{{"errorMessage", error.message()}, {"errorType", error.type()}};
   json["stackTrace"] = ordered_json::array();
@@ -51,17 +55,19 @@ std::string InvocationRecord(const v1::AsyncEvent& event, const std::string& res
   ordered_json head;
   head["version"] = "1.0";
   head["timestamp"] = IsoTime(now_unix_ms);
-  head["requestContext"] = {{"requestId", event.id()},
-                            {"functionArn", "arn:aws:lambda:local:000000000000:function:" +
-                                                event.function() + ":$LATEST"},
-                            {"condition", event.condition()},
-                            {"approximateInvokeCount", event.attempts()}};
+  head["requestContext"] = {
+      {"requestId", event.id()},
+      {"functionArn", "arn:aws:lambda:local:000000000000:function:" + event.function() + ":" +
+                          OrLatest(event.qualifier())},
+      {"condition", event.condition()},
+      {"approximateInvokeCount", event.attempts()}};
   std::string start = Dump(head);
   start.pop_back();
   // Nothing has answered where there was no attempt.
   std::string context = "null", answer = "null";
   if (event.attempts() > 0) {
-    ordered_json parts{{"statusCode", 200}, {"executedVersion", "$LATEST"}};
+    ordered_json parts{{"statusCode", 200},
+                       {"executedVersion", OrLatest(event.executed_version())}};
     if (event.has_error()) parts["functionError"] = "Unhandled";
     context = Dump(parts);
     answer = event.has_error() ? ErrorPayload(event.error()) : OrNull(response);

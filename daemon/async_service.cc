@@ -22,9 +22,10 @@ std::optional<uid_t> VisibleTo(const Peer& peer) {
 }
 
 void Invoke(ServiceContext& context, const CallPtr& call, v1::AsyncInvokeRequest& request) {
-  auto version = FindFunction(context, request.name(), [&](const v1::Function& function) {
-    return MayInvoke(call->peer(), function);
-  });
+  // Of an alias with two versions the first tells the limit; each attempt draws anew.
+  auto version =
+      FindVersion(context, request.name(), request.qualifier(), 1,
+                  [&](const v1::Function& function) { return MayInvoke(call->peer(), function); });
   if (!version) return call->Fail(version.error());
   const v1::Limits& limits = (*version)->function.settings().limits();
   auto payload = TakePayload(call, request, limits.payload_bytes());
@@ -38,6 +39,7 @@ void Invoke(ServiceContext& context, const CallPtr& call, v1::AsyncInvokeRequest
   asked.version = *version;
   asked.payload = std::move(*payload);
   asked.client_context = std::move(*request.mutable_client_context());
+  asked.qualifier = std::move(*request.mutable_qualifier());
   // Until it is on disk.
   auto held = std::make_shared<PayloadBudget::Charge>(std::move(*charge));
   context.async.Accept(std::move(asked), [call, held](const Result<std::string>& id) {

@@ -97,6 +97,20 @@ Result<uint64_t> RouteQualifier(const v1::Function& function, const v1::Function
   return second ? alias->second_version() : alias->version();
 }
 
+Result<std::shared_ptr<const FunctionVersion>> VersionOf(const DeployedFunction& function,
+                                                         const std::string& qualifier,
+                                                         double draw) {
+  const v1::Function& latest = function.latest->function;
+  SPORE_ASSIGN(const uint64_t number, RouteQualifier(latest, *function.facts, qualifier, draw));
+  if (number == 0) return function.latest;
+  const auto found = function.published.find(number);
+  if (found != function.published.end()) return found->second;
+  return MakeError(
+      ErrorKind::kPrecondition,
+      "function " + latest.name() + ":" + std::to_string(number) + " is damaged on disk",
+      "remove it, or move the alias to another version");
+}
+
 bool IsDrawn(const v1::FunctionFacts& facts, const std::string& qualifier) {
   const v1::Alias* alias = FindAlias(facts, qualifier);
   return alias != nullptr && alias->second_version() != 0;

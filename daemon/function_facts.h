@@ -27,6 +27,9 @@ uint64_t ScheduledAs(const v1::Function& function);
 // below 1, decides where an alias names two.
 Result<uint64_t> RouteQualifier(const v1::Function& function, const v1::FunctionFacts& facts,
                                 const std::string& qualifier, double draw);
+// That version itself. kPrecondition when it is damaged on disk.
+Result<std::shared_ptr<const FunctionVersion>> VersionOf(const DeployedFunction& function,
+                                                         const std::string& qualifier, double draw);
 // Whether `draw` matters.
 bool IsDrawn(const v1::FunctionFacts& facts, const std::string& qualifier);
 

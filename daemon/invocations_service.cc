@@ -69,7 +69,7 @@ double Draw(const ServiceContext& context, const v1::InvokeRequest& request) {
   if (request.qualifier().empty()) return 0;
   const DeployedFunction* function = context.store.FindDeployed(request.name());
   if (function == nullptr || !IsDrawn(*function->facts, request.qualifier())) return 0;
-  return static_cast<double>(RandomNumber() >> 11) * 0x1p-53;
+  return RandomFraction();
 }
 
 void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& request) {

@@ -22,6 +22,10 @@ uint64_t RandomNumber() {
   return bits;
 }
 
+double RandomFraction() {
+  return static_cast<double>(RandomNumber() >> 11) * 0x1p-53;
+}
+
 std::string NewInstanceId() {
   char text[17];
   snprintf(text, sizeof text, "%012llx", static_cast<unsigned long long>(RandomNumber() >> 16));

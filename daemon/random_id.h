@@ -7,6 +7,7 @@
 namespace spore {
 
 uint64_t RandomNumber();
+double RandomFraction();      // of 0 to below 1
 std::string NewInstanceId();  // 12 hexadecimal digits
 std::string NewRequestId();   // a UUID, version 4 (RFC 4122)
 

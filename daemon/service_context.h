@@ -67,15 +67,7 @@ Result<VersionPtr> FindVersion(const ServiceContext& context, const std::string&
                                const std::string& qualifier, double draw, Allowed allowed) {
   SPORE_ASSIGN(VersionPtr latest, FindFunction(context, name, allowed));
   if (qualifier.empty()) return latest;
-  const DeployedFunction& function = *context.store.FindDeployed(name);
-  SPORE_ASSIGN(const uint64_t number,
-               RouteQualifier(latest->function, *function.facts, qualifier, draw));
-  if (number == 0) return latest;
-  const auto found = function.published.find(number);
-  if (found != function.published.end()) return found->second;
-  return MakeError(ErrorKind::kPrecondition,
-                   "function " + name + ":" + std::to_string(number) + " is damaged on disk",
-                   "remove it, or move the alias to another version");
+  return VersionOf(*context.store.FindDeployed(name), qualifier, draw);
 }
 
 // functions_service.cc

@@ -38,6 +38,17 @@ def test_an_event_is_accepted_and_carried_out(client, spored):
 def test_events_that_are_refused(client):
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.invoke(FunctionName="absent", InvocationType="Event")
-    with pytest.raises(client.exceptions.ClientError) as error:
-        client.invoke(FunctionName="f", InvocationType="Event", Qualifier="5")
-    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    for qualifier in ("5", "absent"):
+        with pytest.raises(client.exceptions.ResourceNotFoundException):
+            client.invoke(FunctionName="f", InvocationType="Event", Qualifier=qualifier)
+
+
+def test_an_event_for_a_version_and_an_alias(client, spored):
+    number = client.publish_version(FunctionName="f")["Version"]
+    client.create_alias(FunctionName="f", Name="live", FunctionVersion=number)
+    for qualifier in (number, "live"):
+        done = client.invoke(FunctionName="f", InvocationType="Event", Qualifier=qualifier, Payload=b"[1, 2, 3]")
+        assert done["StatusCode"] == 202
+        found = event(spored, done["ResponseMetadata"]["RequestId"])
+        assert found["executed_version"] == number and found["qualifier"] == qualifier
+        assert json.loads(found["response"]) == 3

@@ -126,12 +126,9 @@ client::Result<std::vector<client::Fd>> PutPayload(std::string payload, Request&
 // An event: answered once spored has it on disk.
 void Accept(Service& service, const ExchangePtr& exchange, Wishes& wishes) {
   const std::string name = Qualified(wishes.function);
-  if (!wishes.function.qualifier.empty() && wishes.function.qualifier != "$LATEST") {
-    return exchange->Respond(
-        NotSupported("X-Amz-Invocation-Type: Event is for $LATEST only, not for " + name));
-  }
   v1::AsyncInvokeRequest request;
   request.set_name(wishes.function.name);
+  request.set_qualifier(wishes.function.qualifier);
   request.set_client_context(std::move(wishes.client_context));
   auto fds = PutPayload(std::move(exchange->request.body), request);
   if (!fds) return exchange->Respond(ErrorOf(fds.error(), name));

@@ -40,6 +40,11 @@ void AddStates(const Selection& selection, Request& request) {
   for (const std::string& state : selection.states) request.add_states(kStates.at(state));
 }
 
+// As it was asked for.
+std::string QualifiedName(const v1::AsyncEvent& event) {
+  return event.qualifier().empty() ? event.function() : event.function() + ":" + event.qualifier();
+}
+
 std::string LastError(const v1::AsyncEvent& event) {
   if (event.has_error()) return event.error().type() + ": " + event.error().message();
   return event.note();
@@ -77,7 +82,7 @@ Outcome List(const Context& context, const Selection& selection) {
     std::string error = LastError(event);
     constexpr size_t kShown = 60;
     if (error.size() > kShown) error = error.substr(0, kShown) + "..";
-    table.Add({event.id(), event.function(), NameOf(event.state()),
+    table.Add({event.id(), QualifiedName(event), NameOf(event.state()),
                fmt::format("{}/{}", event.attempts(), event.max_attempts()),
                HumanAge(event.accepted_unix_ms()), HumanBytes(event.payload_bytes()),
                event.condition().empty() ? "-" : event.condition(), error.empty() ? "-" : error});
@@ -91,7 +96,8 @@ void PrintEvent(const v1::AsyncEvent& event) {
   const bool waits = event.state() == v1::AsyncEvent::WAITING;
   PrintPairs(
       {{"Id", event.id()},
-       {"Function", event.function()},
+       {"Function", QualifiedName(event)},
+       {"Version", event.executed_version()},
        {"Owner", fmt::format("uid {}", event.owner_uid())},
        {"State", NameOf(event.state())},
        {"Condition", event.condition()},

@@ -72,7 +72,9 @@ Expected<Request> MakeRequest(const Arguments& arguments, client::Fd& attached) 
   auto payload = LoadPayload(arguments.payload);
   if (!payload) return tl::unexpected(payload.error());
   Request request;
-  request.set_name(SplitQualifier(arguments.name).name);
+  auto [name, qualifier] = SplitQualifier(arguments.name);
+  request.set_name(std::move(name));
+  request.set_qualifier(std::move(qualifier));
   request.set_client_context(arguments.client_context);
   if (payload->size() <= kMaxInMessage) {
     request.set_payload(std::move(*payload));
@@ -92,9 +94,6 @@ std::vector<int> AsList(const client::Fd& fd) {
 Outcome InvokeLater(const Context& context, const Arguments& arguments) {
   if (arguments.trace || arguments.log_tail)
     return Fail(kUsage, "--async waits for no answer: neither --trace nor --log-tail go with it");
-  if (!SplitQualifier(arguments.name).qualifier.empty())
-    return Fail(kUsage, "--async: " + arguments.name +
-                            ": an event goes to the function itself, not to a published version");
   client::Fd attached;
   auto request = MakeRequest<v1::AsyncInvokeRequest>(arguments, attached);
   if (!request) return tl::unexpected(request.error());
@@ -113,7 +112,6 @@ Outcome Invoke(const Context& context, const Arguments& arguments) {
   client::Fd attached;
   auto request = MakeRequest<v1::InvokeRequest>(arguments, attached);
   if (!request) return tl::unexpected(request.error());
-  request->set_qualifier(SplitQualifier(arguments.name).qualifier);
   request->set_trace(arguments.trace);
   request->set_log_tail(arguments.log_tail);
   request->set_payload_response_attached(true);

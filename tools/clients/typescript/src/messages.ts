@@ -149,12 +149,16 @@ export interface AsyncInvokeRequest {
   payloadAttached: boolean;
   // JSON, given to the handler as context.client_context
   clientContext: Uint8Array;
+  // A published version's number, an alias, or "$LATEST"; empty: the working copy. What an alias
+  // names is looked up again for each attempt, and drawn where it names two.
+  qualifier: string;
 }
 export const AsyncInvokeRequest: MessageType<AsyncInvokeRequest> = message("AsyncInvokeRequest", [
   [1, "name", "scalar", "string"],
   [2, "payload", "scalar", "bytes"],
   [3, "payloadAttached", "scalar", "bool"],
   [4, "clientContext", "scalar", "bytes"],
+  [5, "qualifier", "scalar", "string"],
 ]);
 
 export interface AsyncInvokeResponse {
@@ -165,7 +169,8 @@ export const AsyncInvokeResponse: MessageType<AsyncInvokeResponse> = message("As
   [1, "id", "scalar", "string"],
 ]);
 
-// How events of a function are carried out. Attempts, age and back-off are an event's own from its
+// How events of a function are carried out, whatever their qualifier. Attempts, age and back-off
+// are an event's own from its
 // acceptance on; the destinations are those at its end.
 export interface AsyncPolicy {
   function: string;
@@ -242,7 +247,9 @@ export interface AsyncEvent {
   responseBytes: number;
   // of the last attempt that failed
   error: FunctionError | undefined;
-  // Why it was given up: "RetriesExhausted", "EventAgeExceeded", "FunctionRemoved", "Refused".
+  // Why it was given up: "RetriesExhausted", "EventAgeExceeded", "FunctionRemoved" (or the version
+  // or
+  // alias that it was for; `note` says so), "Refused".
   condition: string;
   // what else there is to say, for people: a destination that refused
   note: string;
@@ -250,6 +257,10 @@ export interface AsyncEvent {
   origin: string;
   // so many events led to this one; those beyond 8 are not accepted
   depth: number;
+  // by which it was asked for
+  qualifier: string;
+  // of the last attempt: "$LATEST" or a number; empty: there was none
+  executedVersion: string;
 }
 export const AsyncEvent: MessageType<AsyncEvent> = message("AsyncEvent", [
   [1, "id", "scalar", "string"],
@@ -271,6 +282,8 @@ export const AsyncEvent: MessageType<AsyncEvent> = message("AsyncEvent", [
   [17, "note", "scalar", "string"],
   [18, "origin", "scalar", "string"],
   [19, "depth", "scalar", "uint32"],
+  [20, "qualifier", "scalar", "string"],
+  [21, "executedVersion", "scalar", "string"],
 ]);
 
 export interface ListEventsRequest {

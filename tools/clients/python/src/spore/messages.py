@@ -157,11 +157,15 @@ class AsyncInvokeRequest(Message):
     payload_attached: bool = False
     # JSON, given to the handler as context.client_context
     client_context: bytes = b""
+    # A published version's number, an alias, or "$LATEST"; empty: the working copy. What an alias
+    # names is looked up again for each attempt, and drawn where it names two.
+    qualifier: str = ""
     WIRE: ClassVar = (
         Wire(1, "name", "scalar", "string"),
         Wire(2, "payload", "scalar", "bytes"),
         Wire(3, "payload_attached", "scalar", "bool"),
         Wire(4, "client_context", "scalar", "bytes"),
+        Wire(5, "qualifier", "scalar", "string"),
     )
 
 
@@ -176,8 +180,8 @@ class AsyncInvokeResponse(Message):
 
 @dataclass
 class AsyncPolicy(Message):
-    """How events of a function are carried out. Attempts, age and back-off are an event's own
-    from its acceptance on; the destinations are those at its end.
+    """How events of a function are carried out, whatever their qualifier. Attempts, age and
+    back-off are an event's own from its acceptance on; the destinations are those at its end.
     """
     function: str = ""
     # after the first attempt, 0 to 100; default 2
@@ -257,7 +261,9 @@ class AsyncEvent(Message):
     response_bytes: int = 0
     # of the last attempt that failed
     error: FunctionError | None = None
-    # Why it was given up: "RetriesExhausted", "EventAgeExceeded", "FunctionRemoved", "Refused".
+    # Why it was given up: "RetriesExhausted", "EventAgeExceeded", "FunctionRemoved" (or the
+    # version or
+    # alias that it was for; `note` says so), "Refused".
     condition: str = ""
     # what else there is to say, for people: a destination that refused
     note: str = ""
@@ -265,6 +271,10 @@ class AsyncEvent(Message):
     origin: str = ""
     # so many events led to this one; those beyond 8 are not accepted
     depth: int = 0
+    # by which it was asked for
+    qualifier: str = ""
+    # of the last attempt: "$LATEST" or a number; empty: there was none
+    executed_version: str = ""
     WIRE: ClassVar = (
         Wire(1, "id", "scalar", "string"),
         Wire(2, "function", "scalar", "string"),
@@ -285,6 +295,8 @@ class AsyncEvent(Message):
         Wire(17, "note", "scalar", "string"),
         Wire(18, "origin", "scalar", "string"),
         Wire(19, "depth", "scalar", "uint32"),
+        Wire(20, "qualifier", "scalar", "string"),
+        Wire(21, "executed_version", "scalar", "string"),
     )
 
 
