@@ -75,7 +75,7 @@ def test_code_keeps_its_state(agent):
     text, failed = agent.tool("run_code", code="print('out')\nx + 1")
     assert not failed and "[stdout]\nout" in text and "[value]\n21" in text
     text, failed = agent.tool("run_code", code="1 / 0")
-    assert failed and "ZeroDivisionError: division by zero" in text
+    assert failed and "ZeroDivisionError: division by zero" in text and "\nTraceback (most recent call last):\n" in text
     text, failed = agent.tool("run_code", code="while True: pass", timeout_seconds=0.3)
     assert failed and "its time was over" in text
     assert "[value]\n20" in agent.tool("run_code", code="x")[0]
@@ -136,6 +136,17 @@ def test_a_sandbox_that_ended_is_replaced(agent, spored):
     text, failed = agent.tool("run_code", code="x")
     assert failed and "the next call starts a fresh one" in text
     assert "NameError" in agent.tool("run_code", code="x")[0]
+
+
+def test_code_of_a_node_image(spored):
+    agent = Agent(spored, "--image", "node", "--memory", "512M")
+    tools = {tool["name"]: tool for tool in agent.ask("tools/list")["result"]["tools"]}
+    assert "javascript" in tools["run_code"]["description"]
+    assert agent.tool("run_code", code="const x = [1, 2]") == ("(no output)", False)
+    assert "[value]\n[ 2, 4 ]" in agent.tool("run_code", code="x.map((n) => n * 2)")[0]
+    text, failed = agent.tool("run_code", code="absent")
+    assert failed and "ReferenceError: absent is not defined" in text
+    assert agent.end() == 0
 
 
 def test_it_ends_with_its_client(spored):

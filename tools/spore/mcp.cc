@@ -21,8 +21,8 @@ Expected<std::string> LanguageOf(const Context& context, const std::string& imag
   request.set_name(image);
   auto found = CallDaemon<v1::Image>(context, "spore.v1.Images", "Get", request);
   if (!found) return tl::unexpected(found.error());
-  const bool runs_code = found->runtime() == "python";
-  return runs_code ? found->runtime() : std::string();
+  if (found->runtime() == "node") return std::string("javascript");
+  return found->runtime() == "python" ? found->runtime() : std::string();
 }
 
 Outcome Serve(const Context& context, const v1::CreateSandboxRequest& create) {

@@ -107,8 +107,7 @@ Json RenderCode(const v1::RunCodeResponse& response) {
   if (response.has_value()) AppendOutput(text, "value", response.value(), 0);
   if (response.has_error()) {
     std::string trace;
-    for (const std::string& line : response.error().stack_trace()) trace += line;
-    if (!trace.empty() && trace.back() != '\n') trace += '\n';
+    for (const std::string& line : response.error().stack_trace()) trace += line + '\n';
     AppendOutput(text, "error", trace + response.error().type() + ": " + response.error().message(),
                  0);
   }

@@ -97,8 +97,9 @@ class FrozenProcess {
   StepResult ReviveThreads() const;
 
   // A copy of such a child, made by that after its confinement, by clone(2): its child, in its
-  // namespaces and cgroup. 0 in the copy, which has adopted itself and may revive the noted
-  // threads, if the caller has not; -1 and errno. Of the caller's descriptors it has all.
+  // namespaces and cgroup. 0 in the copy, which has adopted itself, may renew the noted descriptors
+  // (but inotify, which the final seccomp program refuses) and revive the noted threads, if the
+  // caller has not; -1 and errno. Of the caller's descriptors it has all.
   pid_t CloneConfined() const;
 
   // All three in a row, for who confines nothing in between.

@@ -299,6 +299,8 @@ void Unspecialised::ServeAsAgent(const wire::Confined& confined) const {
     if (fd != kept_.ruleset()) runtime_descriptors.push_back(fd);
   host.runtime_descriptors = runtime_descriptors;
   ServeSession(host);
+  // They are the agent's, and so would be every interpreter's after this one.
+  if (!process_.RuntimeDescriptors().empty() && !process_.RenewDescriptors().ok()) _exit(125);
   if (process_.NeedsRevival() && !process_.ReviveThreads().ok()) _exit(125);
 }
 

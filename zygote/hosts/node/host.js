@@ -17,8 +17,9 @@ const renew = require('./spore_renew.js');
 const functions = require('./spore_function.js');
 const modules = require('./spore_modules.js');
 const script = require('./spore_script.js');
+const session = require('./spore_session.js');
 
-const MODE_FUNCTION = 1;
+const MODE_FUNCTION = 1, MODE_SESSION = 4;
 
 function giveUp(reason) {
   native.reportUnready(reason);
@@ -56,6 +57,7 @@ function serveForks(server, age) {
   renew.inChild();
   if (became === MODE_FUNCTION) return server.start();
   server.withdraw();
+  if (became === MODE_SESSION) return session.run(native);
   script.run(native);
 }
 

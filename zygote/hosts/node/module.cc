@@ -151,7 +151,8 @@ napi_value ServeForks(napi_env env, napi_callback_info info) {
       .copies_zygotes = true,
       .rehearsal_load = ToString(env, arguments.value[7]),
       .rehearsal_invoke =
-          Invocation(ToString(env, arguments.value[8]), ToString(env, arguments.value[9]))};
+          Invocation(ToString(env, arguments.value[8]), ToString(env, arguments.value[9])),
+      .runs_code = true};
   const spore::Result<spore::Copy> copy = spore::ServeOrders(ready, options);
   if (!copy) return Fail(env, copy.error());
   if (const auto* zygote = std::get_if<spore::LibraryZygote>(&*copy))

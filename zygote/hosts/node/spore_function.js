@@ -195,6 +195,7 @@ class Server {
 }
 
 exports.Server = Server;
+exports.writeAtOnce = writeAtOnce;
 
 // As spored sends them, keys in the same order: V8 gives each order a shape of its own, and to make a
 // new one takes time.

@@ -756,7 +756,7 @@ export interface RunCodeRequest {
   id: string;
   // up to 1 MiB
   code: string;
-  // "python"; empty: what the session's image has
+  // "python", "javascript"; empty: what the session's image has
   language: string;
   // it is interrupted after this, and the interpreter ended when that does
   timeoutMs: number;
@@ -783,15 +783,16 @@ export const CodeError: MessageType<CodeError> = message("CodeError", [
 
 // As the code in the session says; nothing here is more than its word.
 export interface RunCodeResponse {
-  // the last statement was an expression whose value is not None
+  // the last statement was an expression whose value is not None (undefined)
   hasValue: boolean;
-  // its repr, up to 256 KiB
+  // its repr, or what util.inspect makes of it, up to 256 KiB
   value: string;
   valueCut: boolean;
   // it as JSON, where it can be and has at most 1 MiB; else empty
   json: Uint8Array;
-  // Other forms that it offers (`_repr_html_`, `_repr_png_`, ..), by media type; at most 1 MiB in
-  // all.
+  // Other forms that it offers (`_repr_html_`, `_repr_png_`, ..; Symbol.for("Jupyter.display")),
+  // by media type;
+  // at most 1 MiB in all.
   forms: Record<string, Uint8Array>;
   // The first limits.output_bytes of each, and how many bytes were dropped after that.
   stdout: Uint8Array;

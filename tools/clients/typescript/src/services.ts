@@ -206,7 +206,9 @@ export class Sandboxes {
         m.RunCodeResponse, options);
   }
 
-  // SIGINT for the code that runs now (in Python a KeyboardInterrupt), and what it has started.
+  // SIGINT for the code that runs now (in Python a KeyboardInterrupt, in JavaScript an error
+  // "Interrupted"),
+  // and what it has started.
   interruptCode(request: Partial<m.InterruptCodeRequest> = {},
       options: CallOptions = {}): Promise<m.InterruptCodeResponse> {
     return this.caller.call("Sandboxes", "InterruptCode", m.InterruptCodeRequest, request,

@@ -804,7 +804,7 @@ class RunCodeRequest(Message):
     id: str = ""
     # up to 1 MiB
     code: str = ""
-    # "python"; empty: what the session's image has
+    # "python", "javascript"; empty: what the session's image has
     language: str = ""
     # it is interrupted after this, and the interpreter ended when that does
     timeout_ms: int = 0
@@ -833,15 +833,16 @@ class CodeError(Message):
 @dataclass
 class RunCodeResponse(Message):
     """As the code in the session says; nothing here is more than its word."""
-    # the last statement was an expression whose value is not None
+    # the last statement was an expression whose value is not None (undefined)
     has_value: bool = False
-    # its repr, up to 256 KiB
+    # its repr, or what util.inspect makes of it, up to 256 KiB
     value: str = ""
     value_cut: bool = False
     # it as JSON, where it can be and has at most 1 MiB; else empty
     json: bytes = b""
-    # Other forms that it offers (`_repr_html_`, `_repr_png_`, ..), by media type; at most 1 MiB
-    # in all.
+    # Other forms that it offers (`_repr_html_`, `_repr_png_`, ..; Symbol.for("Jupyter.display")),
+    # by media type;
+    # at most 1 MiB in all.
     forms: dict[str, bytes] = field(default_factory=dict)
     # The first limits.output_bytes of each, and how many bytes were dropped after that.
     stdout: bytes = b""

@@ -220,8 +220,8 @@ class Sandboxes(Service):
     async def interrupt_code(
         self, request: m.InterruptCodeRequest | None = None, descriptors: Sequence[int] = ()
     ) -> m.InterruptCodeResponse:
-        """SIGINT for the code that runs now (in Python a KeyboardInterrupt), and what it has
-        started.
+        """SIGINT for the code that runs now (in Python a KeyboardInterrupt, in JavaScript an
+        error "Interrupted"), and what it has started.
         """
         return await self._call("Sandboxes", "InterruptCode",
                                 request or m.InterruptCodeRequest(), m.InterruptCodeResponse, descriptors)
