@@ -76,6 +76,7 @@ def test_errors_name_their_place(box):
     assert (error["type"], error["message"]) == ("TypeError", "no")
     text = "\n".join(error["stack_trace"])
     assert ":2:9" in text and ":5:1" in text and "spore" not in text and "inspector" not in text
+    assert "JSON.parse" in "\n".join(box.code("1;\nJSON.parse('{')")["error"]["stack_trace"])
     error = box.code("let = 5 +\n+ ;")["error"]
     assert error["type"] == "SyntaxError" and ":2:" in error["stack_trace"][-1]
     for code, kind in (("throw 'text'", "string"), ("null.x", "TypeError"), ("absent", "ReferenceError"),
@@ -143,7 +144,7 @@ def test_interpreters_share_nothing(box):
     draws = set()
     for _ in range(3):
         fresh(box)
-        draws.add(box.value("[Math.random(), crypto.randomUUID(), require('crypto').randomBytes(8).toString('hex'), "
+        draws.add(box.value("[Math.random(), require('crypto').randomUUID(), require('crypto').randomBytes(8).toString('hex'), "
                             "require('crypto').randomInt(1 << 30)]"))
         # Timers, signals and children need descriptors of the interpreter's own.
         assert box.value("process.on('SIGUSR1', () => { globalThis.got = true; }); process.kill(process.pid, 'SIGUSR1'); "

@@ -206,8 +206,9 @@ class Evaluator {
       const { exceptionDetails: details, result } = answer;
       if (details === undefined) return done(this.valueOf(result));
       const thrown = details.exception === undefined ? new Error(details.text) : this.valueOf(details.exception);
-      const isSyntax = details.scriptId !== undefined && thrown instanceof SyntaxError && details.stackTrace === undefined;
-      failed(thrown, isSyntax ? `${name}:${details.lineNumber + 1}:${details.columnNumber + 1}` : undefined);
+      // Of what could not be compiled the stack does not say where.
+      const isPlaced = !(thrown instanceof SyntaxError) || stackLines(thrown).some((line) => line.includes(`at ${name}:`));
+      failed(thrown, isPlaced ? undefined : `${name}:${details.lineNumber + 1}:${details.columnNumber + 1}`);
     };
     this.place.begin = () => {
       begun();
