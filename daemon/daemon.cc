@@ -57,7 +57,7 @@ class Daemon {
   void RegisterServices();
   void BeginStop(int signal);
   void Tell(v1::HostEvent::Kind kind, const std::string& message);
-  void TellShort(size_t ended, const std::string& why);
+  size_t TellShort(size_t ended, const std::string& why);
 
   const Config& config_;
   std::optional<LockFile> runtime_lock_;
@@ -155,14 +155,10 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   memory_keeper_.emplace(
       *loop_, config_.memory_reserve,
       MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
-                              const size_t ended = invoker_->EvictForMemory(most, why);
-                              TellShort(ended, why);
-                              return ended;
+                              return TellShort(invoker_->EvictForMemory(most, why), why);
                             },
                             [this](size_t most, const std::string& why) {
-                              const size_t ended = images_->EvictForMemory(most, why);
-                              TellShort(ended, why);
-                              return ended;
+                              return TellShort(images_->EvictForMemory(most, why), why);
                             }});
   SPORE_TRY(SetUpAsync());
   context_.emplace(ServiceContext{*loop_,
@@ -256,13 +252,15 @@ void Daemon::Tell(v1::HostEvent::Kind kind, const std::string& message) {
   history_.Add(happening);
 }
 
-void Daemon::TellShort(size_t ended, const std::string& why) {
-  if (ended == 0) return;
+// Of what was ended for want of memory, so many.
+size_t Daemon::TellShort(size_t ended, const std::string& why) {
+  if (ended == 0) return 0;
   Happening happening;
   happening.kind = v1::HostEvent::MEMORY_SHORT;
   happening.count = ended;
   happening.message = why;
   history_.Add(happening);
+  return ended;
 }
 
 void Daemon::BeginStop(int signal) {

@@ -26,8 +26,7 @@ class Sessions : private Session::Owner {
   };
 
   // A session takes the place of an instance with `invoker`.
-  Sessions(EventLoop& loop, Images& images, Invoker& invoker, History& history,
-           uint32_t dead_kept);
+  Sessions(EventLoop& loop, Images& images, Invoker& invoker, History& history, uint32_t dead_kept);
   ~Sessions() override;
   Sessions(const Sessions&) = delete;
   Sessions& operator=(const Sessions&) = delete;
