@@ -12,6 +12,8 @@
 #include "daemon/event_loop.h"
 #include "daemon/function_facts.h"
 #include "daemon/function_store.h"
+#include "daemon/history.h"
+#include "daemon/history_readers.h"
 #include "daemon/host_setup.h"
 #include "daemon/image_store.h"
 #include "daemon/images.h"
@@ -54,11 +56,15 @@ class Daemon {
   Result<> SetUpAsync();
   void RegisterServices();
   void BeginStop(int signal);
+  void Tell(v1::HostEvent::Kind kind, const std::string& message);
+  size_t TellShort(size_t ended, const std::string& why);
 
   const Config& config_;
   std::optional<LockFile> runtime_lock_;
   std::optional<LockFile> state_lock_;
   std::unique_ptr<EventLoop> loop_;
+  History history_;
+  std::optional<HistoryReaders> history_readers_;
   std::optional<StopSignals> signals_;
   std::optional<CgroupTree> cgroups_;
   std::unique_ptr<BlockingLane> lane_;
@@ -91,6 +97,7 @@ Result<> Daemon::SetUpHost() {
   // Before any thread: each inherits the mask.
   SPORE_ASSIGN(signals_, StopSignals::Block());
   SPORE_ASSIGN(loop_, EventLoop::Create({}));
+  history_readers_.emplace(*loop_, history_);
 
   SPORE_ASSIGN(const size_t mounts, RemoveStaleMounts(config_.runtime_dir));
   CgroupTreeOptions options;
@@ -133,8 +140,8 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                           .unpack_uid = store.unpack_uid + kCheckpointUnpackUid,
                                           .max_bytes = config_.max_image_bytes,
                                           .prefetch = config_.checkpoint_prefetch}));
-  SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, *checkpoints_, config_, manifests,
-                                       image_store_->loaded()));
+  SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, *checkpoints_, history_, config_,
+                                       manifests, image_store_->loaded()));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
   Invoker::Options invoker;
   invoker.limits.max_instances = config_.max_instances;
@@ -143,15 +150,16 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.limits.client_instances = config_.client.max_instances;
   invoker.limits.client_queue = config_.client.max_queue;
   invoker.dead_kept = config_.dead_kept;
-  invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, invoker);
-  sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, config_.dead_kept);
-  memory_keeper_.emplace(*loop_, config_.memory_reserve,
-                         MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
-                                                 return invoker_->EvictForMemory(most, why);
-                                               },
-                                               [this](size_t most, const std::string& why) {
-                                                 return images_->EvictForMemory(most, why);
-                                               }});
+  invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, history_, invoker);
+  sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, history_, config_.dead_kept);
+  memory_keeper_.emplace(
+      *loop_, config_.memory_reserve,
+      MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
+                              return TellShort(invoker_->EvictForMemory(most, why), why);
+                            },
+                            [this](size_t most, const std::string& why) {
+                              return TellShort(images_->EvictForMemory(most, why), why);
+                            }});
   SPORE_TRY(SetUpAsync());
   context_.emplace(ServiceContext{*loop_,
                                   *lane_,
@@ -166,6 +174,8 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *async_,
                                   *schedules_,
                                   *sessions_,
+                                  history_,
+                                  *history_readers_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});
@@ -203,6 +213,7 @@ void Daemon::RegisterServices() {
   RegisterCheckpointTransfer(*server_, *context_);
   RegisterZygotes(*server_, *context_);
   RegisterSandboxes(*server_, *context_);
+  RegisterObservability(*server_, *context_);
 }
 
 Result<> Daemon::SetUp(const std::map<std::string, ImageManifest>& manifests) {
@@ -227,10 +238,29 @@ Result<> Daemon::Serve() {
   Log(LogLevel::kInfo,
       "serving on " +
           (socket_->passed_by_systemd() ? std::string("systemd's socket") : config_.socket));
+  Tell(v1::HostEvent::DAEMON_STARTED, "spored " SPORE_VERSION);
   (void)sd_notify(0, "READY=1");
   auto result = loop_->Run();
   signals_->Unwatch();
   return result;
+}
+
+void Daemon::Tell(v1::HostEvent::Kind kind, const std::string& message) {
+  Happening happening;
+  happening.kind = kind;
+  happening.message = message;
+  history_.Add(happening);
+}
+
+// Of what was ended for want of memory, so many.
+size_t Daemon::TellShort(size_t ended, const std::string& why) {
+  if (ended == 0) return 0;
+  Happening happening;
+  happening.kind = v1::HostEvent::MEMORY_SHORT;
+  happening.count = ended;
+  happening.message = why;
+  history_.Add(happening);
+  return ended;
 }
 
 void Daemon::BeginStop(int signal) {
@@ -244,6 +274,8 @@ void Daemon::BeginStop(int signal) {
   async_->Stop();
   Log(LogLevel::kInfo, std::string("stopping: ") + sigdescr_np(signal));
   (void)sd_notify(0, "STOPPING=1");
+  Tell(v1::HostEvent::DAEMON_STOPPING, sigdescr_np(signal));
+  history_readers_->Flush();
   server_->Drain();
   loop_->AddTimer(kStopLimit, [this] {
     Log(LogLevel::kWarning, "sandboxes did not end in time");

@@ -111,6 +111,10 @@ void AnswerVersion(ServiceContext& context, const CallPtr& call, const Result<Ve
   const v1::Function& function = (*stored)->function;
   const DeployedFunction& deployed = *context.store.FindDeployed(function.name());
   context.invoker.FunctionChanged(deployed);
+  TellFunction(
+      context,
+      function.version() == 1 ? v1::HostEvent::FUNCTION_DEPLOYED : v1::HostEvent::FUNCTION_UPDATED,
+      function, "version " + std::to_string(function.version()));
   call->Reply(DescribeFunction(context, deployed, function));
 }
 
@@ -235,8 +239,12 @@ void Remove(ServiceContext& context, const CallPtr& call, v1::RemoveFunctionRequ
   if (!version && call->peer().uid != 0) return call->Fail(version.error());
   if (auto valid = ValidateFunctionName(request.name()); !valid) return call->Fail(version.error());
   const std::string& name = request.name();
-  context.store.Remove(name, [&context, call, name](Result<> removed) {
+  v1::Function function;  // one that is damaged has none to tell of
+  if (version) function = (*version)->function;
+  function.set_name(name);
+  context.store.Remove(name, [&context, call, name, function](Result<> removed) {
     if (!removed) return call->Fail(removed.error());
+    TellFunction(context, v1::HostEvent::FUNCTION_REMOVED, function, "");
     context.invoker.FunctionRemoved(name);
     context.async.FunctionRemoved(name);
     context.logs.Forget(name);

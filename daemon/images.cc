@@ -15,7 +15,7 @@ constexpr uint32_t kUidBlock = 65536;
 
 Result<std::unique_ptr<Images>> Images::Create(
     EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
-    const Config& config, const std::map<std::string, ImageManifest>& manifests,
+    History& history, const Config& config, const std::map<std::string, ImageManifest>& manifests,
     const std::vector<ImageManifest>& imported) {
   const uint32_t blocks = config.uid_count / kUidBlock;
   if (manifests.size() + 1 > blocks) {
@@ -24,14 +24,16 @@ Result<std::unique_ptr<Images>> Images::Create(
                                               std::to_string((manifests.size() + 1) * kUidBlock) +
                                               ", uid-count is " + std::to_string(config.uid_count));
   }
-  std::unique_ptr<Images> images(new Images(loop, lane, cgroups, checkpoints, config));
+  std::unique_ptr<Images> images(new Images(loop, lane, cgroups, checkpoints, history, config));
   for (uint32_t block = blocks - 1; block-- > 0;)
     images->free_uids_.push_back(config.uid_base + block * kUidBlock);
   for (const auto& [name, manifest] : manifests) SPORE_TRY(images->Make(manifest));
   for (const ImageManifest& image : imported) {
     if (manifests.contains(image.root.image)) {
-      Log(LogLevel::kWarning, "image " + image.root.image + ": the host has a manifest of this " +
-                                  "name; the imported one is found as " + image.name + " only");
+      Log(LogLevel::kWarning,
+          "image " + image.root.image + ": the host has a manifest of this " +
+              "name; the imported one is found as " + image.name + " only",
+          {{"SPORE_IMAGE", image.root.image}});
     }
     images->Add(image);
   }
@@ -45,11 +47,12 @@ Result<v1::Limits> Images::LimitsOf(const ImageManifest& manifest) const {
 }
 
 Images::Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
-               const Config& config)
+               History& history, const Config& config)
     : loop_(loop),
       lane_(lane),
       cgroups_(cgroups),
       checkpoints_(checkpoints),
+      history_(history),
       config_(config),
       keeper_(loop, {config.library_memory, config.library_idle_ms * 1'000'000},
               [this](const ZygoteTreePolicy::Decision& decision) {
@@ -83,6 +86,7 @@ Result<ZygoteImage*> Images::Make(const ImageManifest& manifest) {
   options.sandbox.loopback = manifest.loopback;
   options.lane = &lane_;
   options.checkpoints = &checkpoints_;
+  options.history = &history_;
   options.keeper = &keeper_;
   for (const LibrarySet& set : manifest.sets)
     keeper_.Add({manifest.name, set.name}, set.parent, set.eager);
@@ -178,7 +182,8 @@ size_t Images::EvictForMemory(size_t most, const std::string& reason) {
   size_t ended = 0;
   for (const uint64_t id : ByWorth(holders)) {
     if (ended == most) break;
-    Log(LogLevel::kInfo, "image " + images[id]->manifest().name + ": " + reason);
+    Log(LogLevel::kInfo, "image " + images[id]->manifest().name + ": " + reason,
+        {{"SPORE_IMAGE", images[id]->manifest().name}});
     images[id]->Evict([](const Result<>&) {});
     ++ended;
   }

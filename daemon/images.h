@@ -10,6 +10,7 @@
 
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
+#include "daemon/history.h"
 #include "daemon/tree_keeper.h"
 #include "daemon/zygote_image.h"
 #include "sandbox/cgroup.h"
@@ -23,7 +24,7 @@ class Images {
   // configured range is for helpers. Starts no zygote.
   static Result<std::unique_ptr<Images>> Create(
       EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
-      const Config& config, const std::map<std::string, ImageManifest>& manifests,
+      History& history, const Config& config, const std::map<std::string, ImageManifest>& manifests,
       const std::vector<ImageManifest>& imported);
 
   void StartEager();
@@ -63,7 +64,7 @@ class Images {
 
  private:
   Images(EventLoop& loop, BlockingLane& lane, CgroupTree& cgroups, Checkpoints& checkpoints,
-         const Config& config);
+         History& history, const Config& config);
   Result<ZygoteImage*> Make(const ImageManifest& manifest);
   Result<v1::Limits> LimitsOf(const ImageManifest& manifest) const;
   const ImageManifest* FindImported(const std::string& name) const;
@@ -74,6 +75,7 @@ class Images {
   BlockingLane& lane_;
   CgroupTree& cgroups_;
   Checkpoints& checkpoints_;
+  History& history_;
   const Config& config_;
   TreeKeeper keeper_;  // outlives the images, which tell it of their sets
   std::map<std::string, std::unique_ptr<ZygoteImage>> images_;

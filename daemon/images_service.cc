@@ -50,6 +50,13 @@ Result<> CheckImport(const ServiceContext& context, const ImageImport& import) {
   return CompleteManifest(import).map([](const std::string&) {});
 }
 
+void Tell(ServiceContext& context, v1::HostEvent::Kind kind, const std::string& image) {
+  Happening happening;
+  happening.kind = kind;
+  happening.image = image;
+  context.history.Add(happening);
+}
+
 void Import(ServiceContext& context, const CallPtr& call, v1::ImportImageRequest& request) {
   auto archive = TakeArchive(call->TakeFds());
   if (auto may = MayChangeImages(*call, "import"); !may) return call->Fail(may.error());
@@ -57,25 +64,24 @@ void Import(ServiceContext& context, const CallPtr& call, v1::ImportImageRequest
                      std::move(*request.mutable_runtime()), std::move(*request.mutable_source())};
   if (auto fit = CheckImport(context, import); !fit) return call->Fail(fit.error());
   if (!archive) return call->Fail(archive.error());
-  context.image_store.Import(std::move(import), std::move(*archive),
-                             [&context, call](Result<ImportedImage> imported) {
-                               if (!imported) return call->Fail(imported.error());
-                               context.images.Add(imported->image);
-                               const std::string& name = imported->image.name;
-                               if (!imported->unchanged)
-                                 Log(LogLevel::kInfo, "image " + name + ": imported");
-                               if (imported->image.eager) {
-                                 if (auto image = context.images.FindNamed(name))
-                                   (*image)->StartIfNeeded();
-                               }
-                               v1::ImportImageResponse response;
-                               if (auto image = context.images.Describe(name))
-                                 *response.mutable_image() = *image;
-                               response.set_unchanged(imported->unchanged);
-                               for (const std::string& note : imported->notes)
-                                 response.add_notes(note);
-                               call->Reply(response);
-                             });
+  context.image_store.Import(
+      std::move(import), std::move(*archive), [&context, call](Result<ImportedImage> imported) {
+        if (!imported) return call->Fail(imported.error());
+        context.images.Add(imported->image);
+        const std::string& name = imported->image.name;
+        if (!imported->unchanged) {
+          Log(LogLevel::kInfo, "image " + name + ": imported", {{"SPORE_IMAGE", name}});
+          Tell(context, v1::HostEvent::IMAGE_IMPORTED, name);
+        }
+        if (imported->image.eager) {
+          if (auto image = context.images.FindNamed(name)) (*image)->StartIfNeeded();
+        }
+        v1::ImportImageResponse response;
+        if (auto image = context.images.Describe(name)) *response.mutable_image() = *image;
+        response.set_unchanged(imported->unchanged);
+        for (const std::string& note : imported->notes) response.add_notes(note);
+        call->Reply(response);
+      });
 }
 
 // The newest version where `name` names none.
@@ -159,7 +165,8 @@ void RemoveNext(ServiceContext& context, const CallPtr& call, std::vector<ImageM
   const auto gone = [&context, call, image, left = std::move(left),
                      removed](const Result<>& result) mutable {
     if (!result) return call->Fail(result.error());
-    Log(LogLevel::kInfo, "image " + image.name + ": removed");
+    Log(LogLevel::kInfo, "image " + image.name + ": removed", {{"SPORE_IMAGE", image.name}});
+    Tell(context, v1::HostEvent::IMAGE_REMOVED, image.name);
     removed.add_names(image.name);
     RemoveNext(context, call, std::move(left), std::move(removed));
   };
@@ -168,7 +175,8 @@ void RemoveNext(ServiceContext& context, const CallPtr& call, std::vector<ImageM
     context.checkpoints.RemoveAllOf(image.name, [&context, image, gone](const Result<>& all) {
       if (!all) {
         Log(LogLevel::kError,
-            "image " + image.name + ": a checkpoint of it is left: " + all.error().Message());
+            "image " + image.name + ": a checkpoint of it is left: " + all.error().Message(),
+            {{"SPORE_IMAGE", image.name}});
       }
       context.image_store.Remove(image.root.image, image.root.version, gone);
     });

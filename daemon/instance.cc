@@ -118,7 +118,7 @@ void Instance::OnConfined(const Frame& frame) {
   auto confined = ParseConfined(frame.body);
   if (confined_ || !confined) return Rubbish("a second report of its confinement");
   confined_ = true;
-  if (work_) work_->trace.AddWire("instance", confined->steps);
+  if (work_) work_->trace.AddWire(StepProcess::kInstance, confined->steps);
   if (!confined->failure.failed()) return;
   // Only a thread that cannot be had says EAGAIN: the runtime's own are made under the limits.
   const bool too_few = confined->failure.errno_value == EAGAIN;
@@ -145,7 +145,7 @@ void Instance::OnLoaded(const Frame& frame) {
   // Its word, and told with its first answer: within what can be.
   loaded_ns_ = std::clamp(times->ended_ns, work_sent_ns_, MonotonicNs());
   const uint64_t began_ns = std::clamp(times->began_ns, work_sent_ns_, loaded_ns_);
-  if (work_) work_->trace.AddOf("instance", "load", began_ns, loaded_ns_);
+  if (work_) work_->trace.AddOf(StepProcess::kInstance, StepName::kLoad, began_ns, loaded_ns_);
   load_us_ = (loaded_ns_ - began_ns) / 1000;
   if (times->imported && !watch_.empty()) KeepImports(*times->imported);
   if (std::exchange(preparing_, false)) return BeIdle();
@@ -285,7 +285,7 @@ void Instance::Answer(WorkResult result) {
   if (deadline_timer_ != 0) environment_.loop.CancelTimer(deadline_timer_);
   deadline_timer_ = 0;
   const uint64_t begin = std::max(work_sent_ns_, loaded_ns_);
-  work_->trace.AddOf("instance", "handler", begin, MonotonicNs());
+  work_->trace.AddOf(StepProcess::kInstance, StepName::kHandler, begin, MonotonicNs());
   const auto peak = [&] {
     return sandbox_ ? sandbox_->cgroup.MemoryPeak() : facts_.usage.memory_peak_bytes;
   };

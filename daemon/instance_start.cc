@@ -110,8 +110,8 @@ Result<> Instance::Launch() {
   const uint64_t prepared = MonotonicNs();
   SPORE_TRY(Specialise(descriptors, frames));
   if (work_) {
-    work_->trace.Add("prepare", begin, prepared);
-    work_->trace.Add("send", prepared, MonotonicNs());
+    work_->trace.Add(StepName::kPrepare, begin, prepared);
+    work_->trace.Add(StepName::kSend, prepared, MonotonicNs());
   }
   return {};
 }
@@ -245,7 +245,7 @@ void Instance::Invoke(std::unique_ptr<Work> work) {
     return AfterAnswer();
   }
   channel_->Write(std::move(*frame));
-  work_->trace.Add("send", begin, MonotonicNs());
+  work_->trace.Add(StepName::kSend, begin, MonotonicNs());
   BeginWork();
 }
 

@@ -19,10 +19,12 @@ constexpr auto kReplenishDelay = std::chrono::milliseconds(2);
 
 }  // namespace
 
-Invoker::Invoker(EventLoop& loop, LogStore& logs, Images& images, const Options& options)
+Invoker::Invoker(EventLoop& loop, LogStore& logs, Images& images, History& history,
+                 const Options& options)
     : loop_(loop),
       logs_(logs),
       images_(images),
+      history_(history),
       options_(options),
       scheduler_(options.limits),
       code_cache_(kCodeCacheBytes),
@@ -38,10 +40,15 @@ Invoker::~Invoker() {
 uint64_t Invoker::Submit(std::unique_ptr<Work> work) {
   const uint64_t id = next_work_++;
   work->id = id;
-  // Counting goes round the caller's own callback.
+  // Counting goes round the caller's own callback; what can wait until the answer is on its way
+  // does.
   work->done = [this, done = std::move(work->done)](const Work& finished, WorkResult result) {
     CountResult(finished, result);
+    if (result.refused || !finished.version || finished.measure)
+      return done(finished, std::move(result));
+    const Finished facts(result, (MonotonicNs() - finished.trace.base_ns()) / 1000);
     done(finished, std::move(result));
+    ledger_.Record(finished, facts);
   };
   if (stopping_) {
     Refuse(std::move(work), {ErrorKind::kUnavailable, 0, "spored is stopping", {}, {}});
@@ -85,7 +92,8 @@ void Invoker::Apply(const Actions& actions) {
       if (found.empty()) continue;
       work = std::move(found.mapped());
       const uint64_t now = MonotonicNs();
-      if (action.kind != Action::Kind::kRefuse) work->trace.Add("queue", work->queued_ns, now);
+      if (action.kind != Action::Kind::kRefuse)
+        work->trace.Add(StepName::kQueue, work->queued_ns, now);
       work->start_reason = action.reason;
       if (work->runs_program) work->start_reason += "; a program is executed, not copied";
     }
@@ -228,19 +236,23 @@ void Invoker::SandboxTaken(SlotId slot, Result<ZygoteImage::Lease> lease) {
   held.take_request = 0;
   held.waiting = false;
   if (!lease) return held.instance->StartFailed(std::move(work), lease.error());
-  if (!work) return held.instance->Prepare(*held.image, std::move(*lease));
+  if (!work) {
+    TellStarted(held, *lease, nullptr);
+    return held.instance->Prepare(*held.image, std::move(*lease));
+  }
   const uint64_t now = MonotonicNs();
-  work->trace.Add("take sandbox", held.pending_since_ns, now);
+  work->trace.Add(StepName::kTakeSandbox, held.pending_since_ns, now);
   if (!lease->set.empty()) work->start_reason += ", from library set " + lease->set;
   if (const std::string why = lease->StartReason(); !why.empty()) work->start_reason += "; " + why;
   // Its making is part of this start only where the request had to wait for it.
   const Sandbox& sandbox = *lease->sandbox;
-  const auto add_if_waited_for = [&](const char* process, const wire::Steps& steps) {
+  const auto add_if_waited_for = [&](StepProcess process, const wire::Steps& steps) {
     if (steps.count > 0 && steps.step[0].start_ns >= held.pending_since_ns)
       work->trace.AddWire(process, steps);
   };
-  add_if_waited_for("sandbox", sandbox.made_steps);
-  add_if_waited_for("zygote", sandbox.forked_steps);
+  add_if_waited_for(StepProcess::kSandbox, sandbox.made_steps);
+  add_if_waited_for(StepProcess::kZygote, sandbox.forked_steps);
+  TellStarted(held, *lease, work.get());
   held.instance->Start(*held.image, std::move(*lease), std::move(work));
 }
 
@@ -305,6 +317,7 @@ void Invoker::InstanceDying(Instance& instance) {
 void Invoker::InstanceGone(Instance& instance) {
   v1::Instance description = instance.Describe();
   ++stats_.deaths[CauseName(description.death().cause())];
+  TellEnded(description);
   if (options_.dead_kept > 0) dead_.push_back(std::move(description));
   while (dead_.size() > options_.dead_kept) dead_.pop_front();
   by_id_.erase(instance.id());
@@ -337,6 +350,7 @@ void Invoker::FunctionChanged(const DeployedFunction& function) {
 
 void Invoker::FunctionRemoved(const std::string& function) {
   RefuseQueuedOf(function);
+  ledger_.Forget(function);
   reserved_.erase(function);
   scheduler_.SetReserves(function, {});
   Apply(scheduler_.Replace(function, {}));
@@ -437,10 +451,7 @@ size_t Invoker::EvictForMemory(size_t most, const std::string& reason) {
 }
 
 void Invoker::CountResult(const Work& work, const WorkResult& result) {
-  if (result.refused) {
-    if (result.refused->kind == ErrorKind::kOverloaded) ++stats_.overloaded;
-    return;
-  }
+  if (result.refused) return CountRefusal(work, *result.refused);
   ++stats_.starts[StartKindName(result.start_kind)];
   if (result.loaded_ahead) ++stats_.loaded_ahead;
   if (!work.version) {
@@ -450,6 +461,15 @@ void Invoker::CountResult(const Work& work, const WorkResult& result) {
   ++stats_.invocations;
   if (result.error) ++stats_.invocation_errors;
   stats_.latency.Add((MonotonicNs() - work.trace.base_ns()) / 1000);
+}
+
+void Invoker::CountRefusal(const Work& work, const Error& refused) {
+  const Cause cause = CauseOf(refused);
+  ledger_.RecordRefusal(work, cause);
+  if (refused.kind != ErrorKind::kOverloaded) return;
+  ++stats_.overloaded;
+  history_.AddRefusal(work.version ? work.version->function.name() : "", work.owner, cause,
+                      refused.operation);
 }
 
 void Invoker::ShutDown(std::function<void()> done) {

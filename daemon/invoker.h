@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "daemon/event_loop.h"
+#include "daemon/history.h"
 #include "daemon/images.h"
 #include "daemon/import_hints.h"
 #include "daemon/instance.h"
+#include "daemon/invocation_ledger.h"
 #include "daemon/latency_histogram.h"
 #include "daemon/log_store.h"
 #include "daemon/scheduler.h"
@@ -40,7 +42,8 @@ class Invoker : private Instance::Owner {
     SchedulerLimits limits;
     uint32_t dead_kept = 256;
   };
-  Invoker(EventLoop& loop, LogStore& logs, Images& images, const Options& options);
+  Invoker(EventLoop& loop, LogStore& logs, Images& images, History& history,
+          const Options& options);
   ~Invoker() override;
   Invoker(const Invoker&) = delete;
   Invoker& operator=(const Invoker&) = delete;
@@ -76,6 +79,7 @@ class Invoker : private Instance::Owner {
   uint32_t LiveOf(const std::string& function) const { return scheduler_.live_of(function); }
 
   const InvokerStats& stats() const { return stats_; }
+  const InvocationLedger& ledger() const { return ledger_; }
   const Scheduler& scheduler() const { return scheduler_; }
 
   // Refuses what waits, kills all instances; `done` runs when they are gone, or after a limit.
@@ -112,16 +116,22 @@ class Invoker : private Instance::Owner {
   void RefuseQueuedOf(const std::string& function);
   void ArmExpiry();
   void CountResult(const Work& work, const WorkResult& result);
+  void CountRefusal(const Work& work, const Error& refused);
+  // invoker_history.cc
+  void TellStarted(const Held& held, const ZygoteImage::Lease& lease, const Work* work);
+  void TellEnded(const v1::Instance& instance);
   void CheckStopped();
 
   EventLoop& loop_;
   LogStore& logs_;
   Images& images_;
+  History& history_;
   Options options_;
   Scheduler scheduler_;
   CodeCache code_cache_;
   ImportHints import_hints_;
   InvokerStats stats_;
+  InvocationLedger ledger_;
   uint64_t next_work_ = 1;
   std::unordered_map<uint64_t, std::unique_ptr<Work>> queued_;
   std::unordered_map<SlotId, Held> held_;

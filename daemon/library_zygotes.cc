@@ -122,7 +122,8 @@ void LibraryZygotes::StartStem() {
                                      "image " + manifest_.name +
                                          ": no zygotes of sets can be made from it until it is "
                                          "replaced: its stem is gone: " +
-                                         reason);
+                                         reason,
+                                     {{"SPORE_IMAGE", manifest_.name}});
                              },
                              [this] {
                                stem_.reset();
@@ -130,7 +131,8 @@ void LibraryZygotes::StartStem() {
                              }});
   if (auto started = stem_->Start(parts_.link.zygote(), {}); !started) {
     stem_.reset();
-    Log(LogLevel::kError, "image " + manifest_.name + ": " + started.error().Message());
+    Log(LogLevel::kError, "image " + manifest_.name + ": " + started.error().Message(),
+        {{"SPORE_IMAGE", manifest_.name}});
   }
 }
 
@@ -142,9 +144,11 @@ void LibraryZygotes::Settle(const std::string& set, const Result<>& result) {
 
 void LibraryZygotes::Ready(LibraryZygote& zygote) {
   const std::string set = zygote.set().name;
-  Log(LogLevel::kInfo, "image " + manifest_.name + ", set " + set + ": ready, import " +
-                           std::to_string(zygote.import_us() / 1000) + " ms, " +
-                           std::to_string(zygote.unique_bytes() >> 10) + " KiB");
+  Log(LogLevel::kInfo,
+      "image " + manifest_.name + ", set " + set + ": ready, import " +
+          std::to_string(zygote.import_us() / 1000) + " ms, " +
+          std::to_string(zygote.unique_bytes() >> 10) + " KiB",
+      {{"SPORE_IMAGE", manifest_.name}, {"SPORE_SET", set}});
   const std::shared_ptr<bool> alive = alive_;
   handlers_.on_ready(zygote);
   if (*alive) Settle(set, {});
@@ -170,8 +174,10 @@ void LibraryZygotes::Gone(LibraryZygote& zygote, const std::string& reason) {
 }
 
 void LibraryZygotes::Failed(const std::string& set, const std::string& reason) {
-  Log(LogLevel::kError, "image " + manifest_.name + ", set " + set + ": " + reason +
-                            "; its functions start from what is above it");
+  Log(LogLevel::kError,
+      "image " + manifest_.name + ", set " + set + ": " + reason +
+          "; its functions start from what is above it",
+      {{"SPORE_IMAGE", manifest_.name}, {"SPORE_SET", set}});
   const std::shared_ptr<bool> alive = alive_;
   handlers_.on_gone(set, reason, /*failed=*/true);
   if (*alive) SettleBelow(set, reason);

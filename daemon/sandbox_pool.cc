@@ -162,7 +162,8 @@ void SandboxPool::Made(ZygoteLink::Made made) {
   if (made.lost) {
     // Without its pidfd: by its cgroup. Its uid is free once its end has been told.
     if (auto killed = sandbox.cgroup.Kill(); !killed)
-      Log(LogLevel::kError, "image " + options_.group + ": " + killed.error().Message());
+      Log(LogLevel::kError, "image " + options_.group + ": " + killed.error().Message(),
+          {{"SPORE_IMAGE", options_.group}});
     return MakeFailed(*made.lost);
   }
   sandbox.init_pidfd = std::move(made.fds.front());
@@ -260,7 +261,8 @@ bool SandboxPool::Drop(uint64_t id) {
 
 void SandboxPool::RuntimeEnded(uint64_t id) {
   if (!Drop(id)) return;
-  Log(LogLevel::kWarning, "image " + options_.group + ": an unused runtime ended");
+  Log(LogLevel::kWarning, "image " + options_.group + ": an unused runtime ended",
+      {{"SPORE_IMAGE", options_.group}});
   RefillSoon();
 }
 
@@ -325,7 +327,8 @@ void SandboxPool::HandOut(std::unique_ptr<Sandbox> sandbox, const Taken& taken) 
 void SandboxPool::MakeFailed(const Error& error) {
   ++failures_;
   if (retired_) return;
-  Log(LogLevel::kError, "image " + options_.group + ": " + error.Message());
+  Log(LogLevel::kError, "image " + options_.group + ": " + error.Message(),
+      {{"SPORE_IMAGE", options_.group}});
   const std::shared_ptr<bool> alive = alive_;
   if (failures_ >= kFailuresUntilError || error.kind == ErrorKind::kOverloaded) {
     auto waiting = std::move(waiting_);
@@ -394,7 +397,8 @@ void SandboxPool::Dispose(std::unique_ptr<Sandbox> sandbox, std::function<void(c
   if (sandbox->init_pidfd) {
     syscall(SYS_pidfd_send_signal, sandbox->init_pidfd.get(), SIGKILL, nullptr, 0);
   } else if (auto killed = sandbox->cgroup.Kill(); !killed) {
-    Log(LogLevel::kError, "image " + options_.group + ": " + killed.error().Message());
+    Log(LogLevel::kError, "image " + options_.group + ": " + killed.error().Message(),
+        {{"SPORE_IMAGE", options_.group}});
   }
   const uint64_t id = sandbox->id;
   const bool ended = sandbox->ended;
@@ -421,7 +425,8 @@ void SandboxPool::InitEnded(uint64_t id, const ZygoteLink::Exit& exited) {
   // Unused so far: its runtime has ended with it, or was never born.
   std::unique_ptr<Sandbox> sandbox = ExtractUnused(id);
   if (!sandbox) return;
-  Log(LogLevel::kWarning, "image " + options_.group + ": an unused sandbox ended");
+  Log(LogLevel::kWarning, "image " + options_.group + ": an unused sandbox ended",
+      {{"SPORE_IMAGE", options_.group}});
   Release(std::move(sandbox));
   RefillSoon();
 }

@@ -71,7 +71,8 @@ std::unique_ptr<Sandbox> SandboxPool::CompleteOne() {
     const Result<> complete = Complete(*sandbox);
     if (complete) return sandbox;
     Log(LogLevel::kWarning,
-        "image " + options_.group + ": complete a spare sandbox: " + complete.error().Message());
+        "image " + options_.group + ": complete a spare sandbox: " + complete.error().Message(),
+        {{"SPORE_IMAGE", options_.group}});
     Dispose(std::move(sandbox), [](const Gone&) {});
   }
   return nullptr;

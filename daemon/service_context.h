@@ -15,6 +15,8 @@
 #include "daemon/event_loop.h"
 #include "daemon/function_facts.h"
 #include "daemon/function_store.h"
+#include "daemon/history.h"
+#include "daemon/history_readers.h"
 #include "daemon/image_store.h"
 #include "daemon/images.h"
 #include "daemon/invoker.h"
@@ -42,6 +44,8 @@ struct ServiceContext {
   AsyncDispatcher& async;
   Schedules& schedules;
   Sessions& sessions;
+  History& history;
+  HistoryReaders& history_readers;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t>
@@ -49,6 +53,18 @@ struct ServiceContext {
 };
 
 using VersionPtr = std::shared_ptr<const FunctionVersion>;
+
+// The history, of something that was done to a function.
+inline void TellFunction(ServiceContext& context, v1::HostEvent::Kind kind,
+                         const v1::Function& function, const std::string& message) {
+  Happening happening;
+  happening.kind = kind;
+  happening.owner = function.owner_uid();
+  happening.function = function.name();
+  happening.image = function.settings().image();
+  happening.message = message;
+  context.history.Add(happening);
+}
 
 // The function for whoever `allowed` admits, else the same error as for one that does not exist.
 template <typename Allowed>
@@ -101,5 +117,6 @@ void RegisterVersions(RpcServer& server, ServiceContext& context);
 void RegisterCheckpointTransfer(RpcServer& server, ServiceContext& context);
 void RegisterZygotes(RpcServer& server, ServiceContext& context);
 void RegisterSandboxes(RpcServer& server, ServiceContext& context);
+void RegisterObservability(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

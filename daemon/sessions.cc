@@ -4,6 +4,7 @@
 
 #include "daemon/random_id.h"
 #include "daemon/runtimes.h"
+#include "daemon/unix_time.h"
 
 namespace spore {
 namespace {
@@ -12,10 +13,12 @@ constexpr size_t kLogsKept = 32;  // of ended ones
 
 }  // namespace
 
-Sessions::Sessions(EventLoop& loop, Images& images, Invoker& invoker, uint32_t dead_kept)
+Sessions::Sessions(EventLoop& loop, Images& images, Invoker& invoker, History& history,
+                   uint32_t dead_kept)
     : loop_(loop),
       images_(images),
       invoker_(invoker),
+      history_(history),
       dead_kept_(dead_kept),
       alive_(std::make_shared<bool>(true)) {}
 
@@ -94,7 +97,29 @@ void Sessions::Ready(const std::string& id, const Result<>& started) {
   const Created created = std::exchange(found->second.created, nullptr);
   if (!created) return;
   if (!started) return created(tl::unexpected(started.error()));
+  v1::Session session;  // to describe it would be to read files
+  session.set_id(id);
+  session.set_owner_uid(found->second.session->owner());
+  session.set_image(found->second.image);
+  Tell(v1::HostEvent::SESSION_STARTED, session);
   created(found->second.session.get());
+}
+
+void Sessions::Tell(v1::HostEvent::Kind kind, const v1::Session& session) {
+  Happening happening;
+  happening.kind = kind;
+  happening.owner = session.owner_uid();
+  happening.cause = CauseOf(session.death().cause());
+  happening.start_kind = session.start_kind();
+  happening.instance_id = session.id();
+  happening.image = session.image();
+  happening.message = session.death().message();
+  const int64_t lived_ms = NowUnixMs() - session.created_unix_ms();
+  if (kind == v1::HostEvent::SESSION_ENDED && lived_ms > 0)
+    happening.duration_us = static_cast<uint64_t>(lived_ms) * 1000;
+  happening.memory_peak_bytes = session.death().usage().memory_peak_bytes();
+  happening.cpu_us = session.death().usage().cpu_us();
+  history_.Add(happening);
 }
 
 void Sessions::CancelCreate(const std::string& id) {
@@ -112,7 +137,9 @@ void Sessions::SessionGone(Session& session) {
   if (gone.created) {
     gone.created(MakeError(ErrorKind::kUnavailable, "the session was ended before it had started"));
   }
-  if (dead_kept_ > 0) dead_.push_back({session.Describe(), session.log()});
+  const v1::Session description = session.Describe();
+  Tell(v1::HostEvent::SESSION_ENDED, description);
+  if (dead_kept_ > 0) dead_.push_back({description, session.log()});
   while (dead_.size() > dead_kept_) dead_.pop_front();
   if (dead_.size() > kLogsKept) dead_[dead_.size() - kLogsKept - 1].log.reset();
   // It is the caller: it goes when it has returned.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/history.h"
 #include "daemon/images.h"
 #include "daemon/invoker.h"
 #include "daemon/session.h"
@@ -25,7 +26,7 @@ class Sessions : private Session::Owner {
   };
 
   // A session takes the place of an instance with `invoker`.
-  Sessions(EventLoop& loop, Images& images, Invoker& invoker, uint32_t dead_kept);
+  Sessions(EventLoop& loop, Images& images, Invoker& invoker, History& history, uint32_t dead_kept);
   ~Sessions() override;
   Sessions(const Sessions&) = delete;
   Sessions& operator=(const Sessions&) = delete;
@@ -66,10 +67,12 @@ class Sessions : private Session::Owner {
   void Ready(const std::string& id, const Result<>& started);
   void SessionGone(Session& session) override;
   void CheckStopped();
+  void Tell(v1::HostEvent::Kind kind, const v1::Session& session);
 
   EventLoop& loop_;
   Images& images_;
   Invoker& invoker_;
+  History& history_;
   uint32_t dead_kept_;
   std::map<std::string, Held> held_;
   std::deque<Dead> dead_;  // the youngest last

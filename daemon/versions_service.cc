@@ -66,6 +66,11 @@ void Publish(ServiceContext& context, const CallPtr& call, v1::PublishVersionReq
                          if (!done) return call->Fail(done.error());
                          const DeployedFunction& deployed = *context.store.FindDeployed(name);
                          context.invoker.FunctionChanged(deployed);
+                         if (!published->unchanged) {
+                           TellFunction(context, v1::HostEvent::FUNCTION_PUBLISHED,
+                                        deployed.latest->function,
+                                        "published version " + std::to_string(published->number));
+                         }
                          v1::PublishVersionResponse response;
                          response.set_unchanged(published->unchanged);
                          for (const v1::PublishedVersion& version : deployed.facts->published()) {

@@ -17,6 +17,7 @@
 #include "daemon/checkpoints.h"
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
+#include "daemon/history.h"
 #include "daemon/memory_keeper.h"
 #include "daemon/rotation_schedule.h"
 #include "daemon/sandbox_pool.h"
@@ -48,6 +49,7 @@ class ZygoteImage {
     BlockingLane* lane = nullptr;
     TreeKeeper* keeper = nullptr;
     Checkpoints* checkpoints = nullptr;  // outlives the image; null: it has none
+    History* history = nullptr;          // likewise
   };
   // The library set that a start is to come from, if its zygote is there.
   struct Wish {
@@ -213,6 +215,10 @@ class ZygoteImage {
   void Withdraw(const Waiter& waiter);
   void RefuseWaiters(const Error& error);
   Error FailedError() const;
+  // The history, with the image's name.
+  void Tell(v1::HostEvent::Kind kind, const std::string& set, const std::string& message,
+            const ZygoteGeneration* ready = nullptr) const;
+  void TellCheckpoint(v1::HostEvent::Kind kind, const std::string& message) const;
   v1::Zygote Describe(const ZygoteGeneration& generation) const;
 
   EventLoop& loop_;

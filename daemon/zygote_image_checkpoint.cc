@@ -78,7 +78,9 @@ void ZygoteImage::SendRestore(ZygoteGeneration* generation,
     sent = generation->link->SendCheckpoint(Order(), {});
   }
   // A supervisor that has ended is told by its link.
-  if (!sent) Log(LogLevel::kWarning, "image " + manifest_.name + ": " + sent.error().Message());
+  if (!sent)
+    Log(LogLevel::kWarning, "image " + manifest_.name + ": " + sent.error().Message(),
+        {{"SPORE_IMAGE", manifest_.name}});
 }
 
 void ZygoteImage::RestoreDone(ZygoteGeneration* generation, const wire::CheckpointDone& done) {
@@ -91,10 +93,23 @@ void ZygoteImage::RestoreDone(ZygoteGeneration* generation, const wire::Checkpoi
                        std::move(error).Wrap("restore checkpoint " + generation->checkpoint));
   }
   generation->start_kind = v1::START_KIND_RESTORE;
-  Log(LogLevel::kInfo, "image " + manifest_.name + ": restored from checkpoint " +
-                           generation->checkpoint + ", CRIU took " +
-                           std::to_string(done.criu_us / 1000) + " ms");
+  Log(LogLevel::kInfo,
+      "image " + manifest_.name + ": restored from checkpoint " + generation->checkpoint +
+          ", CRIU took " + std::to_string(done.criu_us / 1000) + " ms",
+      {{"SPORE_IMAGE", manifest_.name}});
+  TellCheckpoint(v1::HostEvent::CHECKPOINT_RESTORED, generation->checkpoint);
   if (auto asked = std::exchange(generation->when_restored, nullptr)) asked({});
+}
+
+// Of checkpoints only root is told, as in their listing.
+void ZygoteImage::TellCheckpoint(v1::HostEvent::Kind kind, const std::string& message) const {
+  if (options_.history == nullptr) return;
+  Happening happening;
+  happening.kind = kind;
+  happening.owner = 0;
+  happening.image = manifest_.name;
+  happening.message = message;
+  options_.history->Add(happening);
 }
 
 // It is started in the ordinary way, but for a replacement that was wanted from a checkpoint.
@@ -105,7 +120,8 @@ void ZygoteImage::NotRestored(ZygoteGeneration* generation, const Error& error) 
   generation->layout_age_ns = 0;
   if (error.kind != ErrorKind::kNotFound) {
     Log(LogLevel::kWarning,
-        "image " + manifest_.name + ": its zygote is not restored: " + error.Message());
+        "image " + manifest_.name + ": its zygote is not restored: " + error.Message(),
+        {{"SPORE_IMAGE", manifest_.name}});
   }
   if (auto asked = std::exchange(generation->when_restored, nullptr)) asked(tl::unexpected(error));
   if (generation != next_ || generation->state != v1::Zygote::STARTING) return;
@@ -200,22 +216,30 @@ void ZygoteImage::Dumped(const wire::CheckpointDone& done) {
     return EndDump(
         tl::unexpected(ToError(done.failure).Wrap("dump the zygote of image " + manifest_.name)));
   }
-  Log(LogLevel::kInfo, "image " + manifest_.name + ": a zygote is dumped, CRIU took " +
-                           std::to_string(done.criu_us / 1000) + " ms");
+  Log(LogLevel::kInfo,
+      "image " + manifest_.name + ": a zygote is dumped, CRIU took " +
+          std::to_string(done.criu_us / 1000) + " ms",
+      {{"SPORE_IMAGE", manifest_.name}});
   CancelTimer(dump_->timer);
   // What is left of it ends by itself; what it leaves is ours alone from now on.
   dump_->ended = true;
   auto told = std::exchange(dump_->done, {});
-  options_.checkpoints->Keep(
-      dump_->material, [name = manifest_.name, told](const Result<v1::Checkpoint>& kept) {
-        if (kept) {
-          Log(LogLevel::kInfo, "image " + name + ": checkpoint " + kept->id() + " is kept");
-        } else {
-          Log(LogLevel::kError,
-              "image " + name + ": a checkpoint cannot be kept: " + kept.error().Message());
-        }
-        for (const Checkpointed& tell : told) tell(kept);
-      });
+  options_.checkpoints->Keep(dump_->material, [this, alive = alive_, name = manifest_.name,
+                                               told](const Result<v1::Checkpoint>& kept) {
+    if (*alive) {
+      TellCheckpoint(kept ? v1::HostEvent::CHECKPOINT_MADE : v1::HostEvent::CHECKPOINT_FAILED,
+                     kept ? kept->id() : kept.error().Message());
+    }
+    if (kept) {
+      Log(LogLevel::kInfo, "image " + name + ": checkpoint " + kept->id() + " is kept",
+          {{"SPORE_IMAGE", name}});
+    } else {
+      Log(LogLevel::kError,
+          "image " + name + ": a checkpoint cannot be kept: " + kept.error().Message(),
+          {{"SPORE_IMAGE", name}});
+    }
+    for (const Checkpointed& tell : told) tell(kept);
+  });
 }
 
 // Told once; the supervisor, if there is one, ends then.
@@ -226,7 +250,9 @@ void ZygoteImage::EndDump(Result<v1::Checkpoint> result) {
   const auto told = std::exchange(dump_->done, {});
   if (!result && !stopping_) {
     Log(LogLevel::kWarning,
-        "image " + manifest_.name + ": no checkpoint was made: " + result.error().Message());
+        "image " + manifest_.name + ": no checkpoint was made: " + result.error().Message(),
+        {{"SPORE_IMAGE", manifest_.name}});
+    TellCheckpoint(v1::HostEvent::CHECKPOINT_FAILED, result.error().Message());
   }
   if (dump_->link != nullptr) {
     dump_->link->Close();

@@ -19,6 +19,10 @@ constexpr uint32_t kUidBlock = 65536;
 // Room for any set of preloaded libraries; a bound all the same.
 constexpr CgroupLimits kZygoteLimits{.memory_bytes = 8ull << 30, .cpu_millis = 0, .pids = 16384};
 
+std::string PidText(const ZygoteGeneration& generation) {
+  return std::to_string(generation.link->zygote_host_pid());
+}
+
 std::string DescribeFlat(const ZygoteGeneration& generation) {
   const auto kib = [](uint64_t bytes) { return std::to_string(bytes / 1024) + " KiB"; };
   std::string text =
@@ -32,6 +36,21 @@ std::string DescribeFlat(const ZygoteGeneration& generation) {
 void ZygoteImage::CancelTimer(EventLoop::TimerId& timer) {
   if (timer != 0) loop_.CancelTimer(timer);
   timer = 0;
+}
+
+void ZygoteImage::Tell(v1::HostEvent::Kind kind, const std::string& set, const std::string& message,
+                       const ZygoteGeneration* ready) const {
+  if (options_.history == nullptr) return;
+  Happening happening;
+  happening.kind = kind;
+  happening.image = manifest_.name;
+  happening.set = set;
+  happening.message = message;
+  if (ready != nullptr) {
+    happening.start_kind = ready->start_kind;
+    happening.duration_us = (ready->ready_ns - ready->started_ns) / 1000;
+  }
+  options_.history->Add(happening);
 }
 
 void ZygoteImage::StartIfNeeded() {
@@ -103,19 +122,26 @@ void ZygoteImage::Ready(ZygoteGeneration* generation, const wire::ZygoteReady& r
   generation->unmoved_bytes = ready.unmoved_bytes;
   generation->flat_note = Printable(ready.flat_note);
   runtime_version_ = ready.runtime_version;
-  Log(LogLevel::kInfo, "image " + manifest_.name + ": ready, " + runtime_version_ + ", preload " +
-                           std::to_string(ready.preload_us / 1000) + " ms, " +
-                           DescribeFlat(*generation));
+  Log(LogLevel::kInfo,
+      "image " + manifest_.name + ": ready, " + runtime_version_ + ", preload " +
+          std::to_string(ready.preload_us / 1000) + " ms, " + DescribeFlat(*generation),
+      {{"SPORE_IMAGE", manifest_.name}});
   generation->libraries->StartStem();
-  if (generation == current_) return Serve();
+  if (generation == current_) {
+    Tell(v1::HostEvent::ZYGOTE_READY, "", "process " + PidText(*generation), generation);
+    return Serve();
+  }
   generation->pool->FillThen([this, generation] {
     if (generation != next_) return;
     CancelTimer(generation->start_timer);
     GrowAlike(generation, [this, generation] {
       if (generation != next_) return;
-      Log(LogLevel::kInfo, "image " + manifest_.name + ": process " +
-                               std::to_string(generation->link->zygote_host_pid()) +
-                               " is its zygote from now on");
+      Log(LogLevel::kInfo,
+          "image " + manifest_.name + ": process " + PidText(*generation) +
+              " is its zygote from now on",
+          {{"SPORE_IMAGE", manifest_.name}});
+      Tell(v1::HostEvent::ZYGOTE_ROTATED, "",
+           "process " + PidText(*generation) + " after process " + PidText(*current_), generation);
       Retire(*current_);
       TakeOver();
     });
@@ -159,7 +185,9 @@ void ZygoteImage::CurrentGone(const std::string& reason) {
   Unset();
   if (state_ != v1::Image::READY) return StartFailed(reason);
   if (was_stable) back_off_ = {};
-  Log(LogLevel::kError, "image " + manifest_.name + ": its zygote is gone: " + reason);
+  Log(LogLevel::kError, "image " + manifest_.name + ": its zygote is gone: " + reason,
+      {{"SPORE_IMAGE", manifest_.name}});
+  Tell(v1::HostEvent::ZYGOTE_FAILED, "", reason);
   state_ = v1::Image::STARTING;  // it worked: those who wait go on waiting
   if (next_ != nullptr) return TakeOver();
   RetryLater();
@@ -174,8 +202,11 @@ void ZygoteImage::Unset() {
 
 void ZygoteImage::StartFailed(const std::string& reason) {
   // It is tried again for ever; said once.
-  if (reason != reason_)
-    Log(LogLevel::kError, "image " + manifest_.name + ": cannot start its zygote: " + reason);
+  if (reason != reason_) {
+    Log(LogLevel::kError, "image " + manifest_.name + ": cannot start its zygote: " + reason,
+        {{"SPORE_IMAGE", manifest_.name}});
+    Tell(v1::HostEvent::ZYGOTE_FAILED, "", "it cannot be started: " + reason);
+  }
   state_ = v1::Image::FAILED;
   reason_ = reason;
   RetryLater();
@@ -227,7 +258,8 @@ void ZygoteImage::Evict(Done done) {
     });
     Retire(*generation);
   }
-  Log(LogLevel::kInfo, image + ": its zygote is evicted");
+  Log(LogLevel::kInfo, image + ": its zygote is evicted", {{"SPORE_IMAGE", manifest_.name}});
+  Tell(v1::HostEvent::ZYGOTE_EVICTED, "", "");
   next_ = nullptr;
   state_ = v1::Image::STOPPED;
   Unset();

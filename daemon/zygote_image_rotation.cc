@@ -26,8 +26,10 @@ void ZygoteImage::StartRotation(Origin origin) {
   auto generation = NewGeneration(std::move(origin));
   if (!generation) return RotationFailed(generation.error().Message());
   next_ = *generation;
-  Log(LogLevel::kInfo, "image " + manifest_.name + ": a fresh zygote starts beside process " +
-                           std::to_string(current_->link->zygote_host_pid()));
+  Log(LogLevel::kInfo,
+      "image " + manifest_.name + ": a fresh zygote starts beside process " +
+          std::to_string(current_->link->zygote_host_pid()),
+      {{"SPORE_IMAGE", manifest_.name}});
 }
 
 // The next generation serves in the place of the current one, or as soon as it is ready.
@@ -43,7 +45,8 @@ void ZygoteImage::RotationFailed(const std::string& reason) {
   rotation_error_ = reason;
   const std::string what =
       "image " + manifest_.name + ": its zygote could not be replaced: " + reason;
-  Log(LogLevel::kError, what + "; the old one goes on");
+  Log(LogLevel::kError, what + "; the old one goes on", {{"SPORE_IMAGE", manifest_.name}});
+  Tell(v1::HostEvent::ZYGOTE_KEPT, "", "it could not be replaced: " + reason);
   ArmRotation();
   Settle(awaiting_rotation_, MakeError(ErrorKind::kPrecondition, what, "the old one goes on"));
 }

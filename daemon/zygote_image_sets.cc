@@ -29,10 +29,14 @@ std::unique_ptr<LibraryZygotes> ZygoteImage::MakeLibraries(ZygoteGeneration* gen
             if (generation != current_) return;
             options_.keeper->Ready(KeyOf(zygote.set().name), zygote.import_us(),
                                    zygote.unique_bytes());
+            Tell(v1::HostEvent::ZYGOTE_READY, zygote.set().name,
+                 std::to_string(zygote.unique_bytes() >> 10) + " KiB of its own");
           },
           [this, generation](const std::string& set, const std::string& reason, bool failed) {
             if (generation != current_) return;
             options_.keeper->Gone(KeyOf(set), reason, failed);
+            Tell(failed ? v1::HostEvent::ZYGOTE_FAILED : v1::HostEvent::ZYGOTE_EVICTED, set,
+                 reason);
             ServeWaitersSoon();
           }});
 }
@@ -89,7 +93,8 @@ void ZygoteImage::GrowSet(const std::string& set) {
 
 void ZygoteImage::ShrinkSet(const std::string& set, const std::string& reason) {
   if (current_ == nullptr) return;
-  Log(LogLevel::kInfo, "image " + manifest_.name + ", set " + set + ": its zygote ends: " + reason);
+  Log(LogLevel::kInfo, "image " + manifest_.name + ", set " + set + ": its zygote ends: " + reason,
+      {{"SPORE_IMAGE", manifest_.name}, {"SPORE_SET", set}});
   current_->libraries->Shrink(set, reason, nullptr);
 }
 

@@ -95,7 +95,7 @@ void ZygoteLink::ReadMessages() {
       }
       if (!message_line_.empty()) {
         last_message_ = message_line_;
-        Log(LogLevel::kInfo, "image " + name_ + ": " + message_line_);
+        Log(LogLevel::kInfo, "image " + name_ + ": " + message_line_, {{"SPORE_IMAGE", name_}});
       }
       message_line_.clear();
     }
@@ -153,7 +153,8 @@ void ZygoteLink::SupervisorPacket(Packet& packet) {
   if (packet.data.size() < sizeof header) return;
   memcpy(&header, packet.data.data(), sizeof header);
   if (header.magic != wire::kMagic) {
-    Log(LogLevel::kError, "image " + name_ + ": its supervisor is of another build");
+    Log(LogLevel::kError, "image " + name_ + ": its supervisor is of another build",
+        {{"SPORE_IMAGE", name_}});
     return Close();
   }
   if (header.type == wire::Type::kSandboxMade) return HandleMade(packet);
@@ -277,7 +278,8 @@ void ZygoteLink::Reap() {
     if (info.si_pid != 0) continue;
     if (++reap_attempts_ == kMaxReapAttempts / 2) kill(-process_group_, SIGKILL);
     if (reap_attempts_ == kMaxReapAttempts) {
-      Log(LogLevel::kError, "image " + name_ + ": its supervisor cannot be reaped");
+      Log(LogLevel::kError, "image " + name_ + ": its supervisor cannot be reaped",
+          {{"SPORE_IMAGE", name_}});
       unreapable_ = true;
       break;
     }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
+#include "spore/v1/observability.pb.h"
 #include "spore/v1/spore.pb.h"
 #include "tools/gateway/lambda_error.h"
 
@@ -46,9 +48,106 @@ std::string Seconds(uint64_t microseconds) {
   return text;
 }
 
-// Of a label's value: names that spored has made.
+// Names that spored has checked; escaped all the same.
 std::string Label(std::string_view name, std::string_view value) {
-  return std::string(name) + "=\"" + std::string(value) + "\"";
+  std::string label = std::string(name) + "=\"";
+  for (const char c : value) {
+    if (c == '\\' || c == '"') label += '\\';
+    if (c == '\n') {
+      label += "\\n";
+    } else {
+      label += c;
+    }
+  }
+  return label + "\"";
+}
+
+// Protobuf's maps have no order of their own.
+template <typename Value>
+std::map<std::string, Value> InOrder(const google::protobuf::Map<std::string, Value>& map) {
+  return {map.begin(), map.end()};
+}
+
+// Bounds that the daemon's own buckets never straddle: powers of two, 64 us to 67 s.
+constexpr int kFirstBound = 6, kLastBound = 26;
+
+void AddHistogram(const std::string& name, const std::string& label, const v1::Histogram& histogram,
+                  Text& text) {
+  uint64_t sum = 0;
+  auto bucket = histogram.buckets().begin();
+  for (int bound = kFirstBound; bound <= kLastBound; ++bound) {
+    const uint64_t below_us = uint64_t{1} << bound;
+    for (; bucket != histogram.buckets().end() && bucket->up_to_us() < below_us; ++bucket)
+      sum += bucket->count();
+    text.Sample(name + "_bucket", sum, label + "," + Label("le", Seconds(below_us)));
+  }
+  text.Sample(name + "_bucket", histogram.count(), label + ",le=\"+Inf\"");
+  text.Sample(name + "_count", histogram.count(), label);
+  text.SampleText(name + "_sum", Seconds(histogram.sum_us()), label);
+}
+
+void AddHistograms(const v1::HistogramsResponse& response, Text& text) {
+  const v1::Figures& all = response.figures();
+  const std::string duration = "spore_invocation_duration_seconds";
+  text.Family(duration, "histogram",
+              "Invocations, from request read to answer, by how they found their instance.");
+  for (const auto& [start, histogram] : InOrder(all.total()))
+    AddHistogram(duration, Label("start", start), histogram, text);
+  const std::string phase = "spore_invocation_phase_seconds";
+  text.Family(phase, "histogram", "Phases of invocations.");
+  for (const auto& [name, histogram] : InOrder(all.phases()))
+    AddHistogram(phase, Label("phase", name), histogram, text);
+  const auto counts = [&text](const std::string& name, const char* label, const char* help,
+                              const auto& map) {
+    text.Family(name, "counter", help);
+    for (const auto& [key, count] : InOrder(map))
+      text.Sample(name + "_total", count, Label(label, key));
+  };
+  counts("spore_failures", "cause", "Invocations whose function failed, by cause.",
+         all.failures_by_cause());
+  counts("spore_refusals", "cause", "Requests that got no instance, by cause.",
+         all.refusals_by_cause());
+  counts("spore_events", "kind", "What has happened on the host, by kind.", response.events());
+  const auto by_function = [&](const std::string& name, const char* help, const auto& value) {
+    text.Family(name, "counter", help);
+    for (const v1::Figures& figures : response.functions())
+      text.SampleText(name + "_total", value(figures), Label("function", figures.function()));
+  };
+  by_function("spore_function_invocations", "Invocations by function.",
+              [](const v1::Figures& figures) { return std::to_string(figures.invocations()); });
+  by_function("spore_function_failures", "Failed invocations by function.",
+              [](const v1::Figures& figures) { return std::to_string(figures.failures()); });
+  by_function("spore_function_seconds", "Time that invocations took, by function.",
+              [](const v1::Figures& figures) {
+                uint64_t sum = 0;
+                for (const auto& [start, histogram] : figures.total()) sum += histogram.sum_us();
+                return Seconds(sum);
+              });
+}
+
+void AddZygotes(const v1::ListZygotesResponse& response, Text& text) {
+  struct Sums {
+    uint64_t ready = 0, sandboxes = 0, instances = 0, forks = 0, memory = 0;
+  };
+  std::map<std::string, Sums> zygotes;  // of an image or set, all generations together
+  for (const v1::Zygote& zygote : response.zygotes()) {
+    Sums& sums = zygotes[Label("image", zygote.image()) + "," + Label("set", zygote.set())];
+    sums.ready += zygote.state() == v1::Zygote::READY ? 1u : 0u;
+    sums.sandboxes += zygote.sandboxes_ready();
+    sums.instances += zygote.instances();
+    sums.forks += zygote.forks();
+    sums.memory += zygote.memory_bytes();
+  }
+  const auto add = [&](const std::string& name, const char* help, uint64_t Sums::*member) {
+    text.Family(name, "gauge", help);
+    for (const auto& [labels, sums] : zygotes) text.Sample(name, sums.*member, labels);
+  };
+  add("spore_zygotes_ready", "Zygotes that serve.", &Sums::ready);
+  add("spore_zygote_sandboxes_ready", "Sandboxes that wait, by zygote.", &Sums::sandboxes);
+  add("spore_zygote_instances", "Instances that are there, by zygote.", &Sums::instances);
+  add("spore_zygote_forks", "Copies that were given away, of zygotes that are there.",
+      &Sums::forks);
+  add("spore_zygote_memory_bytes", "Memory (PSS), where the gateway may know it.", &Sums::memory);
 }
 
 void AddSpored(const v1::StatsResponse& stats, Text& text) {
@@ -75,12 +174,6 @@ void AddSpored(const v1::StatsResponse& stats, Text& text) {
   text.Gauge("spore_sandboxes_spare", "Sandboxes made ahead, not warmed up.",
              stats.sandboxes_spare());
   text.Gauge("spore_daemon_memory_bytes", "Memory of spored (PSS).", stats.daemon_memory_bytes());
-  text.Family("spore_invocation_duration_seconds", "summary",
-              "Invocations, from request read to answer, since the start.");
-  text.SampleText("spore_invocation_duration_seconds", Seconds(stats.latency_p50_us()),
-                  "quantile=\"0.5\"");
-  text.SampleText("spore_invocation_duration_seconds", Seconds(stats.latency_p99_us()),
-                  "quantile=\"0.99\"");
   text.Family("spore_uptime_seconds", "gauge", "Time since spored started.");
   text.SampleText("spore_uptime_seconds", Seconds(stats.uptime_ms() * 1000));
 }
@@ -124,20 +217,45 @@ HttpResponse HealthResponse(bool healthy) {
 }  // namespace
 
 void Metrics(Service& service, const ExchangePtr& exchange, const RouteMatch&) {
-  service.spored.Ask<v1::StatsResponse>(
-      "spore.v1.System", "Stats", v1::StatsRequest(),
-      [exchange, &service](client::Result<v1::StatsResponse> stats) {
-        Text text;
-        // Without spored the gateway still tells of itself.
-        text.Gauge("spore_up", "Whether spored answers.", stats ? 1 : 0);
-        if (stats) AddSpored(*stats, text);
-        AddGateway(service, text);
-        HttpResponse response;
-        response.headers = {
-            {"Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8"}};
-        response.body = text.Finish();
-        exchange->Respond(std::move(response));
-      });
+  struct Answers {
+    client::Result<v1::StatsResponse> stats;
+    client::Result<v1::HistogramsResponse> histograms;
+    client::Result<v1::ListZygotesResponse> zygotes;
+    int awaited = 3;
+  };
+  const auto answers = std::make_shared<Answers>();
+  const auto one_came = [exchange, &service, answers] {
+    if (--answers->awaited > 0) return;
+    Text text;
+    // Without spored the gateway still tells of itself.
+    text.Gauge("spore_up", "Whether spored answers.", answers->stats ? 1 : 0);
+    if (answers->stats) AddSpored(*answers->stats, text);
+    if (answers->stats && answers->histograms) AddHistograms(*answers->histograms, text);
+    if (answers->stats && answers->zygotes) AddZygotes(*answers->zygotes, text);
+    AddGateway(service, text);
+    HttpResponse response;
+    response.headers = {
+        {"Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8"}};
+    response.body = text.Finish();
+    exchange->Respond(std::move(response));
+  };
+  v1::HistogramsRequest by_function;
+  by_function.set_by_function(true);
+  service.spored.Ask<v1::StatsResponse>("spore.v1.System", "Stats", v1::StatsRequest(),
+                                        [answers, one_came](auto stats) {
+                                          answers->stats = std::move(stats);
+                                          one_came();
+                                        });
+  service.spored.Ask<v1::HistogramsResponse>("spore.v1.Observability", "Histograms", by_function,
+                                             [answers, one_came](auto histograms) {
+                                               answers->histograms = std::move(histograms);
+                                               one_came();
+                                             });
+  service.spored.Ask<v1::ListZygotesResponse>("spore.v1.Zygotes", "List", v1::ListZygotesRequest(),
+                                              [answers, one_came](auto zygotes) {
+                                                answers->zygotes = std::move(zygotes);
+                                                one_came();
+                                              });
 }
 
 void Health(Service& service, const ExchangePtr& exchange, const RouteMatch&) {

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <sstream>
 #include <string_view>
 
+#include "tools/spore/observability.h"
 #include "tools/spore/output.h"
 
 namespace spore::cli {
@@ -133,7 +135,7 @@ std::vector<Candidate> SubcommandsOf(const CLI::App& command) {
 
 // Values that an option takes and no others.
 std::vector<Candidate> ValuesOf(const CLI::Option& option) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kValues = {{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kValues = {{
       {"--runtime", "python"},
       {"--runtime", "node"},
       {"--runtime", "java"},
@@ -141,12 +143,21 @@ std::vector<Candidate> ValuesOf(const CLI::Option& option) {
       {"--runtime", "provided"},
       {"--isolation", "instance"},
       {"--isolation", "invocation"},
-      {"--format", "json"},
-      {"--format", "table"},
   }};
   std::vector<Candidate> values;
   for (const auto& [name, value] : kValues)
     if (option.check_name(std::string(name))) values.push_back({std::string(value), ""});
+  if (option.check_name("--kind")) {
+    for (const std::string& kind : EventKindNames()) values.push_back({kind, ""});
+  }
+  // As a type's name says them: "table|json", but not "TEXT|@FILE".
+  const std::string type = option.get_type_name();
+  const bool says =
+      type.find('|') != std::string::npos &&
+      std::none_of(type.begin(), type.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  if (!values.empty() || !says) return values;
+  std::istringstream list(type);
+  for (std::string value; std::getline(list, value, '|');) values.push_back({value, ""});
   return values;
 }
 

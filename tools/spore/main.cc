@@ -14,6 +14,7 @@
 #include "tools/spore/complete.h"
 #include "tools/spore/context.h"
 #include "tools/spore/events.h"
+#include "tools/spore/observability.h"
 #include "tools/spore/output.h"
 
 namespace spore::cli {
@@ -48,6 +49,9 @@ void AddCommands(CLI::App& app, Context& context) {
   AddZygote(app, context);
   AddCheckpoint(app, context);
   AddStats(app, context);
+  AddTop(app, context);
+  AddTrace(app, context);
+  AddHistory(app, context);
   AddInfo(app, context);
   AddCheck(app, context);
 }

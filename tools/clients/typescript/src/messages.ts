@@ -14,6 +14,40 @@ export enum AsyncEventState {
   DEAD = 5,
 }
 
+export enum HostEventKind {
+  KIND_UNSPECIFIED = 0,
+  DAEMON_STARTED = 1,
+  DAEMON_STOPPING = 2,
+  FUNCTION_DEPLOYED = 3,
+  FUNCTION_UPDATED = 4,
+  FUNCTION_PUBLISHED = 5,
+  FUNCTION_REMOVED = 6,
+  INSTANCE_STARTED = 7,
+  // `cause` says how
+  INSTANCE_ENDED = 8,
+  // at a limit; `cause` is "throttled" or "overloaded"
+  REQUEST_REFUSED = 9,
+  // a sandbox that lives
+  SESSION_STARTED = 10,
+  SESSION_ENDED = 11,
+  ZYGOTE_READY = 12,
+  // it did not start, or ended by itself
+  ZYGOTE_FAILED = 13,
+  ZYGOTE_EVICTED = 14,
+  // a fresh one serves in the place of the old one
+  ZYGOTE_ROTATED = 15,
+  // it was to be replaced and could not be
+  ZYGOTE_KEPT = 16,
+  CHECKPOINT_MADE = 17,
+  CHECKPOINT_FAILED = 18,
+  // a zygote came from it
+  CHECKPOINT_RESTORED = 19,
+  IMAGE_IMPORTED = 20,
+  IMAGE_REMOVED = 21,
+  // `count` idle instances or zygotes were ended for it
+  MEMORY_SHORT = 22,
+}
+
 export enum SessionState {
   STATE_UNSPECIFIED = 0,
   STARTING = 1,
@@ -442,6 +476,237 @@ export interface ImportCheckpointResponse {
 }
 export const ImportCheckpointResponse: MessageType<ImportCheckpointResponse> = message("ImportCheckpointResponse", [
   [1, "checkpoint", "message", () => Checkpoint],
+]);
+
+// Durations, counted in buckets of which each is at most an eighth as wide as where it begins.
+export interface Histogram {
+  count: number;
+  sumUs: number;
+  maxUs: number;
+  // the shortest durations first; empty buckets are left out
+  buckets: HistogramBucket[];
+}
+export const Histogram: MessageType<Histogram> = message("Histogram", [
+  [1, "count", "scalar", "uint64"],
+  [2, "sumUs", "scalar", "uint64"],
+  [3, "maxUs", "scalar", "uint64"],
+  [4, "buckets", "message", () => HistogramBucket, "repeated"],
+]);
+
+// Those of `up_to_us` and less, and of more than the bucket before it. Each power of two less 1 is
+// such a bound,
+// between 8 us and 71 minutes; what is longer is in the last bucket.
+export interface HistogramBucket {
+  upToUs: number;
+  count: number;
+}
+export const HistogramBucket: MessageType<HistogramBucket> = message("HistogramBucket", [
+  [1, "upToUs", "scalar", "uint64"],
+  [2, "count", "scalar", "uint64"],
+]);
+
+// Of one function, or of all together.
+export interface Figures {
+  // empty: of all together
+  function: string;
+  // answered, failed ones included
+  invocations: number;
+  // of those
+  failures: number;
+  // From request read to answer, by how the invocation found its instance: "warm", "ahead" (a fork
+  // that had
+  // loaded the function before the request came), "fork", "restore", "cold".
+  total: Record<string, number>;
+  // "queue": until there was a place for an instance; "sandbox": until there was a sandbox;
+  // "start": until it
+  // was confined; "load": until the function was loaded; "handler": until it had answered.
+  phases: Record<string, number>;
+  // Failures by cause: "handler" (it said so itself), "import", "handler_not_found", "syntax",
+  // "marshal",
+  // "unmarshal", or how its instance ended (Death.Cause in lower case).
+  failuresByCause: Record<string, number>;
+  // Requests that got no instance: "throttled" (the function's own limit of instances),
+  // "overloaded" (another
+  // limit), "unavailable", "not_found", "precondition", "internal" and so on, as the codes of
+  // spore.proto.
+  refusalsByCause: Record<string, number>;
+}
+export const Figures: MessageType<Figures> = message("Figures", [
+  [1, "function", "scalar", "string"],
+  [2, "invocations", "scalar", "uint64"],
+  [3, "failures", "scalar", "uint64"],
+  [4, "total", "map", "string:Histogram"],
+  [5, "phases", "map", "string:Histogram"],
+  [6, "failuresByCause", "map", "string:uint64"],
+  [7, "refusalsByCause", "map", "string:uint64"],
+]);
+
+export interface HistogramsRequest {
+  // only this one; empty: all together
+  function: string;
+  // with an empty `function`: `functions` too
+  byFunction: boolean;
+}
+export const HistogramsRequest: MessageType<HistogramsRequest> = message("HistogramsRequest", [
+  [1, "function", "scalar", "string"],
+  [2, "byFunction", "scalar", "bool"],
+]);
+
+export interface HistogramsResponse {
+  // what was asked for; of a function that was never invoked empty ones
+  figures: Figures | undefined;
+  // By name, those that the caller may see. Of at most 256 functions there are any: of the owner
+  // of most of them
+  // the one that was invoked the longest ago is forgotten first. Where histograms do not fit into
+  // the message, the
+  // last ones have none.
+  functions: Figures[];
+  // How often what has happened on this host, by HostEvent.Kind in lower case.
+  events: Record<string, number>;
+  // another one after each start of the daemon: counts began again
+  epoch: string;
+}
+export const HistogramsResponse: MessageType<HistogramsResponse> = message("HistogramsResponse", [
+  [1, "figures", "message", () => Figures],
+  [2, "functions", "message", () => Figures, "repeated"],
+  [3, "events", "map", "string:uint64"],
+  [4, "epoch", "scalar", "string"],
+]);
+
+export interface TracesRequest {
+  function: string;
+  // at most so many, and never more than the 32 that are kept; 0: all
+  limit: number;
+}
+export const TracesRequest: MessageType<TracesRequest> = message("TracesRequest", [
+  [1, "function", "scalar", "string"],
+  [2, "limit", "scalar", "uint32"],
+]);
+
+export interface TracesResponse {
+  // the most recent first
+  traces: InvocationTrace[];
+}
+export const TracesResponse: MessageType<TracesResponse> = message("TracesResponse", [
+  [1, "traces", "message", () => InvocationTrace, "repeated"],
+]);
+
+export interface InvocationTrace {
+  requestId: string;
+  instanceId: string;
+  // when its request had been read: where the steps' times begin
+  receivedUnixUs: number;
+  startKind: StartKind;
+  loadedAhead: boolean;
+  functionVersion: number;
+  // "$LATEST", or the published version's number
+  executedVersion: string;
+  // empty, or its cause as in Figures.failures_by_cause
+  failure: string;
+  // at most 40 steps
+  trace: Trace | undefined;
+}
+export const InvocationTrace: MessageType<InvocationTrace> = message("InvocationTrace", [
+  [1, "requestId", "scalar", "string"],
+  [2, "instanceId", "scalar", "string"],
+  [3, "receivedUnixUs", "scalar", "int64"],
+  [4, "startKind", "enum", "StartKind"],
+  [5, "loadedAhead", "scalar", "bool"],
+  [6, "functionVersion", "scalar", "uint64"],
+  [7, "executedVersion", "scalar", "string"],
+  [8, "failure", "scalar", "string"],
+  [9, "trace", "message", () => Trace],
+]);
+
+// Something that has happened.
+export interface HostEvent {
+  // counts up from 1 with each event of the daemon's run
+  sequence: number;
+  unixUs: number;
+  kind: HostEventKind;
+  // empty: of none, or a run
+  function: string;
+  // or the session's
+  instanceId: string;
+  image: string;
+  // library set of the image
+  set: string;
+  // Death.Cause in lower case, "throttled" or "overloaded"
+  cause: string;
+  // of what has started
+  startKind: StartKind;
+  // one line for a person, at most 120 bytes
+  message: string;
+  // Of REQUEST_REFUSED: so many, this one and those like it since the one before that was told: of
+  // a
+  // function's (or a client's runs') one a second is told. Of MEMORY_SHORT, what was ended.
+  count: number;
+  // that it took, or lived
+  durationUs: number;
+  // of INSTANCE_ENDED and SESSION_ENDED
+  memoryPeakBytes: number;
+  // likewise
+  cpuUs: number;
+  // of the function, instance or session; of the host's own 0
+  ownerUid: number;
+}
+export const HostEvent: MessageType<HostEvent> = message("HostEvent", [
+  [1, "sequence", "scalar", "uint64"],
+  [2, "unixUs", "scalar", "int64"],
+  [3, "kind", "enum", "HostEventKind"],
+  [4, "function", "scalar", "string"],
+  [5, "instanceId", "scalar", "string"],
+  [6, "image", "scalar", "string"],
+  [7, "set", "scalar", "string"],
+  [8, "cause", "scalar", "string"],
+  [9, "startKind", "enum", "StartKind"],
+  [10, "message", "scalar", "string"],
+  [11, "count", "scalar", "uint64"],
+  [12, "durationUs", "scalar", "uint64"],
+  [13, "memoryPeakBytes", "scalar", "uint64"],
+  [14, "cpuUs", "scalar", "uint64"],
+  [15, "ownerUid", "scalar", "uint32"],
+]);
+
+export interface RecentEventsRequest {
+  // With after_sequence: the epoch that came with it. That of another run of the daemon: all that
+  // this run
+  // has kept is told.
+  epoch: string;
+  // the response's last_sequence; 0: from the oldest kept
+  afterSequence: number;
+  // at most 60000
+  waitMs: number;
+  // at most so many in one answer, and never more than 1000; 0: 1000
+  limit: number;
+  // with after_sequence 0: only the last `tail`; 0 means all kept
+  tail: number;
+}
+export const RecentEventsRequest: MessageType<RecentEventsRequest> = message("RecentEventsRequest", [
+  [1, "epoch", "scalar", "string"],
+  [2, "afterSequence", "scalar", "uint64"],
+  [3, "waitMs", "scalar", "uint32"],
+  [4, "limit", "scalar", "uint32"],
+  [5, "tail", "scalar", "uint32"],
+]);
+
+export interface RecentEventsResponse {
+  events: HostEvent[];
+  // of this run of the daemon
+  epoch: string;
+  // for the next call
+  lastSequence: number;
+  // events after the asked one that were not kept long enough
+  dropped: number;
+  // the asked epoch is not this one's
+  restarted: boolean;
+}
+export const RecentEventsResponse: MessageType<RecentEventsResponse> = message("RecentEventsResponse", [
+  [1, "events", "message", () => HostEvent, "repeated"],
+  [2, "epoch", "scalar", "string"],
+  [3, "lastSequence", "scalar", "uint64"],
+  [4, "dropped", "scalar", "uint64"],
+  [5, "restarted", "scalar", "bool"],
 ]);
 
 export interface CreateSandboxRequest {

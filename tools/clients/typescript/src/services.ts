@@ -99,6 +99,34 @@ export class CheckpointTransfer {
   }
 }
 
+export class Observability {
+  constructor(private readonly caller: Caller) {}
+
+  // How long invocations and their phases took, and how they failed: of all together, and by
+  // function.
+  histograms(request: Partial<m.HistogramsRequest> = {},
+      options: CallOptions = {}): Promise<m.HistogramsResponse> {
+    return this.caller.call("Observability", "Histograms", m.HistogramsRequest, request,
+        m.HistogramsResponse, options);
+  }
+
+  // The most recent invocations of a function, each with its timed steps.
+  traces(request: Partial<m.TracesRequest> = {},
+      options: CallOptions = {}): Promise<m.TracesResponse> {
+    return this.caller.call("Observability", "Traces", m.TracesRequest, request,
+        m.TracesResponse, options);
+  }
+
+  // What has happened after `after_sequence`; waits up to wait_ms for the first when there is
+  // nothing. One
+  // uid may have 32 calls waiting at once; another one is answered RESOURCE_EXHAUSTED.
+  recentEvents(request: Partial<m.RecentEventsRequest> = {},
+      options: CallOptions = {}): Promise<m.RecentEventsResponse> {
+    return this.caller.call("Observability", "RecentEvents", m.RecentEventsRequest, request,
+        m.RecentEventsResponse, options);
+  }
+}
+
 export class Sandboxes {
   constructor(private readonly caller: Caller) {}
 
@@ -647,6 +675,7 @@ export class Services {
   readonly async: Async;
   readonly calls: Calls;
   readonly checkpointTransfer: CheckpointTransfer;
+  readonly observability: Observability;
   readonly sandboxes: Sandboxes;
   readonly schedules: Schedules;
   readonly functions: Functions;
@@ -663,6 +692,7 @@ export class Services {
     this.async = new Async(caller);
     this.calls = new Calls(caller);
     this.checkpointTransfer = new CheckpointTransfer(caller);
+    this.observability = new Observability(caller);
     this.sandboxes = new Sandboxes(caller);
     this.schedules = new Schedules(caller);
     this.functions = new Functions(caller);

@@ -20,6 +20,40 @@ class AsyncEventState(Enum):
     DEAD = 5
 
 
+class HostEventKind(Enum):
+    KIND_UNSPECIFIED = 0
+    DAEMON_STARTED = 1
+    DAEMON_STOPPING = 2
+    FUNCTION_DEPLOYED = 3
+    FUNCTION_UPDATED = 4
+    FUNCTION_PUBLISHED = 5
+    FUNCTION_REMOVED = 6
+    INSTANCE_STARTED = 7
+    # `cause` says how
+    INSTANCE_ENDED = 8
+    # at a limit; `cause` is "throttled" or "overloaded"
+    REQUEST_REFUSED = 9
+    # a sandbox that lives
+    SESSION_STARTED = 10
+    SESSION_ENDED = 11
+    ZYGOTE_READY = 12
+    # it did not start, or ended by itself
+    ZYGOTE_FAILED = 13
+    ZYGOTE_EVICTED = 14
+    # a fresh one serves in the place of the old one
+    ZYGOTE_ROTATED = 15
+    # it was to be replaced and could not be
+    ZYGOTE_KEPT = 16
+    CHECKPOINT_MADE = 17
+    CHECKPOINT_FAILED = 18
+    # a zygote came from it
+    CHECKPOINT_RESTORED = 19
+    IMAGE_IMPORTED = 20
+    IMAGE_REMOVED = 21
+    # `count` idle instances or zygotes were ended for it
+    MEMORY_SHORT = 22
+
+
 class SessionState(Enum):
     STATE_UNSPECIFIED = 0
     STARTING = 1
@@ -468,6 +502,250 @@ class ImportCheckpointResponse(Message):
     checkpoint: Checkpoint | None = None
     WIRE: ClassVar = (
         Wire(1, "checkpoint", "message", "Checkpoint"),
+    )
+
+
+@dataclass
+class Histogram(Message):
+    """Durations, counted in buckets of which each is at most an eighth as wide as where it
+    begins.
+    """
+    count: int = 0
+    sum_us: int = 0
+    max_us: int = 0
+    # the shortest durations first; empty buckets are left out
+    buckets: list[HistogramBucket] = field(default_factory=list)
+    WIRE: ClassVar = (
+        Wire(1, "count", "scalar", "uint64"),
+        Wire(2, "sum_us", "scalar", "uint64"),
+        Wire(3, "max_us", "scalar", "uint64"),
+        Wire(4, "buckets", "message", "HistogramBucket", repeated=True),
+    )
+
+
+@dataclass
+class HistogramBucket(Message):
+    """Those of `up_to_us` and less, and of more than the bucket before it. Each power of two
+    less 1 is such a bound, between 8 us and 71 minutes; what is longer is in the last bucket.
+    """
+    up_to_us: int = 0
+    count: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "up_to_us", "scalar", "uint64"),
+        Wire(2, "count", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class Figures(Message):
+    """Of one function, or of all together."""
+    # empty: of all together
+    function: str = ""
+    # answered, failed ones included
+    invocations: int = 0
+    # of those
+    failures: int = 0
+    # From request read to answer, by how the invocation found its instance: "warm", "ahead" (a
+    # fork that had
+    # loaded the function before the request came), "fork", "restore", "cold".
+    total: dict[str, int] = field(default_factory=dict)
+    # "queue": until there was a place for an instance; "sandbox": until there was a sandbox;
+    # "start": until it
+    # was confined; "load": until the function was loaded; "handler": until it had answered.
+    phases: dict[str, int] = field(default_factory=dict)
+    # Failures by cause: "handler" (it said so itself), "import", "handler_not_found", "syntax",
+    # "marshal",
+    # "unmarshal", or how its instance ended (Death.Cause in lower case).
+    failures_by_cause: dict[str, int] = field(default_factory=dict)
+    # Requests that got no instance: "throttled" (the function's own limit of instances),
+    # "overloaded" (another
+    # limit), "unavailable", "not_found", "precondition", "internal" and so on, as the codes of
+    # spore.proto.
+    refusals_by_cause: dict[str, int] = field(default_factory=dict)
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+        Wire(2, "invocations", "scalar", "uint64"),
+        Wire(3, "failures", "scalar", "uint64"),
+        Wire(4, "total", "map", "string:Histogram"),
+        Wire(5, "phases", "map", "string:Histogram"),
+        Wire(6, "failures_by_cause", "map", "string:uint64"),
+        Wire(7, "refusals_by_cause", "map", "string:uint64"),
+    )
+
+
+@dataclass
+class HistogramsRequest(Message):
+    # only this one; empty: all together
+    function: str = ""
+    # with an empty `function`: `functions` too
+    by_function: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+        Wire(2, "by_function", "scalar", "bool"),
+    )
+
+
+@dataclass
+class HistogramsResponse(Message):
+    # what was asked for; of a function that was never invoked empty ones
+    figures: Figures | None = None
+    # By name, those that the caller may see. Of at most 256 functions there are any: of the owner
+    # of most of them
+    # the one that was invoked the longest ago is forgotten first. Where histograms do not fit
+    # into the message, the
+    # last ones have none.
+    functions: list[Figures] = field(default_factory=list)
+    # How often what has happened on this host, by HostEvent.Kind in lower case.
+    events: dict[str, int] = field(default_factory=dict)
+    # another one after each start of the daemon: counts began again
+    epoch: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "figures", "message", "Figures"),
+        Wire(2, "functions", "message", "Figures", repeated=True),
+        Wire(3, "events", "map", "string:uint64"),
+        Wire(4, "epoch", "scalar", "string"),
+    )
+
+
+@dataclass
+class TracesRequest(Message):
+    function: str = ""
+    # at most so many, and never more than the 32 that are kept; 0: all
+    limit: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "function", "scalar", "string"),
+        Wire(2, "limit", "scalar", "uint32"),
+    )
+
+
+@dataclass
+class TracesResponse(Message):
+    # the most recent first
+    traces: list[InvocationTrace] = field(default_factory=list)
+    WIRE: ClassVar = (
+        Wire(1, "traces", "message", "InvocationTrace", repeated=True),
+    )
+
+
+@dataclass
+class InvocationTrace(Message):
+    request_id: str = ""
+    instance_id: str = ""
+    # when its request had been read: where the steps' times begin
+    received_unix_us: int = 0
+    start_kind: StartKind = StartKind(0)
+    loaded_ahead: bool = False
+    function_version: int = 0
+    # "$LATEST", or the published version's number
+    executed_version: str = ""
+    # empty, or its cause as in Figures.failures_by_cause
+    failure: str = ""
+    # at most 40 steps
+    trace: Trace | None = None
+    WIRE: ClassVar = (
+        Wire(1, "request_id", "scalar", "string"),
+        Wire(2, "instance_id", "scalar", "string"),
+        Wire(3, "received_unix_us", "scalar", "int64"),
+        Wire(4, "start_kind", "enum", "StartKind"),
+        Wire(5, "loaded_ahead", "scalar", "bool"),
+        Wire(6, "function_version", "scalar", "uint64"),
+        Wire(7, "executed_version", "scalar", "string"),
+        Wire(8, "failure", "scalar", "string"),
+        Wire(9, "trace", "message", "Trace"),
+    )
+
+
+@dataclass
+class HostEvent(Message):
+    """Something that has happened."""
+    # counts up from 1 with each event of the daemon's run
+    sequence: int = 0
+    unix_us: int = 0
+    kind: HostEventKind = HostEventKind(0)
+    # empty: of none, or a run
+    function: str = ""
+    # or the session's
+    instance_id: str = ""
+    image: str = ""
+    # library set of the image
+    set: str = ""
+    # Death.Cause in lower case, "throttled" or "overloaded"
+    cause: str = ""
+    # of what has started
+    start_kind: StartKind = StartKind(0)
+    # one line for a person, at most 120 bytes
+    message: str = ""
+    # Of REQUEST_REFUSED: so many, this one and those like it since the one before that was told:
+    # of a
+    # function's (or a client's runs') one a second is told. Of MEMORY_SHORT, what was ended.
+    count: int = 0
+    # that it took, or lived
+    duration_us: int = 0
+    # of INSTANCE_ENDED and SESSION_ENDED
+    memory_peak_bytes: int = 0
+    # likewise
+    cpu_us: int = 0
+    # of the function, instance or session; of the host's own 0
+    owner_uid: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "sequence", "scalar", "uint64"),
+        Wire(2, "unix_us", "scalar", "int64"),
+        Wire(3, "kind", "enum", "HostEventKind"),
+        Wire(4, "function", "scalar", "string"),
+        Wire(5, "instance_id", "scalar", "string"),
+        Wire(6, "image", "scalar", "string"),
+        Wire(7, "set", "scalar", "string"),
+        Wire(8, "cause", "scalar", "string"),
+        Wire(9, "start_kind", "enum", "StartKind"),
+        Wire(10, "message", "scalar", "string"),
+        Wire(11, "count", "scalar", "uint64"),
+        Wire(12, "duration_us", "scalar", "uint64"),
+        Wire(13, "memory_peak_bytes", "scalar", "uint64"),
+        Wire(14, "cpu_us", "scalar", "uint64"),
+        Wire(15, "owner_uid", "scalar", "uint32"),
+    )
+
+
+@dataclass
+class RecentEventsRequest(Message):
+    # With after_sequence: the epoch that came with it. That of another run of the daemon: all
+    # that this run
+    # has kept is told.
+    epoch: str = ""
+    # the response's last_sequence; 0: from the oldest kept
+    after_sequence: int = 0
+    # at most 60000
+    wait_ms: int = 0
+    # at most so many in one answer, and never more than 1000; 0: 1000
+    limit: int = 0
+    # with after_sequence 0: only the last `tail`; 0 means all kept
+    tail: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "epoch", "scalar", "string"),
+        Wire(2, "after_sequence", "scalar", "uint64"),
+        Wire(3, "wait_ms", "scalar", "uint32"),
+        Wire(4, "limit", "scalar", "uint32"),
+        Wire(5, "tail", "scalar", "uint32"),
+    )
+
+
+@dataclass
+class RecentEventsResponse(Message):
+    events: list[HostEvent] = field(default_factory=list)
+    # of this run of the daemon
+    epoch: str = ""
+    # for the next call
+    last_sequence: int = 0
+    # events after the asked one that were not kept long enough
+    dropped: int = 0
+    # the asked epoch is not this one's
+    restarted: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "events", "message", "HostEvent", repeated=True),
+        Wire(2, "epoch", "scalar", "string"),
+        Wire(3, "last_sequence", "scalar", "uint64"),
+        Wire(4, "dropped", "scalar", "uint64"),
+        Wire(5, "restarted", "scalar", "bool"),
     )
 
 

@@ -105,6 +105,35 @@ class CheckpointTransfer(Service):
                                 request or m.ImportCheckpointRequest(), m.ImportCheckpointResponse, descriptors)
 
 
+class Observability(Service):
+
+    async def histograms(
+        self, request: m.HistogramsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.HistogramsResponse:
+        """How long invocations and their phases took, and how they failed: of all together, and
+        by function.
+        """
+        return await self._call("Observability", "Histograms",
+                                request or m.HistogramsRequest(), m.HistogramsResponse, descriptors)
+
+    async def traces(
+        self, request: m.TracesRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.TracesResponse:
+        """The most recent invocations of a function, each with its timed steps."""
+        return await self._call("Observability", "Traces",
+                                request or m.TracesRequest(), m.TracesResponse, descriptors)
+
+    async def recent_events(
+        self, request: m.RecentEventsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RecentEventsResponse:
+        """What has happened after `after_sequence`; waits up to wait_ms for the first when there
+        is nothing. One uid may have 32 calls waiting at once; another one is answered
+        RESOURCE_EXHAUSTED.
+        """
+        return await self._call("Observability", "RecentEvents",
+                                request or m.RecentEventsRequest(), m.RecentEventsResponse, descriptors)
+
+
 class Sandboxes(Service):
 
     async def create(
@@ -670,6 +699,7 @@ class Services(Service):
         self.async_ = Async(caller.call)
         self.calls = Calls(caller.call)
         self.checkpoint_transfer = CheckpointTransfer(caller.call)
+        self.observability = Observability(caller.call)
         self.sandboxes = Sandboxes(caller.call)
         self.schedules = Schedules(caller.call)
         self.functions = Functions(caller.call)
