@@ -15,6 +15,8 @@ namespace {
 // Host uids from 2^32-2 on have special meanings.
 constexpr uint64_t kLastUid = 0xfffffffd;
 constexpr uint64_t kBlock = 65536;
+constexpr size_t kMaxNameServers = 3;
+constexpr uint16_t kDnsPort = 53;
 
 uint64_t HostMemory() {
   const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
@@ -86,6 +88,36 @@ void ReadAsync(TomlReader& parent, const std::string& file, AsyncConfig* config)
   reader.Number("keep-results", 0, 100'000, &config->keep_results);
   reader.Number("dead-keep-ms", 1000, kYearMs, &config->dead_keep_ms);
   reader.Number("client-schedules", 0, 100'000, &config->client_schedules);
+  parent.Check(reader.Finish());
+}
+
+void ReadSessions(TomlReader& parent, const std::string& file, SessionsConfig* config) {
+  const toml::table* table = parent.Table("sessions");
+  if (table == nullptr) return;
+  TomlReader reader(*table, file, "sessions.");
+  std::vector<std::string> rules, servers;
+  reader.Strings("egress", &rules);
+  for (const std::string& text : rules) {
+    auto rule = egress::ParseRule(text);
+    if (!rule) {
+      reader.Fail("egress", rule.error().Message());
+      break;
+    }
+    config->egress.push_back(std::move(*rule));
+  }
+  reader.Strings("name-servers", &servers);
+  if (servers.size() > kMaxNameServers)
+    reader.Fail("name-servers", std::to_string(servers.size()) + " of them; expected at most 3");
+  for (const std::string& text : servers) {
+    const auto server = egress::ParseEndpoint(text, kDnsPort);
+    if (!server) {
+      reader.Fail("name-servers", "\"" + text +
+                                      "\" is no address; expected one as in 192.0.2.53, " +
+                                      "192.0.2.53:5353 or [2001:db8::53]:53");
+      break;
+    }
+    config->name_servers.push_back(*server);
+  }
   parent.Check(reader.Finish());
 }
 
@@ -212,6 +244,7 @@ Result<Config> LoadConfig(const std::string& path) {
   ReadMaxImageBytes(reader, &config.max_image_bytes);
   ReadClientLimits(reader, path, &config.client);
   ReadAsync(reader, path, &config.async);
+  ReadSessions(reader, path, &config.sessions);
   v1::Limits defaults;
   ReadLimits(reader, path, "limits", &defaults);
   ReadLimits(reader, path, "max-limits", &config.max_limits);

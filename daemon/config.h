@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/egress/rules.h"
 #include "sandbox/sys/result.h"
 #include "spore/v1/spore.pb.h"
 
@@ -84,6 +85,12 @@ struct AsyncConfig {
   uint32_t client_schedules = 100;     // of one uid, but root
 };
 
+// [sessions]: what clients may ask for of them.
+struct SessionsConfig {
+  std::vector<egress::Rule> egress;            // none: no session reaches a network
+  std::vector<egress::Endpoint> name_servers;  // of proxies; none: those of resolv.conf(5)
+};
+
 struct Config {
   std::string socket = "/run/spore/spored.sock";
   std::string socket_group = "spore";  // owner group of the socket if it exists; mode 0660
@@ -112,6 +119,7 @@ struct Config {
   uint32_t dead_kept = 256;                 // ended instances that inspect still finds
   ClientLimits client;                      // [limits-per-client]
   AsyncConfig async;                        // [async]
+  SessionsConfig sessions;                  // [sessions]
   v1::Limits default_limits;                // [limits]
   v1::Limits max_limits;                    // [max-limits]
   std::vector<std::string> image_dirs;      // *.toml; later ones win by name

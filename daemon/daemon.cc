@@ -9,6 +9,7 @@
 
 #include "daemon/async_dispatcher.h"
 #include "daemon/async_store.h"
+#include "daemon/egress_proxies.h"
 #include "daemon/event_loop.h"
 #include "daemon/function_facts.h"
 #include "daemon/function_store.h"
@@ -40,6 +41,9 @@ constexpr std::chrono::seconds kStopLimit{20};
 // checkpoint's.
 constexpr uid_t kImageUnpackUid = 1;
 constexpr uid_t kCheckpointUnpackUid = 2;
+// The proxies of sessions.
+constexpr uid_t kFirstProxyUid = 1024;
+constexpr uid_t kLastProxyUid = 65535;
 
 // Members are destroyed in the reverse order: what serves clients first, the loop and then the
 // locks last.
@@ -78,6 +82,7 @@ class Daemon {
   std::unique_ptr<AsyncStore> async_store_;
   std::optional<AsyncDispatcher> async_;
   std::unique_ptr<Schedules> schedules_;
+  std::optional<EgressProxies> proxies_;
   std::unique_ptr<Sessions> sessions_;
   std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
@@ -151,7 +156,10 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.limits.client_queue = config_.client.max_queue;
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, history_, invoker);
-  sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, history_, config_.dead_kept);
+  proxies_.emplace(*loop_, LibexecDirectory() + "/spore-egress", store.unpack_uid + kFirstProxyUid,
+                   store.unpack_uid + kLastProxyUid);
+  sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, history_, *proxies_,
+                                         config_.dead_kept);
   memory_keeper_.emplace(
       *loop_, config_.memory_reserve,
       MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {

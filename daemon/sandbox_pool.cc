@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "daemon/channel_ends.h"
+#include "daemon/egress/protocol.h"
 #include "daemon/log.h"
 
 namespace spore {
@@ -124,6 +125,7 @@ void SandboxPool::MakeOne(bool spare) {
   request.sandbox_id = id;
   request.uid = *uid;
   request.loopback = options_.defaults.loopback ? 1 : 0;
+  request.listen_port = options_.defaults.egress ? egress::kProxyPort : 0;
   request.tmp_bytes = sandbox->tmp_bytes;
   request.tmp_inodes = sandbox->tmp_bytes / kTmpBytesPerInode + 64;
   snprintf(request.hostname, sizeof request.hostname, "sandbox");
@@ -168,6 +170,10 @@ void SandboxPool::Made(ZygoteLink::Made made) {
   }
   sandbox.init_pidfd = std::move(made.fds.front());
   made.fds.erase(made.fds.begin());
+  if (made.message.has_listener != 0 && !made.fds.empty()) {
+    sandbox.listener = std::move(made.fds.back());
+    made.fds.pop_back();
+  }
   if (retired_) {
     Drop(sandbox.id);
     return;
@@ -188,6 +194,7 @@ void SandboxPool::ForkInto(Sandbox& sandbox, bool has_landlock, const std::vecto
   request.has_landlock = has_landlock ? 1 : 0;
   request.spare = sandbox.spare ? 1 : 0;
   request.bare = sandbox.bare ? 1 : 0;
+  request.loopback = options_.defaults.loopback ? 1 : 0;
   const auto entries = EntriesOf(sandbox);
   if (!entries) {
     Drop(sandbox.id);

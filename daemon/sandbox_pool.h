@@ -41,7 +41,8 @@ struct Sandbox {
   wire::Steps forked_steps;  // of the zygote's part
   int32_t runtime_pid = 0;   // as the supervisor sees it
   UniqueFd runtime_pidfd;
-  UniqueFd channel;  // spored's end of the instance socket
+  UniqueFd channel;   // spored's end of the instance socket
+  UniqueFd listener;  // in its network namespace, of one with egress
   bool spare = false;
   pid_t runtime_host_pid = 0;  // of a spare one, which keeps no descriptor but the channel
   // Set by whoever has taken the sandbox: its init has ended by itself; Dispose comes next.
@@ -56,6 +57,7 @@ struct SandboxDefaults {
   CgroupLimits limits;
   uint64_t tmp_bytes = 64u << 20;
   bool loopback = false;  // of its image's policy
+  bool egress = false;    // with loopback: a proxy's socket listens on it
 };
 
 class SandboxPool {

@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "daemon/runtimes.h"
+#include "daemon/session_egress.h"
 #include "daemon/validate.h"
 
 namespace spore {
@@ -81,6 +82,7 @@ Result<SessionSettings> SettingsOf(ServiceContext& context, const Call& call,
   settings.label = request.label();
   settings.owner = call.peer().uid;
   settings.language = FindRuntime(image->manifest().runtime)->code_language;
+  SPORE_ASSIGN(settings.egress, ParseNetwork(request.network(), context.config.sessions));
   for (const auto& [name, value] : request.environment()) settings.environment[name] = value;
   return settings;
 }

@@ -33,10 +33,12 @@ std::string Seconds(uint64_t ms) {
 
 }  // namespace
 
-Session::Session(EventLoop& loop, Owner& owner, ZygoteImage& image, SessionSettings settings)
+Session::Session(EventLoop& loop, Owner& owner, ZygoteImage& image, EgressProxies& proxies,
+                 SessionSettings settings)
     : loop_(loop),
       owner_(owner),
       image_(image),
+      proxies_(proxies),
       settings_(std::move(settings)),
       created_unix_ms_(NowUnixMs()),
       created_ns_(MonotonicNs()),
@@ -80,15 +82,33 @@ void Session::Start(Result<ZygoteImage::Lease> lease, Started started) {
 }
 
 Result<> Session::Launch() {
-  SPORE_TRY(sandbox_->cgroup.SetLimits({.memory_bytes = settings_.limits.memory_bytes(),
-                                        .cpu_millis = settings_.limits.cpu_millis(),
-                                        .pids = settings_.limits.pids(),
-                                        .end_whole = false}));
+  SPORE_TRY(sandbox_->cgroup.SetLimits(
+      {.memory_bytes = settings_.limits.memory_bytes(),
+       .cpu_millis = settings_.limits.cpu_millis(),
+       .pids = settings_.limits.pids() + (settings_.egress ? 1 : 0),
+       .sockets = sandbox_->listener.valid() || image_.manifest().loopback,
+       .end_whole = false}));
+  if (settings_.egress) SPORE_TRY(StartEgress());
   generation_->link->OnExit(sandbox_->runtime_pid,
                             [this, alive = alive_](const ZygoteLink::Exit& exited) {
                               if (*alive) OnAgentEnded(exited);
                             });
   return Specialise();
+}
+
+Result<> Session::StartEgress() {
+  egress_ = std::make_unique<SessionEgress>(
+      loop_, proxies_, *settings_.egress, std::move(sandbox_->listener), sandbox_->cgroup,
+      SessionEgress::Handlers{
+          .on_first =
+              [this](Result<> result) {
+                has_way_out_ = result.has_value();
+                if (result) return BeginRunning();
+                start_error_ = std::move(result).error();
+                BeginDying();
+              },
+          .log = [this](const std::string& line) { log_->Append(v1::LogLine::SYSTEM, line); }});
+  return egress_->Start();
 }
 
 Result<> Session::Specialise() {
@@ -130,6 +150,8 @@ std::string Session::LoadFrame() const {
   session::Writer load;
   load.PutNumber(Tag::kLimit, settings_.limits.output_bytes());
   std::map<std::string, std::string> environment = image_.manifest().environment;
+  if (settings_.egress)
+    for (const auto& [name, value] : EgressEnvironment()) environment[name] = value;
   for (const auto& [name, value] : settings_.environment) environment[name] = value;
   for (const auto& [name, value] : environment) load.Put(Tag::kVariable, name + "=" + value);
   const wire::FrameHeader header{wire::FrameType::kLoad, static_cast<uint32_t>(load.size()), 0};
@@ -154,6 +176,13 @@ void Session::OnConfined(const Frame& frame) {
         {}}.Wrap("confine a session");
     return BeginDying();
   }
+  confined_ = true;
+  BeginRunning();
+}
+
+// When its agent is confined and its proxy serves.
+void Session::BeginRunning() {
+  if (state_ != v1::Session::STARTING || !confined_ || (settings_.egress && !has_way_out_)) return;
   state_ = v1::Session::RUNNING;
   log_->Append(v1::LogLine::SYSTEM, "created from image " + image_.manifest().name);
   idle_since_unix_ms_ = NowUnixMs();
@@ -209,6 +238,7 @@ void Session::BeginDying() {
   state_ = v1::Session::ENDING;
   CancelTimers();
   facts_.wall_us = (MonotonicNs() - created_ns_) / 1000;
+  if (egress_) egress_->Stop();
   if (!sandbox_) {
     loop_.Post([this, alive = alive_] {
       if (*alive) Gone({});
@@ -344,6 +374,8 @@ v1::Session Session::Describe() const {
   info.set_uid(image_.uid_base() + sandbox_uid_);
   info.set_language(settings_.language);
   info.set_start_kind(start_kind_);
+  info.set_network(DescribeNetwork(settings_.egress));
+  if (egress_) egress_->Describe(info.mutable_egress());
   for (const std::string& path : cgroup_paths_) info.add_cgroups(path);
   for (const auto& [name, value] : settings_.environment)
     (*info.mutable_environment())[name] = value;

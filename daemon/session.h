@@ -21,6 +21,7 @@
 #include "daemon/event_loop.h"
 #include "daemon/exec_table.h"
 #include "daemon/session_code.h"
+#include "daemon/session_egress.h"
 #include "daemon/session_log.h"
 #include "daemon/zygote_image.h"
 #include "sandbox/sys/result.h"
@@ -36,6 +37,7 @@ struct SessionSettings {
   uint64_t ttl_ms = 0;
   uint64_t idle_timeout_ms = 0;  // 0: never
   std::map<std::string, std::string> environment;
+  std::optional<EgressSettings> egress;  // nothing: no network
 };
 
 class Session {
@@ -49,7 +51,8 @@ class Session {
   using Started = std::function<void(Result<>)>;
 
   // Its time begins now.
-  Session(EventLoop& loop, Owner& owner, ZygoteImage& image, SessionSettings settings);
+  Session(EventLoop& loop, Owner& owner, ZygoteImage& image, EgressProxies& proxies,
+          SessionSettings settings);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -88,7 +91,9 @@ class Session {
   Result<> Launch();
   Result<> Specialise();
   std::string LoadFrame() const;
+  Result<> StartEgress();
   void OnConfined(const Frame& frame);
+  void BeginRunning();
   bool OnEvent(session::Reader& event);
   void OnClosed();
   void OnAgentEnded(const ZygoteLink::Exit& exited);
@@ -104,6 +109,7 @@ class Session {
   EventLoop& loop_;
   Owner& owner_;
   ZygoteImage& image_;
+  EgressProxies& proxies_;
   SessionSettings settings_;
   int64_t created_unix_ms_;
   uint64_t created_ns_;
@@ -124,6 +130,9 @@ class Session {
   std::unique_ptr<AgentLink> agent_;
   std::unique_ptr<ExecTable> execs_;
   std::unique_ptr<SessionCode> code_;
+  std::unique_ptr<SessionEgress> egress_;
+  bool confined_ = false;
+  bool has_way_out_ = false;  // its proxy serves, where it has one
 
   uint32_t uses_ = 0;
   int64_t idle_since_unix_ms_ = 0;

@@ -14,11 +14,12 @@ constexpr size_t kLogsKept = 32;  // of ended ones
 }  // namespace
 
 Sessions::Sessions(EventLoop& loop, Images& images, Invoker& invoker, History& history,
-                   uint32_t dead_kept)
+                   EgressProxies& proxies, uint32_t dead_kept)
     : loop_(loop),
       images_(images),
       invoker_(invoker),
       history_(history),
+      proxies_(proxies),
       dead_kept_(dead_kept),
       alive_(std::make_shared<bool>(true)) {}
 
@@ -63,10 +64,12 @@ void Sessions::Placed(const std::string& id, Result<SlotId> slot) {
   held.slot = *slot;
   held.zygote_image = *image;
   Session::Owner& owner = *this;  // make_unique is no friend
-  held.session = std::make_unique<Session>(loop_, owner, **image, std::move(held.settings));
+  const ZygoteImage::Wish wish{.egress = held.settings.egress.has_value()};
+  held.session =
+      std::make_unique<Session>(loop_, owner, **image, proxies_, std::move(held.settings));
   // May call back at once.
   const uint64_t request =
-      (*image)->Take({}, [this, id, alive = alive_](Result<ZygoteImage::Lease> lease) {
+      (*image)->Take(wish, [this, id, alive = alive_](Result<ZygoteImage::Lease> lease) {
         if (*alive) {
           Taken(id, std::move(lease));
         } else if (lease) {

@@ -26,7 +26,9 @@ class Sessions : private Session::Owner {
   };
 
   // A session takes the place of an instance with `invoker`.
-  Sessions(EventLoop& loop, Images& images, Invoker& invoker, History& history, uint32_t dead_kept);
+  // `proxies` outlives it.
+  Sessions(EventLoop& loop, Images& images, Invoker& invoker, History& history,
+           EgressProxies& proxies, uint32_t dead_kept);
   ~Sessions() override;
   Sessions(const Sessions&) = delete;
   Sessions& operator=(const Sessions&) = delete;
@@ -73,6 +75,7 @@ class Sessions : private Session::Owner {
   Images& images_;
   Invoker& invoker_;
   History& history_;
+  EgressProxies& proxies_;
   uint32_t dead_kept_;
   std::map<std::string, Held> held_;
   std::deque<Dead> dead_;  // the youngest last

@@ -36,10 +36,13 @@ struct ZygoteGeneration {
   EventLoop::TimerId start_timer = 0;
   std::vector<std::function<void()>> when_gone;
   std::unique_ptr<ZygoteLink> link;
-  std::unique_ptr<SandboxPool> pool;  // of the runtime's own zygote
+  std::unique_ptr<SandboxPool> pool;         // of the runtime's own zygote
+  std::unique_ptr<SandboxPool> egress_pool;  // likewise, with a proxy's socket; null: never wanted
   std::unique_ptr<LibraryZygotes> libraries;
 
-  size_t in_use() const { return pool->in_use() + libraries->in_use(); }
+  // Of the runtime's own zygote.
+  size_t own_in_use() const { return pool->in_use() + (egress_pool ? egress_pool->in_use() : 0); }
+  size_t in_use() const { return own_in_use() + libraries->in_use(); }
 };
 
 }  // namespace spore

@@ -55,7 +55,7 @@ uint64_t ZygoteImage::Take(const Wish& wish, Taken taken) {
     return request;
   }
   if (state_ == v1::Image::READY) {
-    const Source source = SourceOf(wish.set);
+    const Source source = SourceOf(wish);
     if (source.pool->ready() + source.pool->spare() > 0) {
       source.pool->Take([&](Result<std::unique_ptr<Sandbox>> sandbox) {
         taken(source.LeaseOf(std::move(*sandbox)));
@@ -70,7 +70,7 @@ uint64_t ZygoteImage::Take(const Wish& wish, Taken taken) {
   }
   Waiter& waiter = waiters_[request];
   waiter.taken = std::move(taken);
-  waiter.set = wish.set;
+  waiter.wish = wish;
   waiter.for_zygote = state_ != v1::Image::READY;
   waiter.timer = loop_.AddTimer(kTakeLimit, [this, request] {
     Answer(request, MakeError(ErrorKind::kOverloaded,
@@ -94,7 +94,7 @@ void ZygoteImage::ServeWaiters() {
 
 void ZygoteImage::TakeFromPool(uint64_t request) {
   Waiter& waiter = waiters_.at(request);
-  const Source source = SourceOf(waiter.set);
+  const Source source = SourceOf(waiter.wish);
   waiter.pool = source.pool;
   const uint64_t pool_request = source.pool->Take(
       [this, request, source, alive = alive_](Result<std::unique_ptr<Sandbox>> sandbox) {
@@ -233,7 +233,7 @@ v1::Zygote ZygoteImage::Describe(const ZygoteGeneration& generation) const {
   zygote.set_flat_note(generation.flat_note);
   zygote.set_sandboxes_ready(static_cast<uint32_t>(generation.pool->ready()));
   zygote.set_sandboxes_spare(static_cast<uint32_t>(generation.pool->spare()));
-  zygote.set_instances(static_cast<uint32_t>(generation.pool->in_use()));
+  zygote.set_instances(static_cast<uint32_t>(generation.own_in_use()));
   zygote.set_start_kind(generation.start_kind);
   zygote.set_start_reason(generation.start_reason);
   zygote.set_checkpoint(generation.checkpoint);

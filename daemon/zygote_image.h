@@ -55,6 +55,7 @@ class ZygoteImage {
   struct Wish {
     std::string set;        // of the manifest, or empty
     uint64_t saves_us = 0;  // what that is thought to save
+    bool egress = false;    // with a proxy's socket in it; of the image's own zygote
   };
   // A sandbox, and the generation of which one zygote was forked into it. Whoever holds it gives
   // the sandbox back by pool->Dispose; generation and pool outlive their sandboxes.
@@ -132,7 +133,7 @@ class ZygoteImage {
  private:
   struct Waiter {
     Taken taken;
-    std::string set;
+    Wish wish;
     bool for_zygote = false;  // there was none that served when it came
     EventLoop::TimerId timer = 0;
     uint64_t pool_request = 0;    // when it waits at the pool
@@ -201,7 +202,8 @@ class ZygoteImage {
   // zygote_image_sets.cc
   SandboxPool::Options PoolOptions() const;
   std::unique_ptr<LibraryZygotes> MakeLibraries(ZygoteGeneration* generation);
-  Source SourceOf(const std::string& set);
+  Source SourceOf(const Wish& wish);
+  SandboxPool& EgressPool(ZygoteGeneration& generation);
   void GrowAlike(ZygoteGeneration* generation, std::function<void()> done);
   void SetsServe();
   void ServeWaitersSoon();

@@ -273,12 +273,13 @@ void ZygoteImage::Evict(Done done) {
 void ZygoteImage::Retire(ZygoteGeneration& generation) {
   generation.state = v1::Zygote::DRAINING;
   CancelTimer(generation.start_timer);
-  auto left = std::make_shared<int>(2);
+  auto left = std::make_shared<int>(generation.egress_pool ? 3 : 2);
   const auto empty = [&generation, left] {
     if (--*left == 0) generation.link->Close();
   };
   generation.libraries->Retire(empty);
   generation.pool->Retire(empty);
+  if (generation.egress_pool) generation.egress_pool->Retire(empty);
   generation.link->EndZygote();
 }
 

@@ -48,7 +48,21 @@ void ZygoteImage::ServeWaitersSoon() {
   });
 }
 
-ZygoteImage::Source ZygoteImage::SourceOf(const std::string& set) {
+// Few sessions have it, so none are made ahead but after some were taken at once.
+SandboxPool& ZygoteImage::EgressPool(ZygoteGeneration& generation) {
+  if (generation.egress_pool) return *generation.egress_pool;
+  SandboxPool::Options pool = PoolOptions();
+  pool.least = 0;
+  pool.spare = 0;
+  pool.defaults.loopback = pool.defaults.egress = pool.defaults.limits.sockets = true;
+  generation.egress_pool = std::make_unique<SandboxPool>(
+      loop_, *generation.link, generation.link->zygote(), cgroups_, uids_, std::move(pool));
+  return *generation.egress_pool;
+}
+
+ZygoteImage::Source ZygoteImage::SourceOf(const Wish& wish) {
+  if (wish.egress) return {current_, &EgressPool(*current_), nullptr};
+  const std::string& set = wish.set;
   LibraryZygote* library = set.empty() ? nullptr : current_->libraries->Serving(set);
   return {current_, library != nullptr ? &library->pool() : current_->pool.get(), library};
 }

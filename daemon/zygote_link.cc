@@ -176,8 +176,9 @@ void ZygoteLink::HandleMade(Packet& packet) {
     return done(tl::unexpected(ToError(made.message.failure, "make a sandbox")));
   }
   made.fds = std::move(packet.fds);
-  const size_t expected =
-      made.message.has_landlock != 0 ? wire::kSandboxFds : wire::kLandlockRuleset;
+  const size_t expected = size_t{wire::kLandlockRuleset} +
+                          (made.message.has_landlock != 0 ? 1 : 0) +
+                          (made.message.has_listener != 0 ? 1 : 0);
   if (packet.fds_lost) {
     made.lost = FdsLost("a new sandbox");
   } else if (made.fds.size() != expected) {

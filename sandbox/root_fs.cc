@@ -24,10 +24,10 @@ constexpr const char* kBuildPlace = "/tmp";
 
 // What shared libraries and language runtimes look up in /etc: no secrets, no host identity.
 constexpr const char* kCopiedEtc[] = {
-    "alternatives",   "ld.so.cache",     "localtime",       "timezone",
-    "mime.types",     "ssl/openssl.cnf", "protocols",       "services",
-    "debian_version", "python3",         "python3.11",      "python3.12",
-    "python3.13",     "java-17-openjdk", "java-21-openjdk", "matplotlibrc"};
+    "alternatives",    "ld.so.cache", "localtime",  "timezone",   "mime.types",
+    "ssl/openssl.cnf", "ssl/certs",   "protocols",  "services",   "debian_version",
+    "python3",         "python3.11",  "python3.12", "python3.13", "java-17-openjdk",
+    "java-21-openjdk", "matplotlibrc"};
 
 Result<> MakeDirectory(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), 0700) < 0) return SysError("mkdir", path);

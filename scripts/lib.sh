@@ -27,7 +27,7 @@ SPORE_TEST_PACKAGES=(libgtest-dev python3-pytest procps)
 SPORE_E2E_PACKAGES=(
   python3-numpy libopenblas0-pthread python3-grpcio python3-jinja2 python3-chameleon python3-pil
   python3-pyaes python3-igraph
-  curl nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
+  curl git iproute2 openssl ca-certificates nodejs node-typescript node-terser node-ajv node-markdown-it node-postcss bubblewrap runc gcc libc6-dev
   libfreemarker-java libjackson2-databind-java golang-go rustc
   mmdebstrap zstd zsh fish
   python3-protobuf mypy python3-pip python3-setuptools python3-wheel

@@ -22,7 +22,7 @@
 
 namespace spore::wire {
 
-constexpr uint32_t kMagic = 0x53504f35;  // "SPO5"; changes with every change of a struct below
+constexpr uint32_t kMagic = 0x53504f36;  // "SPO6"; changes with every change of a struct below
 
 enum class Type : uint32_t {
   kMakeSandbox = 1,
@@ -70,8 +70,10 @@ struct MakeSandbox {
   uint32_t uid = 0;  // inside the zygote's user namespace; also the gid
   uint32_t has_cgroup_v2 = 0;
   uint32_t cgroup_procs = 0;
-  uint32_t bare = 0;      // no net namespace yet: the image's own. See Fork
-  uint32_t loopback = 0;  // its `lo` is up, and Landlock lets it be used; of none that is bare
+  uint32_t bare = 0;         // no net namespace yet: the image's own. See Fork
+  uint32_t loopback = 0;     // its `lo` is up, and Landlock lets it be used; of none that is bare
+  uint32_t listen_port = 0;  // with loopback: somebody outside listens on this port of it; 0: none
+  uint32_t reserved = 0;
   uint64_t tmp_bytes = 0;
   uint64_t tmp_inodes = 0;
   char hostname[64] = {};
@@ -87,6 +89,7 @@ enum SandboxFd : int {
   kNetNamespace,
   kCgroupNamespace,
   kLandlockRuleset,  // left out (has_landlock == 0) where the kernel has none
+  kListener,         // likewise (has_listener == 0) without listen_port
   kSandboxFds,
 };
 struct SandboxMade {
@@ -94,6 +97,8 @@ struct SandboxMade {
   uint64_t sandbox_id = 0;
   int32_t init_pid = 0;  // in the supervisor's pid namespace
   uint32_t has_landlock = 0;
+  uint32_t has_listener = 0;
+  uint32_t reserved = 0;
   Failure failure;
   Steps steps;
 };
@@ -167,6 +172,8 @@ struct Fork {
   uint32_t spare = 0;  // the child waits before it writes to any memory of the runtime's, until its
                        // instance socket has a frame: kWarmUp, or what makes it somebody's
   uint32_t bare = 0;   // of a spare one: kComplete has to come before that
+  uint32_t loopback = 0;  // as in Prepare, of this child alone
+  uint32_t reserved = 0;
 };
 
 // spored -> zygote, before any Fork: sfork into no sandbox. The child is a zygote itself, with the

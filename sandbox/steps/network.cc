@@ -1,4 +1,5 @@
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -20,6 +21,21 @@ StepResult SetLoopback(bool up) {
   request.ifr_flags =
       static_cast<short>(up ? request.ifr_flags | kUp : request.ifr_flags & ~IFF_UP);
   if (ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return StepFailed("set the flags of lo");
+  return StepOk();
+}
+
+StepResult ListenOnLoopback(uint16_t port, int* listener_fd) {
+  constexpr int kBacklog = 64;
+  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return StepFailed("make a socket to listen on");
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+    return StepFailed("bind a port of lo");
+  if (listen(socket.get(), kBacklog) < 0) return StepFailed("listen on lo");
+  *listener_fd = socket.Release();
   return StepOk();
 }
 

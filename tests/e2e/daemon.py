@@ -39,7 +39,8 @@ def helpers():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="spore-e2e-libexec-"))
     atexit.register(shutil.rmtree, folder)
     folder.chmod(0o755)
-    for place, name in (("zygote", "spore-zygote"), ("daemon/unpack", "spore-unpack")):
+    for place, name in (("zygote", "spore-zygote"), ("daemon/unpack", "spore-unpack"),
+                        ("daemon/egress", "spore-egress")):
         assert (BUILD / place / name).is_file(), f"no {name} in {BUILD / place}: build it"
         (folder / name).symlink_to(BUILD / place / name)
     return str(folder)

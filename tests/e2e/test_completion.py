@@ -41,6 +41,7 @@ def test_options_and_their_values(complete):
     assert {"--memory", "--memory-swap"} & set(complete("run", "--mem")[0]) == {"--memory"}
     assert {"python", "node"} <= set(complete("function", "deploy", "--runtime", "")[0])
     assert set(complete("function", "deploy", "x", "--isolation", "inv")[0]) == {"invocation"}
+    assert set(complete("sandbox", "create", "--network", "")[0]) == {"none", "egress:"}
     assert "python-numpy" in complete("run", "--image", "python-n")[0]
 
 

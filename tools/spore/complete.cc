@@ -135,7 +135,7 @@ std::vector<Candidate> SubcommandsOf(const CLI::App& command) {
 
 // Values that an option takes and no others.
 std::vector<Candidate> ValuesOf(const CLI::Option& option) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kValues = {{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kValues = {{
       {"--runtime", "python"},
       {"--runtime", "node"},
       {"--runtime", "java"},
@@ -143,6 +143,8 @@ std::vector<Candidate> ValuesOf(const CLI::Option& option) {
       {"--runtime", "provided"},
       {"--isolation", "instance"},
       {"--isolation", "invocation"},
+      {"--network", "none"},
+      {"--network", "egress:"},
   }};
   std::vector<Candidate> values;
   for (const auto& [name, value] : kValues)

@@ -85,6 +85,18 @@ Outcome List(const Context& context, const std::string& place, bool all, bool qu
   return kDone;
 }
 
+void AddEgress(const v1::Egress& egress, bool dead,
+               std::vector<std::pair<std::string, std::string>>* pairs) {
+  pairs->emplace_back("Connections",
+                      fmt::format("{} so far, {} open; {} refused, {} failed", egress.connections(),
+                                  egress.open(), egress.refused(), egress.failed()));
+  pairs->emplace_back("Traffic", fmt::format("{} out, {} in", HumanBytes(egress.sent_bytes()),
+                                             HumanBytes(egress.received_bytes())));
+  if (dead || (egress.serving() && egress.restarts() == 0)) return;
+  pairs->emplace_back("Proxy", fmt::format("{}, started again {} times",
+                                           egress.serving() ? "there" : "gone", egress.restarts()));
+}
+
 void PrintSession(const v1::Session& session) {
   const v1::Limits& limits = session.limits();
   const bool dead = session.state() == v1::Session::DEAD;
@@ -112,7 +124,9 @@ void PrintSession(const v1::Session& session) {
       {"CPUs", fmt::format("{:g}", limits.cpu_millis() / 1000.0)},
       {"Processes", fmt::format("{} of {}", session.pids(), limits.pids())},
       {"/tmp", HumanBytes(limits.tmp_bytes())},
+      {"Network", session.network()},
   };
+  if (session.has_egress()) AddEgress(session.egress(), dead, &pairs);
   if (dead) {
     pairs.emplace_back("Ended", fmt::format("{}: {}", CauseName(session.death().cause()),
                                             session.death().message()));
@@ -313,6 +327,10 @@ void AddSessionOptions(CLI::App& command,
   AddDuration(
       command, "--idle-timeout", [request](uint64_t v) { request->set_idle_timeout_ms(v); },
       "It ends when nobody has used it for this long (default: never)");
+  command
+      .add_option("--network", *request->mutable_network(),
+                  "Where its connections may go (default: none), as in egress:pypi.org:443")
+      ->type_name("none|egress:RULES");
   AddEnvironmentOption(command, *request->mutable_environment());
 }
 

@@ -73,6 +73,11 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   t = log.Add("cgroup", t);
   const NetworkPolicy network = NetworkOf(request);
   if (StepResult r = SetUpNetwork(network); !r.ok()) return r;
+  if (network.allows_loopback() && request.listen_port != 0) {
+    int& listener = fds[Slot(wire::kListener)];
+    const auto port = static_cast<uint16_t>(request.listen_port);
+    if (StepResult r = ListenOnLoopback(port, &listener); !r.ok()) return r;
+  }
   if (network.allows_loopback()) t = log.Add("network", t);
   if (sethostname(request.hostname, strnlen(request.hostname, sizeof request.hostname)) < 0)
     return StepFailed("sethostname");
@@ -93,6 +98,17 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   return StepOk();
 }
 
+// The report, with those of `fds` that there are.
+bool SendReport(int socket, const InitReport& report, const int (&fds)[kInitFds]) {
+  int sent[kInitFds];
+  size_t count = 0;
+  if (!report.failure.failed()) {
+    for (const int fd : fds)
+      if (fd >= 0) sent[count++] = fd;
+  }
+  return SendStruct(socket, report, std::span(sent, count)).has_value();
+}
+
 [[noreturn]] void RunInit(const InitPlan& plan) {
   InitReport report;
   int fds[kInitFds];
@@ -100,8 +116,7 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   const StepResult result = SetUp(plan, report, fds);
   report.failure = wire::MakeFailure(result.errno_value, result.operation);
   report.has_landlock = fds[Slot(wire::kLandlockRuleset)] >= 0;
-  const size_t count = !result.ok() ? 0 : report.has_landlock ? kInitFds : kInitFds - 1;
-  if (!SendStruct(plan.report_fd, report, std::span(fds, count)) || !result.ok()) _exit(1);
+  if (!SendReport(plan.report_fd, report, fds) || !result.ok()) _exit(1);
   if (close_range(0, ~0u, 0) < 0) _exit(1);
   const bool prepared = PrepareToReap();
   if (LoadSeccompProgram(*plan.program) < 0) _exit(1);
@@ -118,7 +133,11 @@ Result<> AwaitReport(int socket, MadeSandbox& made) {
     return SysErrorOf(report.failure.errno_value,
                       std::string("set up a sandbox: ") + report.failure.operation);
   }
-  for (uint32_t i = 0; i < received.fds.count; ++i) made.fd[i + 1] = std::move(received.fds.fd[i]);
+  int slot = wire::kPidNamespace;
+  for (uint32_t i = 0; i < received.fds.count && slot < wire::kSandboxFds; ++i, ++slot) {
+    if (slot == wire::kLandlockRuleset && report.has_landlock == 0) ++slot;
+    if (slot < wire::kSandboxFds) made.fd[slot] = std::move(received.fds.fd[i]);
+  }
   made.steps = report.steps;
   return {};
 }

@@ -13,7 +13,8 @@ namespace spore {
 // A sandbox without a tenant: what SandboxMade carries.
 struct MadeSandbox {
   pid_t init_pid = 0;
-  UniqueFd fd[wire::kSandboxFds];  // by wire::SandboxFd; kLandlockRuleset may be invalid
+  UniqueFd
+      fd[wire::kSandboxFds];  // by wire::SandboxFd; kLandlockRuleset and kListener may be invalid
   StepLog steps;
 };
 

@@ -40,10 +40,12 @@ bool ServeRequest(int socket, const SeccompProgram& init_program) {
   }
   reply.init_pid = made->init_pid;
   reply.has_landlock = made->fd[wire::kLandlockRuleset].valid();
+  reply.has_listener = made->fd[wire::kListener].valid();
   reply.steps = made->steps;
   int out[wire::kSandboxFds];
-  for (int i = 0; i < wire::kSandboxFds; ++i) out[i] = made->fd[i].get();
-  const size_t count = reply.has_landlock ? wire::kSandboxFds : wire::kSandboxFds - 1;
+  size_t count = 0;
+  for (const UniqueFd& fd : made->fd)
+    if (fd.valid()) out[count++] = fd.get();
   return SendStruct(socket, reply, std::span(out, count)).has_value();
 }
 

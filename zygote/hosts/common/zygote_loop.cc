@@ -110,6 +110,7 @@ class Zygote {
     Result<pid_t> pid = ForkInto(request, fds, received_ns, reply.steps, pidfd);
     if (pid && *pid == 0) {
       uid_ = request.uid;
+      if (request.loopback != 0) programs_.final_program = std::move(programs_.loopback_program);
       // EnterSandbox has closed them by number, and other files have those numbers now.
       for (UniqueFd& fd : fds.fd) (void)fd.Release();
       return Became::kInstance;
@@ -329,6 +330,7 @@ Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
       preparation.loopback != 0 ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
   ChildPrograms programs;
   SPORE_ASSIGN(programs.final_program, CompileFinalProgram(network));
+  SPORE_ASSIGN(programs.loopback_program, CompileFinalProgram(NetworkPolicy(LoopbackSockets())));
   SPORE_ASSIGN(programs.last_program, CompileLastProgram(denied));
   SPORE_ASSIGN(FrozenProcess process,
                FrozenProcess::Freeze({.allowed_descriptors = {0, 1, 2, kZygoteFd},

@@ -46,6 +46,8 @@ constexpr int kZygoteFd = 3;  // the control socket; in a child the same number 
 // What a child loads, compiled once.
 struct ChildPrograms {
   SeccompProgram final_program;
+  SeccompProgram
+      loopback_program;  // in its place, of a child that has loopback where others have none
   SeccompProgram last_program;
 };
 

@@ -725,6 +725,15 @@ export interface CreateSandboxRequest {
   environment: Record<string, string>;
   // for people, up to 64 characters of [A-Za-z0-9_.-]; need not be unique
   label: string;
+  // Where its connections may go. "none", or empty: nowhere. "egress:RULE,RULE,..": through a
+  // proxy
+  // of Spore's, to what a rule lists; each has to be within what the daemon's configuration
+  // allows.
+  // A rule is HOST:PORT. HOST: a name, "*.example.com" (below it, at any depth), "*" (any public
+  // host), an address, a network ("10.0.0.0/8", "[2001:db8::/32]"). PORT: one, a range
+  // "8000-8010", "*".
+  // Names lead to public addresses only: others have to be listed by address too.
+  network: string;
 }
 export const CreateSandboxRequest: MessageType<CreateSandboxRequest> = message("CreateSandboxRequest", [
   [1, "image", "scalar", "string"],
@@ -733,6 +742,38 @@ export const CreateSandboxRequest: MessageType<CreateSandboxRequest> = message("
   [4, "idleTimeoutMs", "scalar", "uint64"],
   [5, "environment", "map", "string:string"],
   [6, "label", "scalar", "string"],
+  [7, "network", "scalar", "string"],
+]);
+
+// What has become of a session's connections out of it.
+export interface Egress {
+  rules: string[];
+  // now
+  open: number;
+  // that were let through, so far
+  connections: number;
+  // by the rules
+  refused: number;
+  // no such name, no answer, a broken request, too many at once
+  failed: number;
+  // out of the session
+  sentBytes: number;
+  receivedBytes: number;
+  // the proxy is there
+  serving: boolean;
+  // of it, after it has ended by itself
+  restarts: number;
+}
+export const Egress: MessageType<Egress> = message("Egress", [
+  [1, "rules", "scalar", "string", "repeated"],
+  [2, "open", "scalar", "uint32"],
+  [3, "connections", "scalar", "uint64"],
+  [4, "refused", "scalar", "uint64"],
+  [5, "failed", "scalar", "uint64"],
+  [6, "sentBytes", "scalar", "uint64"],
+  [7, "receivedBytes", "scalar", "uint64"],
+  [8, "serving", "scalar", "bool"],
+  [9, "restarts", "scalar", "uint32"],
 ]);
 
 // A sandbox that lives, or has ended of late.
@@ -773,6 +814,10 @@ export interface Session {
   death: Death | undefined;
   cgroups: string[];
   environment: Record<string, string>;
+  // as in CreateSandboxRequest, never empty
+  network: string;
+  // where it is not "none"
+  egress: Egress | undefined;
 }
 export const Session: MessageType<Session> = message("Session", [
   [1, "id", "scalar", "string"],
@@ -799,6 +844,8 @@ export const Session: MessageType<Session> = message("Session", [
   [22, "death", "message", () => Death],
   [23, "cgroups", "scalar", "string", "repeated"],
   [24, "environment", "map", "string:string"],
+  [25, "network", "scalar", "string"],
+  [26, "egress", "message", () => Egress],
 ]);
 
 export interface ListSandboxesRequest {

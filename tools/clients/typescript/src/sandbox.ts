@@ -16,6 +16,7 @@ export interface CreateOptions {
   tmpBytes?: number;
   environment?: Record<string, string>;
   label?: string;
+  network?: string; // "none", or "egress:pypi.org:443,.."; spore-sandbox(1)
   client?: Client;
 }
 
@@ -91,7 +92,7 @@ export class Sandbox {
     const client = options.client ?? new Client();
     const session = await client.services.sandboxes.create({
       image: options.image ?? "python", ttlMs: options.ttlMs, idleTimeoutMs: options.idleTimeoutMs,
-      environment: options.environment, label: options.label,
+      environment: options.environment, label: options.label, network: options.network,
       limits: m.Limits.create({
         memoryBytes: options.memoryBytes, pids: options.pids, tmpBytes: options.tmpBytes,
         cpuMillis: options.cpus === undefined ? undefined : Math.round(options.cpus * 1000),

@@ -766,6 +766,15 @@ class CreateSandboxRequest(Message):
     environment: dict[str, str] = field(default_factory=dict)
     # for people, up to 64 characters of [A-Za-z0-9_.-]; need not be unique
     label: str = ""
+    # Where its connections may go. "none", or empty: nowhere. "egress:RULE,RULE,..": through a
+    # proxy
+    # of Spore's, to what a rule lists; each has to be within what the daemon's configuration
+    # allows.
+    # A rule is HOST:PORT. HOST: a name, "*.example.com" (below it, at any depth), "*" (any public
+    # host), an address, a network ("10.0.0.0/8", "[2001:db8::/32]"). PORT: one, a range
+    # "8000-8010", "*".
+    # Names lead to public addresses only: others have to be listed by address too.
+    network: str = ""
     WIRE: ClassVar = (
         Wire(1, "image", "scalar", "string"),
         Wire(2, "limits", "message", "Limits"),
@@ -773,6 +782,39 @@ class CreateSandboxRequest(Message):
         Wire(4, "idle_timeout_ms", "scalar", "uint64"),
         Wire(5, "environment", "map", "string:string"),
         Wire(6, "label", "scalar", "string"),
+        Wire(7, "network", "scalar", "string"),
+    )
+
+
+@dataclass
+class Egress(Message):
+    """What has become of a session's connections out of it."""
+    rules: list[str] = field(default_factory=list)
+    # now
+    open: int = 0
+    # that were let through, so far
+    connections: int = 0
+    # by the rules
+    refused: int = 0
+    # no such name, no answer, a broken request, too many at once
+    failed: int = 0
+    # out of the session
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    # the proxy is there
+    serving: bool = False
+    # of it, after it has ended by itself
+    restarts: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "rules", "scalar", "string", repeated=True),
+        Wire(2, "open", "scalar", "uint32"),
+        Wire(3, "connections", "scalar", "uint64"),
+        Wire(4, "refused", "scalar", "uint64"),
+        Wire(5, "failed", "scalar", "uint64"),
+        Wire(6, "sent_bytes", "scalar", "uint64"),
+        Wire(7, "received_bytes", "scalar", "uint64"),
+        Wire(8, "serving", "scalar", "bool"),
+        Wire(9, "restarts", "scalar", "uint32"),
     )
 
 
@@ -815,6 +857,10 @@ class Session(Message):
     death: Death | None = None
     cgroups: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    # as in CreateSandboxRequest, never empty
+    network: str = ""
+    # where it is not "none"
+    egress: Egress | None = None
     WIRE: ClassVar = (
         Wire(1, "id", "scalar", "string"),
         Wire(2, "label", "scalar", "string"),
@@ -840,6 +886,8 @@ class Session(Message):
         Wire(22, "death", "message", "Death"),
         Wire(23, "cgroups", "scalar", "string", repeated=True),
         Wire(24, "environment", "map", "string:string"),
+        Wire(25, "network", "scalar", "string"),
+        Wire(26, "egress", "message", "Egress"),
     )
 
 

@@ -72,7 +72,8 @@ class Sandbox:
     """A sandbox of its own, until it is killed or its time is over.
 
     Made by `create` or found by `connect`; a context manager kills it at its end. Sizes are bytes,
-    times seconds. Paths are absolute; only /tmp and /dev/shm can be written to.
+    times seconds, `network` is "none" or as "egress:pypi.org:443" (spore-sandbox(1)). Paths are
+    absolute; only /tmp and /dev/shm can be written to.
     """
 
     def __init__(self, client: Client, session: m.Session, owns_client: bool = False) -> None:
@@ -85,12 +86,13 @@ class Sandbox:
     def create(cls, image: str = "python", *, ttl: float = 0, idle_timeout: float = 0,
                      memory: int = 0, cpus: float = 0, pids: int = 0, tmp: int = 0,
                      environment: Optional[Mapping[str, str]] = None, label: str = "",
+                     network: str = "",
                      client: Optional[Client] = None) -> Sandbox:
         used = client or Client()
         session = used.services.sandboxes.create(m.CreateSandboxRequest(
             image=image, limits=limits(memory=memory, cpus=cpus, pids=pids, tmp=tmp),
             ttl_ms=milliseconds(ttl), idle_timeout_ms=milliseconds(idle_timeout),
-            environment=dict(environment or {}), label=label))
+            environment=dict(environment or {}), label=label, network=network))
         return cls(used, session, client is None)
 
     @classmethod
