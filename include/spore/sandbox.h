@@ -27,6 +27,7 @@ struct SandboxOptions {
   Limits limits;            // memory, cpus, pids, tmp
   Environment environment;  // of all that runs in it
   std::string label;        // for people
+  std::string network;      // "none", or as "egress:pypi.org:443": spore-sandbox(1)
 };
 
 enum class SandboxState { kStarting, kRunning, kPaused, kEnding, kDead };

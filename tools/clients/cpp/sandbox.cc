@@ -82,6 +82,7 @@ Result<Sandbox> Sandbox::Create(const Client& owner, const SandboxOptions& optio
   request.set_idle_timeout_ms(Milliseconds(options.idle_timeout));
   request.mutable_environment()->insert(options.environment.begin(), options.environment.end());
   request.set_label(options.label);
+  request.set_network(options.network);
   auto session = owner.link_->Call<v1::Session>(kSandboxes, "Create", request);
   if (!session) return tl::unexpected(session.error());
   return Sandbox(owner.link_, session->id(), true);
