@@ -150,6 +150,10 @@ TEST_F(ConfigTest, ErrorsNameFileLineKeyAndExpectation) {
   EXPECT_EQ(0u,
             ErrorOf("socket = \"/" + std::string(107, 's') + "\"").find("spore.toml:1: socket"));
   EXPECT_EQ(0u, ErrorOf("\n\nsocket = \n").find("spore.toml:3: "));
+  EXPECT_EQ(0u, ErrorOf("[sessions]\negress = [\"pypi.org\"]")
+                    .find("spore.toml:2: sessions.egress: rule \"pypi.org\": expected HOST:PORT"));
+  EXPECT_EQ(0u, ErrorOf("[sessions]\nname-servers = [\"x\"]")
+                    .find("spore.toml:2: sessions.name-servers: \"x\" is no address"));
   EXPECT_NE("no error", ErrorOf("[limits]\npids = 100\n[max-limits]\npids = 50"));
 }
 
