@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "tools/gateway/dashboard.h"
 #include "tools/gateway/encoding.h"
 #include "tools/gateway/function_url.h"
 #include "tools/gateway/lambda_aliases.h"
@@ -40,6 +41,10 @@ constexpr std::size_t kJsonAround = 1u << 20;  // what may stand around an archi
 constexpr std::array kRoutes = {
     Route{"GET", "/healthz", Health, BodyKind::kSmall, Guard::kOpen},
     Route{"GET", "/metrics", Metrics},
+    Route{"GET", "/dashboard", DashboardPage, BodyKind::kSmall, Guard::kOpen},
+    Route{"GET", "/dashboard/dashboard.css", DashboardStyle, BodyKind::kSmall, Guard::kOpen},
+    Route{"GET", "/dashboard/dashboard.js", DashboardScript, BodyKind::kSmall, Guard::kOpen},
+    Route{"GET", "/dashboard/state.json", DashboardStateJson},
     Route{"POST", "/2015-03-31/functions/*/invocations", Invoke, BodyKind::kPayload},
     Route{"POST", "/2015-03-31/functions", CreateFunction, BodyKind::kArchive},
     Route{"GET", "/2015-03-31/functions", ListFunctions},

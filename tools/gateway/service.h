@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "tools/gateway/spored_pool.h"
 
 namespace spore::gateway {
+
+class Dashboard;
 
 struct GatewayLimits {
   std::size_t payload = 6u << 20;   // bytes of an event; spored may narrow it for a function
@@ -26,6 +29,7 @@ struct Service {
   // What /healthz found out last: it is open to all, and asks spored no more often than this lasts.
   bool healthy = false;
   int64_t health_until_ms = 0;
+  std::shared_ptr<Dashboard> dashboard;  // from its first request on
 };
 
 // What of a path is not fixed, decoded; and what was asked for in the query.

@@ -16,6 +16,7 @@ constexpr std::string_view kIndex = R"(spore-gateway: AWS Lambda's interface to 
 
   /2015-03-31/functions ..   aws lambda --endpoint-url, boto3
   /fn/NAME/ ..               a function as a web page
+  /dashboard                 what runs, in a browser
   /metrics                   OpenMetrics
   /healthz                   200 while spored answers
 
