@@ -56,6 +56,8 @@ class Daemon {
 
  private:
   Result<> SetUpHost();
+  Result<> SetUpStores();
+  uid_t HelperUids() const;
   Result<> SetUpParts(const std::map<std::string, ImageManifest>& manifests);
   Result<> SetUpAsync();
   void RegisterServices();
@@ -118,13 +120,14 @@ Result<> Daemon::SetUpHost() {
   return {};
 }
 
-Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifests) {
+// What lies on disk.
+Result<> Daemon::SetUpStores() {
   lane_ = std::make_unique<BlockingLane>(*loop_);
   FunctionStore::Options store;
   store.state_dir = config_.state_dir;
   store.report = [](const std::string& line) { Log(LogLevel::kWarning, line); };
   store.unpack_program = LibexecDirectory() + "/spore-unpack";
-  store.unpack_uid = config_.uid_base + config_.uid_count - 65536;  // of the helpers' block
+  store.unpack_uid = HelperUids();
   SPORE_ASSIGN(store_, FunctionStore::Open(*loop_, *lane_, store));
   LogStore::Options logs;
   logs.directory = config_.state_dir + "/logs";
@@ -145,6 +148,16 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                           .unpack_uid = store.unpack_uid + kCheckpointUnpackUid,
                                           .max_bytes = config_.max_image_bytes,
                                           .prefetch = config_.checkpoint_prefetch}));
+  return {};
+}
+
+// The first of the block of uids that is kept for helpers.
+uid_t Daemon::HelperUids() const {
+  return config_.uid_base + config_.uid_count - 65536;
+}
+
+Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifests) {
+  SPORE_TRY(SetUpStores());
   SPORE_ASSIGN(images_, Images::Create(*loop_, *lane_, *cgroups_, *checkpoints_, history_, config_,
                                        manifests, image_store_->loaded()));
   payloads_.emplace(PayloadBudget::Limits{config_.payload_memory, config_.client.payload_memory});
@@ -156,8 +169,8 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   invoker.limits.client_queue = config_.client.max_queue;
   invoker.dead_kept = config_.dead_kept;
   invoker_ = std::make_unique<Invoker>(*loop_, *logs_, *images_, history_, invoker);
-  proxies_.emplace(*loop_, LibexecDirectory() + "/spore-egress", store.unpack_uid + kFirstProxyUid,
-                   store.unpack_uid + kLastProxyUid);
+  proxies_.emplace(*loop_, LibexecDirectory() + "/spore-egress", HelperUids() + kFirstProxyUid,
+                   HelperUids() + kLastProxyUid);
   sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, history_, *proxies_,
                                          config_.dead_kept);
   memory_keeper_.emplace(
