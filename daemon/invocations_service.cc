@@ -59,6 +59,13 @@ void AnswerInvoke(const CallPtr& call, bool takes_memfd, bool trace, const Work&
   call->Reply(response, std::move(fds));
 }
 
+// At a limit, before there is anything for the invoker.
+void RefuseCharge(ServiceContext& context, const CallPtr& call, const std::string& function,
+                  const Error& error) {
+  context.history.AddRefusal(function, call->peer().uid, CauseOf(error), error.operation);
+  call->Fail(error);
+}
+
 void Submit(ServiceContext& context, const CallPtr& call, std::unique_ptr<Work> work) {
   const uint64_t id = context.invoker.Submit(std::move(work));
   call->OnCancel([&context, id] { context.invoker.Cancel(id); });
@@ -85,7 +92,7 @@ void Invoke(ServiceContext& context, const CallPtr& call, v1::InvokeRequest& req
   }
   auto charge =
       context.payloads.Take(call->peer().uid, payload->size() + request.client_context().size());
-  if (!charge) return call->Fail(charge.error());
+  if (!charge) return RefuseCharge(context, call, function.name(), charge.error());
   auto work = std::make_unique<Work>(call->received_ns());
   work->charge = std::move(*charge);
   work->version = *version;
@@ -158,7 +165,7 @@ void Run(ServiceContext& context, const CallPtr& call, v1::RunRequest& request) 
     if (!fit) return call->Fail(fit.error());
   }
   auto charge = context.payloads.Take(call->peer().uid, request.ByteSizeLong());
-  if (!charge) return call->Fail(charge.error());
+  if (!charge) return RefuseCharge(context, call, "", charge.error());
   auto work = std::make_unique<Work>(call->received_ns());
   if (request.program_attached()) {
     auto program = TakeProgram(fds.back(), request.limits());

@@ -8,9 +8,10 @@ import threading
 import time
 
 import daemon
+import gateway
 import pytest
-import ttrpc
 
+SPORED_CONFIG = gateway.SPORED_CONFIG
 APP = """
 import sys, time
 def handler(event, context):
@@ -224,7 +225,7 @@ def test_numbers_of_another_run(functions):
     again = events(functions, epoch="0123456789ab", after_sequence=10**18)
     assert again["restarted"] and again["events"] and again["epoch"] == known["epoch"]
     error = functions.error_of(SERVICE, "RecentEvents", {**known, "after_sequence": 10**18})
-    assert error.code == 3 and f"the last event's is" in error.message
+    assert error.code == 3 and "the last event's is" in error.message
     error = functions.error_of(SERVICE, "RecentEvents", {"after_sequence": 5})
     assert error.code == 3 and error.message.startswith("epoch: empty")
 
@@ -432,19 +433,24 @@ def test_events_are_followed(functions):
     assert line.count("\n") == 1 and "daemon-started" in line
 
 
-def test_a_follower_is_told_of_the_end():
-    with daemon.Spored().running() as server:
+def test_readers_are_told_of_the_end():
+    with daemon.Spored().running() as server, server.client() as reader:
         follower = subprocess.Popen([daemon.find_program("spore"), "--socket", str(server.socket),
                                      "events", "-f", "--json"], stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE, bufsize=0, env=daemon.environment())
+                                    stderr=subprocess.PIPE, env=daemon.environment())
         try:
             assert json.loads(follower.stdout.readline())["kind"]
+            waiting = reader.send(SERVICE, "RecentEvents", {**position(server), "wait_ms": 60000})
+            asked = reader.send("System", "Info", {})
+            assert reader.receive()[0] == asked  # so the other one waits
             server.stop()
-            out, _ = follower.communicate(timeout=20)
+            stream, _, body = reader.receive()
+            assert stream == waiting
+            assert kinds(reader.answer("RecentEventsResponse", body)) == ["DAEMON_STOPPING"]
+            follower.communicate(timeout=20)
         finally:
             follower.kill()
             follower.communicate()
-        assert json.loads(out.splitlines()[-1])["kind"] == "DAEMON_STOPPING"
         assert follower.returncode == 3
 
 
@@ -460,6 +466,54 @@ def test_completion_of_the_commands(functions):
     assert "p99" in complete("top", "--sort", "p")
     assert complete("events", "--kind", "zygote-r") == {"zygote-ready", "zygote-rotated"}
     assert "seen" in complete("events", "--function", "se")
+
+
+# ---- Prometheus ----
+
+def samples_of(text):
+    """{(name, labels): value}; every family once, and the end where it belongs."""
+    lines = text.splitlines()
+    assert lines[-1] == "# EOF"
+    types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(types) == len(set(types))
+    samples = {}
+    for line in lines[:-1]:
+        if not line.startswith("#"):
+            key, value = line.rsplit(" ", 1)
+            name, _, labels = key.partition("{")
+            assert (name, labels) not in samples
+            samples[name, labels.rstrip("}")] = float(value)
+    return samples
+
+
+def test_metrics_have_histograms_and_causes(functions):
+    with gateway.Gateway(functions).running() as server:
+        server.deploy("measured", {"app.py": APP})
+        try:
+            for event in (1, 2, 3, "raise"):
+                server.invoke("measured", event)
+            status, headers, body = server.request("GET", "/metrics")
+        finally:
+            functions.remove_function("measured")
+    assert status == 200 and headers["Content-Type"].startswith("application/openmetrics-text")
+    samples = samples_of(body.decode())
+    for name in ("spore_invocation_duration_seconds", "spore_invocation_phase_seconds"):
+        label = 'start="warm"' if "duration" in name else 'phase="handler"'
+        buckets = [(labels.split('le="')[1].rstrip('"'), value) for (sample, labels), value
+                   in samples.items() if sample == name + "_bucket" and labels.startswith(label)]
+        counts = [value for _, value in buckets]
+        assert counts == sorted(counts) and buckets[-1][0] == "+Inf"
+        bounds = [float(bound) for bound, _ in buckets]
+        assert bounds == sorted(bounds) and bounds[0] == 0.000064
+        assert counts[-1] == samples[name + "_count", label] >= 3
+        assert 0 < samples[name + "_sum", label] < 3600
+    assert samples["spore_failures_total", 'cause="handler"'] >= 1
+    assert samples["spore_events_total", 'kind="function_deployed"'] >= 1
+    assert samples["spore_function_invocations_total", 'function="measured"'] == 4
+    assert samples["spore_function_failures_total", 'function="measured"'] == 1
+    # Of others' functions the gateway's user is told nothing.
+    assert not [labels for _, labels in samples if 'function="seen"' in labels]
+    assert samples["spore_zygotes_ready", 'image="python",set=""'] == 1
 
 
 # ---- the journal ----

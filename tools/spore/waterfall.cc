@@ -22,7 +22,8 @@ struct Phase {
 };
 
 int64_t EndOf(const v1::Step& step) {
-  return step.start_us() + static_cast<int64_t>(step.duration_us());
+  // Wraps where a daemon tells what cannot be.
+  return static_cast<int64_t>(static_cast<uint64_t>(step.start_us()) + step.duration_us());
 }
 
 // The parts of an invocation that people think in; the steps say more.
