@@ -86,6 +86,7 @@ class Daemon {
   std::unique_ptr<Schedules> schedules_;
   std::optional<EgressProxies> proxies_;
   std::unique_ptr<Sessions> sessions_;
+  std::optional<Branches> branches_;
   std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
   std::optional<ListeningSocket> socket_;
@@ -173,6 +174,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                    HelperUids() + kLastProxyUid);
   sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, history_, *proxies_,
                                          config_.dead_kept);
+  branches_.emplace(*loop_, *sessions_);
   memory_keeper_.emplace(
       *loop_, config_.memory_reserve,
       MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
@@ -197,6 +199,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *sessions_,
                                   history_,
                                   *history_readers_,
+                                  *branches_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});

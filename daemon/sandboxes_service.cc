@@ -1,5 +1,5 @@
 // spore.v1.Sandboxes: sessions themselves. What is done in them: sandboxes_exec_service.cc,
-// sandboxes_files_service.cc.
+// sandboxes_files_service.cc; their copies: sandboxes_branch_service.cc.
 #include "daemon/sandboxes_service.h"
 
 #include <algorithm>
@@ -16,23 +16,6 @@ constexpr char kDefaultImage[] = "python";
 constexpr uint64_t kMinTtlMs = 1000, kMaxTtlMs = 86'400'000, kDefaultTtlMs = 600'000;
 constexpr size_t kMaxLabelBytes = 64;
 constexpr uint64_t kMaxOutputBytes = 1u << 20;
-
-Result<> CheckTtl(uint64_t ttl_ms) {
-  if (ttl_ms >= kMinTtlMs && ttl_ms <= kMaxTtlMs) return {};
-  return MakeError(ErrorKind::kInvalid, "ttl_ms: " + std::to_string(ttl_ms) +
-                                            " is out of range; expected 1000 to 86400000");
-}
-
-Result<> CheckLabel(const std::string& label) {
-  const bool valid = label.size() <= kMaxLabelBytes &&
-                     std::all_of(label.begin(), label.end(), [](unsigned char c) {
-                       return std::isalnum(c) != 0 || c == '_' || c == '.' || c == '-';
-                     });
-  if (valid) return {};
-  return MakeError(ErrorKind::kInvalid, "label: expected at most 64 of A-Z a-z 0-9 _ . -, got " +
-                                            std::to_string(label.size()) +
-                                            " bytes with others among them");
-}
 
 // Those of an invocation mean nothing here, and whoever sets one expects something of it.
 Result<> CheckForeignLimits(const v1::Limits& limits) {
@@ -159,6 +142,23 @@ void ReadLogs(ServiceContext& context, const CallPtr& call, v1::ReadSandboxLogsR
 
 }  // namespace
 
+Result<> CheckTtl(uint64_t ttl_ms) {
+  if (ttl_ms >= kMinTtlMs && ttl_ms <= kMaxTtlMs) return {};
+  return MakeError(ErrorKind::kInvalid, "ttl_ms: " + std::to_string(ttl_ms) +
+                                            " is out of range; expected 1000 to 86400000");
+}
+
+Result<> CheckLabel(const std::string& label) {
+  const bool valid = label.size() <= kMaxLabelBytes &&
+                     std::all_of(label.begin(), label.end(), [](unsigned char c) {
+                       return std::isalnum(c) != 0 || c == '_' || c == '.' || c == '-';
+                     });
+  if (valid) return {};
+  return MakeError(ErrorKind::kInvalid, "label: expected at most 64 of A-Z a-z 0-9 _ . -, got " +
+                                            std::to_string(label.size()) +
+                                            " bytes with others among them");
+}
+
 Result<Sessions::Found> FindSession(ServiceContext& context, const Call& call,
                                     const std::string& id) {
   return context.sessions.Find(id, [&](uid_t owner) { return MaySeeInstance(call.peer(), owner); });
@@ -208,6 +208,7 @@ void RegisterSandboxes(RpcServer& server, ServiceContext& context) {
   RegisterSandboxMethod(server, context, "Pause", Pause);
   RegisterSandboxMethod(server, context, "Resume", Resume);
   RegisterSandboxMethod(server, context, "ReadLogs", ReadLogs);
+  RegisterSandboxBranches(server, context);
   RegisterSandboxExecs(server, context);
   RegisterSandboxFiles(server, context);
 }

@@ -24,6 +24,8 @@ Result<Session*> LiveSession(ServiceContext& context, const Call& call, const st
 Result<Session*> UsableSession(ServiceContext& context, const Call& call, const std::string& id);
 
 Result<> CheckWait(uint32_t wait_ms);
+Result<> CheckTtl(uint64_t ttl_ms);
+Result<> CheckLabel(const std::string& label);
 
 // Asks the session's agent, which keeps the session from being idle; `answered` is not called when
 // the client has gone before.
@@ -44,6 +46,7 @@ void RegisterSandboxMethod(RpcServer& server, ServiceContext& context, const cha
 }
 
 // Each a part of the service.
+void RegisterSandboxBranches(RpcServer& server, ServiceContext& context);
 void RegisterSandboxExecs(RpcServer& server, ServiceContext& context);
 void RegisterSandboxFiles(RpcServer& server, ServiceContext& context);
 

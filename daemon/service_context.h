@@ -10,6 +10,7 @@
 
 #include "daemon/access.h"
 #include "daemon/async_dispatcher.h"
+#include "daemon/branches.h"
 #include "daemon/checkpoints.h"
 #include "daemon/config.h"
 #include "daemon/event_loop.h"
@@ -46,6 +47,7 @@ struct ServiceContext {
   Sessions& sessions;
   History& history;
   HistoryReaders& history_readers;
+  Branches& branches;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t>

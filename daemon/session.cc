@@ -21,6 +21,7 @@ constexpr std::chrono::milliseconds kEndGrace{200};
 constexpr uint64_t kFreezeLimitNs = 2'000'000'000;
 constexpr std::chrono::milliseconds kFreezeLook{1};
 constexpr size_t kFirstWrite = 96 * 1024;
+constexpr std::chrono::seconds kAdoptPatience{30};
 
 std::string Seconds(uint64_t ms) {
   std::string text = std::to_string(ms / 1000);
@@ -183,11 +184,32 @@ void Session::OnConfined(const Frame& frame) {
 // When its agent is confined and its proxy serves.
 void Session::BeginRunning() {
   if (state_ != v1::Session::STARTING || !confined_ || (settings_.egress && !has_way_out_)) return;
+  if (settings_.branch_of.empty()) {
+    state_ = v1::Session::RUNNING;
+    log_->Append(v1::LogLine::SYSTEM, "created from image " + image_.manifest().name);
+    idle_since_unix_ms_ = NowUnixMs();
+    ArmIdle();
+  }
+  if (const Started started = std::exchange(started_, nullptr)) started({});
+}
+
+void Session::BranchDone() {
+  if (state_ != v1::Session::STARTING) return;
   state_ = v1::Session::RUNNING;
-  log_->Append(v1::LogLine::SYSTEM, "created from image " + image_.manifest().name);
+  log_->Append(v1::LogLine::SYSTEM, "branched from session " + settings_.branch_of);
   idle_since_unix_ms_ = NowUnixMs();
   ArmIdle();
-  if (const Started started = std::exchange(started_, nullptr)) started({});
+}
+
+void Session::AdoptInterpreter(uint64_t runs, std::function<void(Result<int32_t>)> done) {
+  session::Writer ask(Op::kAdoptCode);
+  ask.PutNumber(Tag::kRun, runs);
+  agent_->Ask(ask.Take(), kAdoptPatience,
+              [this, alive = alive_, runs, done = std::move(done)](Result<std::string> answer) {
+                if (!answer) return done(tl::unexpected(std::move(answer).error()));
+                if (*alive) runs_elsewhere_ = runs;
+                done(static_cast<int32_t>(Reader(*answer).GetNumber(Tag::kPid) & 0x7fffffff));
+              });
 }
 
 bool Session::OnEvent(Reader& event) {
@@ -200,6 +222,10 @@ bool Session::OnEvent(Reader& event) {
                    event.Get(Tag::kData));
       return false;
     case Op::kCodeChanged:
+      interpreter_ = static_cast<int32_t>(event.GetNumber(Tag::kPid) & 0x7fffffff);
+      // It begins with the piece that is running already, unless it is a branch's.
+      runs_before_ = code_->runs() - (code_->running() ? 1 : 0);
+      runs_elsewhere_ = 0;
       log_->Append(v1::LogLine::SYSTEM, event.GetNumber(Tag::kPid) != 0
                                             ? "an interpreter has started"
                                             : "the interpreter has ended");
@@ -379,6 +405,7 @@ v1::Session Session::Describe() const {
   for (const std::string& path : cgroup_paths_) info.add_cgroups(path);
   for (const auto& [name, value] : settings_.environment)
     (*info.mutable_environment())[name] = value;
+  info.set_branched_from(settings_.branch_of);
   if (execs_) {
     info.set_execs(execs_->started());
     info.set_execs_running(static_cast<uint32_t>(execs_->running()));

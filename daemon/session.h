@@ -38,6 +38,7 @@ struct SessionSettings {
   uint64_t idle_timeout_ms = 0;  // 0: never
   std::map<std::string, std::string> environment;
   std::optional<EgressSettings> egress;  // nothing: no network
+  std::string branch_of;  // the session that it is to be a copy of; empty: none
 };
 
 class Session {
@@ -58,12 +59,14 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // With a sandbox, or why there is none. `started` is called once: its agent is confined, or why
-  // not.
+  // not. A branch is not usable before BranchDone.
   void Start(Result<ZygoteImage::Lease> lease, Started started);
   void Kill(v1::Death::Cause cause, const std::string& message);
   void Extend(uint64_t ttl_ms);
   // Stops or continues all of its processes; tells when that is so.
   void Freeze(bool freeze, std::function<void(Result<>)> done);
+
+  void BranchDone();
 
   bool dying() const { return state_ == v1::Session::ENDING || state_ == v1::Session::DEAD; }
   bool starting() const { return state_ == v1::Session::STARTING; }
@@ -84,7 +87,23 @@ class Session {
   const ZygoteImage& image() const { return image_; }
   const std::string& language() const { return settings_.language; }
   uint64_t output_bytes() const { return settings_.limits.output_bytes(); }
+  const SessionSettings& settings() const { return settings_; }
+  uint64_t expires_ns() const { return expires_ns_; }
   v1::Session Describe() const;
+
+  // For who branches it; valid when CheckUsable, or in a branch that has started.
+  ZygoteGeneration* generation() const { return generation_; }
+  SandboxPool* pool() const { return pool_; }
+  int agent_pidfd() const { return agent_pidfd_.get(); }
+  const std::vector<std::string>& cgroup_paths() const { return cgroup_paths_; }
+  uid_t host_uid() const { return image_.uid_base() + sandbox_uid_; }
+  // Of its interpreter, as its agent has told: the pid inside, 0 when there is none, and how many
+  // pieces of code it has begun.
+  int32_t interpreter() const { return interpreter_; }
+  bool code_running() const { return code_->running(); }
+  uint64_t interpreter_runs() const { return code_->runs() + runs_elsewhere_ - runs_before_; }
+  // Has an interpreter started that is made a copy of one that has run so many. Tells its pid.
+  void AdoptInterpreter(uint64_t runs, std::function<void(Result<int32_t>)> done);
 
  private:
   using State = v1::Session::State;
@@ -134,6 +153,9 @@ class Session {
   bool confined_ = false;
   bool has_way_out_ = false;  // its proxy serves, where it has one
 
+  int32_t interpreter_ = 0;
+  uint64_t runs_before_ = 0;     // of the session, when the interpreter began
+  uint64_t runs_elsewhere_ = 0;  // of the interpreter, before it was copied here
   uint32_t uses_ = 0;
   int64_t idle_since_unix_ms_ = 0;
   EventLoop::TimerId ttl_timer_ = 0;

@@ -44,6 +44,27 @@ std::string Sessions::Create(const std::string& image, SessionSettings settings,
   return id;
 }
 
+std::string Sessions::CreateBranch(const Session& source, SessionSettings settings,
+                                   Created created) {
+  settings.branch_of = source.id();
+  return Create(source.image().manifest().name, std::move(settings), std::move(created));
+}
+
+Session* Sessions::Live(const std::string& id) const {
+  const auto found = held_.find(id);
+  if (found == held_.end() || !found->second.session || found->second.session->dying())
+    return nullptr;
+  return found->second.session.get();
+}
+
+// Of a branch, the very one of its source: by that name there may be a later version.
+Result<ZygoteImage*> Sessions::ImageFor(const Held& held) {
+  if (held.settings.branch_of.empty()) return images_.FindNamed(held.image);
+  if (Live(held.settings.branch_of) != nullptr)
+    return held_.at(held.settings.branch_of).zygote_image;
+  return MakeError(ErrorKind::kPrecondition, "the session that was to be branched has ended");
+}
+
 void Sessions::Placed(const std::string& id, Result<SlotId> slot) {
   const auto found = held_.find(id);
   if (found == held_.end()) {
@@ -53,7 +74,7 @@ void Sessions::Placed(const std::string& id, Result<SlotId> slot) {
   Held& held = found->second;
   held.placed = true;
   // Looked for now: an imported one may have gone while this waited.
-  auto image = slot ? images_.FindNamed(held.image) : tl::unexpected(slot.error());
+  auto image = slot ? ImageFor(held) : tl::unexpected(slot.error());
   if (!image) {
     const Created created = std::move(held.created);
     held_.erase(found);
@@ -64,20 +85,57 @@ void Sessions::Placed(const std::string& id, Result<SlotId> slot) {
   held.slot = *slot;
   held.zygote_image = *image;
   Session::Owner& owner = *this;  // make_unique is no friend
-  const ZygoteImage::Wish wish{.egress = held.settings.egress.has_value()};
   held.session =
       std::make_unique<Session>(loop_, owner, **image, proxies_, std::move(held.settings));
   // May call back at once.
-  const uint64_t request =
-      (*image)->Take(wish, [this, id, alive = alive_](Result<ZygoteImage::Lease> lease) {
+  const uint64_t request = Take(id, held);
+  const auto after = held_.find(id);
+  if (after != held_.end() && !after->second.taken) after->second.take_request = request;
+}
+
+uint64_t Sessions::Take(const std::string& id, Held& held) {
+  if (!held.session->settings().branch_of.empty()) return TakeForBranch(id, held);
+  const ZygoteImage::Wish wish{.egress = held.session->settings().egress.has_value()};
+  return held.zygote_image->Take(
+      wish, [this, id, alive = alive_](Result<ZygoteImage::Lease> lease) {
         if (*alive) {
           Taken(id, std::move(lease));
         } else if (lease) {
           lease->pool->Dispose(std::move(lease->sandbox), [](const auto&) {});
         }
       });
-  const auto after = held_.find(id);
-  if (after != held_.end() && !after->second.taken) after->second.take_request = request;
+}
+
+// The source holds a sandbox of the pool, which is there as long.
+uint64_t Sessions::TakeForBranch(const std::string& id, Held& held) {
+  const Session* source = Live(held.session->settings().branch_of);
+  if (source == nullptr) {
+    Taken(id, MakeError(ErrorKind::kPrecondition, "the session that was to be branched has ended"));
+    return 0;
+  }
+  SandboxPool* const pool = held.branch_pool = source->pool();
+  ZygoteGeneration* const generation = source->generation();
+  return pool->Take(
+      [this, id, pool, generation, alive = alive_](Result<std::unique_ptr<Sandbox>> sandbox) {
+        if (!sandbox) {
+          if (!*alive) return;
+          Error error = std::move(sandbox).error();
+          if (error.kind == ErrorKind::kUnavailable) {
+            error = {ErrorKind::kPrecondition,
+                     0,
+                     "the zygote that the session comes from was replaced",
+                     {},
+                     "create a session anew: spore sandbox create"};
+          }
+          return Taken(id, tl::unexpected(std::move(error)));
+        }
+        if (!*alive) return pool->Dispose(std::move(*sandbox), [](const auto&) {});
+        ZygoteImage::Lease lease;
+        lease.generation = generation;
+        lease.pool = pool;
+        lease.sandbox = std::move(*sandbox);
+        Taken(id, std::move(lease));
+      });
 }
 
 void Sessions::Taken(const std::string& id, Result<ZygoteImage::Lease> lease) {
@@ -125,18 +183,24 @@ void Sessions::Tell(v1::HostEvent::Kind kind, const v1::Session& session) {
   history_.Add(happening);
 }
 
-void Sessions::CancelCreate(const std::string& id) {
+void Sessions::CancelCreate(const std::string& id, const std::string& why) {
   const auto found = held_.find(id);
   if (found == held_.end()) return;
   Held& held = found->second;
-  if (held.session) return held.session->Kill(v1::Death::KILLED, "the client went away");
+  if (held.session) return held.session->Kill(v1::Death::KILLED, why);
   invoker_.Cancel(held.place_request);
 }
 
 void Sessions::SessionGone(Session& session) {
   auto held = held_.extract(session.id());
   Held& gone = held.mapped();
-  if (!gone.taken && gone.take_request != 0) gone.zygote_image->CancelTake(gone.take_request);
+  if (!gone.taken && gone.take_request != 0) {
+    if (gone.branch_pool != nullptr) {
+      gone.branch_pool->Cancel(gone.take_request);
+    } else {
+      gone.zygote_image->CancelTake(gone.take_request);
+    }
+  }
   if (gone.created) {
     gone.created(MakeError(ErrorKind::kUnavailable, "the session was ended before it had started"));
   }

@@ -36,8 +36,12 @@ class Sessions : private Session::Owner {
   // The image is known, all else is valid; the id is given here. `created` is called once. Returns
   // the id.
   std::string Create(const std::string& image, SessionSettings settings, Created created);
+  // The same in a sandbox of the zygote that `settings.branch_of`'s comes from.
+  std::string CreateBranch(const Session& source, SessionSettings settings, Created created);
   // The client has gone before its session was there.
-  void CancelCreate(const std::string& id);
+  void CancelCreate(const std::string& id, const std::string& why = "the client went away");
+  // Null: it has ended, or ends.
+  Session* Live(const std::string& id) const;
   // By a prefix that no other has among those that `visible` admits.
   Result<Found> Find(const std::string& prefix, const Visible& visible);
   std::vector<v1::Session> List(bool include_dead, const Visible& visible) const;
@@ -57,13 +61,17 @@ class Sessions : private Session::Owner {
     SlotId slot = 0;
     ZygoteImage* zygote_image = nullptr;
     uint64_t take_request = 0;
-    bool taken = false;                // a sandbox, or why there is none
-    std::unique_ptr<Session> session;  // null: it waits for a place
+    SandboxPool* branch_pool = nullptr;  // that it takes from; of a branch
+    bool taken = false;                  // a sandbox, or why there is none
+    std::unique_ptr<Session> session;    // null: it waits for a place
   };
   struct Dead {
     v1::Session info;
     std::shared_ptr<SessionLog> log;
   };
+  uint64_t Take(const std::string& id, Held& held);
+  uint64_t TakeForBranch(const std::string& id, Held& held);
+  Result<ZygoteImage*> ImageFor(const Held& held);
   void Placed(const std::string& id, Result<SlotId> slot);
   void Taken(const std::string& id, Result<ZygoteImage::Lease> lease);
   void Ready(const std::string& id, const Result<>& started);

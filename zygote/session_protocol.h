@@ -40,7 +40,9 @@ enum class Op : uint16_t {
   kSetAttributes,  // kPath, kMode if wanted, kModified if wanted
   kWatchFiles,     // kPath and kFlags, or kWatch; kWaitMs
   kListProcesses,
-  kForget,  // kAskId: nobody waits for that answer any more
+  kForget,     // kAskId: nobody waits for that answer any more
+  kAdoptCode,  // kRun: of a branch that has just begun: an interpreter is started, and made from
+               // outside one that has run so many pieces of code. kPid comes back
   // kTell
   kDone = 64,
   kFailed,  // kErrno, kText

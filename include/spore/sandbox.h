@@ -30,6 +30,13 @@ struct SandboxOptions {
   std::string network;      // "none", or as "egress:pypi.org:443": spore-sandbox(1)
 };
 
+struct BranchOptions {
+  std::uint32_t copies = 1;         // 16 at most
+  std::chrono::milliseconds ttl{};  // 0: they end when the source would
+  std::string label;                // of each, for people
+  bool only_interpreter = false;    // leave other programs out, rather than fail
+};
+
 enum class SandboxState { kStarting, kRunning, kPaused, kEnding, kDead };
 
 struct SandboxInfo {
@@ -139,6 +146,9 @@ class SPORE_CLIENT_API Sandbox {
   Result<> Extend(std::chrono::milliseconds ttl) const;
   Result<> Pause() const;
   Result<> Resume() const;
+  // Copies of it as it is now, each a sandbox of its own: what its interpreter has in memory, and
+  // files.
+  Result<std::vector<Sandbox>> Branch(const BranchOptions& options = {}) const;
 
   // Runs a program to its end. args[0]: a path, or a name that is looked up in PATH. No shell.
   Result<ExecResult> Exec(const std::vector<std::string>& args,

@@ -258,6 +258,16 @@ def test_sandbox_life(box, client):
         box.exec("true")
 
 
+def test_sandbox_branches(box):
+    box.run_code("x = [1]")
+    first, second = box.branch(2, label="copy", ttl=60)
+    first.run_code("x.append(2)")
+    assert [each.run_code("x").data for each in (first, second, box)] == [[1, 2], [1], [1]]
+    assert first.session.branched_from == box.id and second.session.label == "copy"
+    for each in (first, second):
+        each.kill()
+
+
 def test_sandbox_with_asyncio(spored):
     async def go():
         async with spore.AsyncClient(str(spored.socket)) as client:
@@ -344,6 +354,9 @@ def test_typescript_sandbox(package, spored):
           const { exitCode, text } = await box.exec(["sh", "-c", "cat x; exit 3"]);
           const process = await box.start(["sleep", "60"]);
           await process.kill();
+          const [copy] = await box.branch(1, { label: "copy" });
+          const copied = (await copy.runCode("json.dumps(1)")).data;
+          await copy.kill();
           const names = (await box.listFiles()).map((file) => new TextDecoder().decode(file.path));
           return [code.data, exitCode, text, await process.wait(), names.includes("x")];
         } finally {

@@ -64,7 +64,7 @@ def sessions(spored):
 
 def test_tools_are_described(agent, spored):
     tools = {tool["name"]: tool for tool in agent.ask("tools/list")["result"]["tools"]}
-    assert set(tools) == {"run_code", "run_command", "read_file", "write_file", "list_files"}
+    assert set(tools) == {"run_code", "run_command", "read_file", "write_file", "list_files", "branch", "end_branch"}
     assert tools["run_code"]["inputSchema"]["required"] == ["code"]
     assert agent.ask("ping")["result"] == {}
     assert not sessions(spored), "there is a sandbox before anything was asked for"
@@ -93,6 +93,23 @@ def test_commands_and_files(agent):
     assert base64.b64decode(text.split("\n")[0]) == raw and "[base64]" in text
     text, failed = agent.tool("run_command", command="sleep 600", background=True)
     assert not failed and "[running: process" in text
+
+
+def test_branches(agent, spored):
+    agent.tool("run_code", code="x = [1]")
+    text, failed = agent.tool("branch", copies=2)
+    first, second = text.split()
+    assert not failed and len(sessions(spored)) == 3
+    agent.tool("run_code", code="x.append(2)", sandbox=first)
+    assert [agent.tool("run_code", code="x", **where)[0] for where in (
+        {}, {"sandbox": first}, {"sandbox": second})] == ["[value]\n[1]", "[value]\n[1, 2]", "[value]\n[1]"]
+    assert agent.tool("end_branch", sandbox=first)[1] is False
+    text, failed = agent.tool("run_code", code="x", sandbox=first)
+    assert failed and "has ended" in text
+    for wrong in (first, "0" * 12, 5):
+        text, failed = agent.tool("run_code", code="x", sandbox=wrong)
+        assert failed and "sandbox: expected an id" in text
+    assert agent.tool("run_code", code="x")[0] == "[value]\n[1]"
 
 
 def test_what_is_refused_is_a_result(agent):

@@ -131,30 +131,41 @@ void McpServer::CallTool(const Json& id, const Json& params) {
   if (pending_.size() >= kMaxPending) {
     return Refuse(id, kServerError, fmt::format("{} calls are under way", pending_.size()));
   }
-  auto sandbox = Sandbox();
-  if (!sandbox) return Answer(id, TextResult(sandbox.error().message, true));
   const auto given = params.find("arguments");
-  auto call = tool->prepare(given != params.end() ? *given : Json::object(), *sandbox);
+  Json arguments = given != params.end() ? *given : Json::object();
+  auto sandbox = SandboxFor(arguments);
+  if (!sandbox) return Answer(id, TextResult(sandbox.error().message, true));
+  auto call = tool->prepare(arguments, *sandbox);
   if (!call) return Answer(id, TextResult(call.error(), true));
   auto connection = context_.Connect();
   if (!connection) return Answer(id, TextResult(connection.error().message, true));
   if (auto sent = connection->Send(kService, call->method, *call->request); !sent) {
     return Answer(id, TextResult(Explain(sent.error(), context_.socket).message, true));
   }
-  pending_.push_back({id, std::move(*connection), std::move(*call)});
+  pending_.push_back({id, *sandbox, std::move(*connection), std::move(*call)});
 }
 
 void McpServer::Finish(Pending& pending) {
   auto reply = pending.connection.Receive();
-  if (reply) return Answer(pending.id, pending.call.finish(reply->payload));
+  if (reply) {
+    if (pending.call.made) {
+      for (std::string& made : pending.call.made(reply->payload))
+        branches_.push_back(std::move(made));
+    }
+    return Answer(pending.id, pending.call.finish(reply->payload));
+  }
   const client::Error& error = reply.error();
   std::string message = Explain(error, context_.socket).message;
   if (error.code == client::kNotFound || error.code == client::kFailedPrecondition) {
     // A session that has ended says why when it is asked; the next call gets a fresh one.
     v1::InspectSandboxRequest request;
-    request.set_id(sandbox_);
+    request.set_id(pending.sandbox);
     const auto session = CallDaemon<v1::Session>(context_, kService, "Inspect", request);
-    if (!session || session->state() == v1::Session::DEAD) {
+    const bool over = !session || session->state() == v1::Session::DEAD;
+    if (over && pending.sandbox != sandbox_) {
+      std::erase(branches_, pending.sandbox);
+      message += "\nThe copy has ended.";
+    } else if (over) {
       sandbox_.clear();
       message += "\nThe sandbox has ended; the next call starts a fresh one.";
     }
@@ -170,12 +181,26 @@ Expected<std::string> McpServer::Sandbox() {
   return sandbox_;
 }
 
+// The one that the arguments name, of which it is taken out; else the first.
+Expected<std::string> McpServer::SandboxFor(Json& arguments) {
+  const auto named = arguments.is_object() ? arguments.find(kSandboxArgument) : arguments.end();
+  if (named == arguments.end() || named->is_null()) return Sandbox();
+  const std::string id = named->is_string() ? named->get<std::string>() : std::string();
+  arguments.erase(named);
+  if (std::find(branches_.begin(), branches_.end(), id) != branches_.end()) return id;
+  if (!id.empty() && id == sandbox_) return id;
+  return Fail(kUsage, fmt::format("{}: expected an id that branch has given", kSandboxArgument));
+}
+
 void McpServer::EndSandbox() {
-  if (sandbox_.empty()) return;
-  v1::KillSandboxRequest request;
-  request.set_id(std::exchange(sandbox_, {}));
-  const auto killed = CallDaemon<v1::Session>(context_, kService, "Kill", request);
-  if (!killed) fmt::print(stderr, "spore: {}\n", killed.error().message);
+  std::vector<std::string> all = std::exchange(branches_, {});
+  if (!sandbox_.empty()) all.push_back(std::exchange(sandbox_, {}));
+  for (const std::string& id : all) {
+    v1::KillSandboxRequest request;
+    request.set_id(id);
+    const auto killed = CallDaemon<v1::Session>(context_, kService, "Kill", request);
+    if (!killed) fmt::print(stderr, "spore: {}\n", killed.error().message);
+  }
 }
 
 void McpServer::Answer(const Json& id, Json result) {

@@ -32,6 +32,7 @@ class McpServer {
  private:
   struct Pending {
     Json id;
+    std::string sandbox;
     client::Connection connection;
     ToolCall call;
   };
@@ -43,6 +44,7 @@ class McpServer {
   void CallTool(const Json& id, const Json& params);
   void Finish(Pending& pending);
   Expected<std::string> Sandbox();
+  Expected<std::string> SandboxFor(Json& arguments);
   void EndSandbox();
   void Answer(const Json& id, Json result);
   void Refuse(const Json& id, int code, const std::string& message);
@@ -52,7 +54,8 @@ class McpServer {
   v1::CreateSandboxRequest create_;
   std::vector<Tool> tools_;
   std::string sandbox_;  // its id; empty: there is none yet
-  std::string input_;    // that is no whole line yet
+  std::vector<std::string> branches_;
+  std::string input_;  // that is no whole line yet
   std::list<Pending> pending_;
   bool output_lost_ = false;
 };

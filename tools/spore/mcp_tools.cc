@@ -16,6 +16,7 @@ using Prepared = tl::expected<ToolCall, std::string>;
 constexpr double kLongestTimeout = 86400;
 constexpr size_t kMostFileBytes = 1u << 20;  // of one read or write, as sandboxes.proto says
 constexpr int kMostListed = 1000;
+constexpr double kMostCopies = 16;
 
 // Reads a tool's arguments; the first that is wrong is kept.
 class Arguments {
@@ -80,6 +81,14 @@ Prepared Call(const Arguments& arguments, const char* method, Request request,
                     if (response.ParseFromString(payload)) return render(response);
                     return TextResult("spored's answer is not a valid message", true);
                   }};
+}
+
+std::vector<std::string> IdsOf(const std::string& payload) {
+  v1::BranchSandboxResponse response;
+  std::vector<std::string> ids;
+  if (response.ParseFromString(payload))
+    for (const v1::Session& session : response.sessions()) ids.push_back(session.id());
+  return ids;
 }
 
 Json Schema(Json properties, Json required) {
@@ -286,6 +295,41 @@ Tool ListFiles() {
           }};
 }
 
+Tool Branch() {
+  return {"branch",
+          "Copies the sandbox as it is now, files and the interpreter's state included, to try "
+          "several ways on from here. Gives the copies' ids: pass one as `sandbox` to any tool.",
+          Schema({{"copies", Property("number", "How many, 1 to 16; 1")}}, Json::array()),
+          [](const Json& json, const std::string& id) -> Prepared {
+            Arguments arguments(json);
+            v1::BranchSandboxRequest request;
+            request.set_id(id);
+            request.set_copies(static_cast<uint32_t>(arguments.Number("copies", kMostCopies)));
+            Prepared call = Call<v1::BranchSandboxRequest, v1::BranchSandboxResponse>(
+                arguments, "Branch", std::move(request),
+                [](const v1::BranchSandboxResponse& response) {
+                  std::string text;
+                  for (const v1::Session& session : response.sessions())
+                    text += session.id() + "\n";
+                  return TextResult(text, false);
+                });
+            if (call) call->made = IdsOf;
+            return call;
+          }};
+}
+
+Tool EndBranch() {
+  return {"end_branch", "Ends a copy that `branch` has made.",
+          Schema(Json::object(), Json::array()), [](const Json& json, const std::string& id) {
+            Arguments arguments(json);
+            v1::KillSandboxRequest request;
+            request.set_id(id);
+            return Call<v1::KillSandboxRequest, v1::Session>(
+                arguments, "Kill", std::move(request),
+                [](const v1::Session&) { return TextResult("It has ended.", false); });
+          }};
+}
+
 }  // namespace
 
 Json TextResult(const std::string& text, bool is_error) {
@@ -296,7 +340,13 @@ Json TextResult(const std::string& text, bool is_error) {
 std::vector<Tool> SandboxTools(const std::string& language) {
   std::vector<Tool> tools;
   if (!language.empty()) tools.push_back(RunCode(language));
-  for (const auto make : {RunCommand, ReadFile, WriteFile, ListFiles}) tools.push_back(make());
+  for (const auto make : {RunCommand, ReadFile, WriteFile, ListFiles, Branch, EndBranch})
+    tools.push_back(make());
+  for (Tool& tool : tools) {
+    tool.input_schema["properties"][kSandboxArgument] =
+        Property("string", "A copy's id, from branch; without it, the first sandbox");
+  }
+  tools.back().input_schema["required"].push_back(kSandboxArgument);
   return tools;
 }
 

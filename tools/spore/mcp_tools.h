@@ -21,6 +21,8 @@ struct ToolCall {
   std::unique_ptr<google::protobuf::MessageLite> request;
   // The tool's result ("content", "isError", ..) from the response message's bytes.
   std::function<Json(const std::string& payload)> finish;
+  // The sandboxes that it has made, by the same; none: it makes none.
+  std::function<std::vector<std::string>(const std::string& payload)> made = {};
 };
 
 struct Tool {
@@ -31,6 +33,10 @@ struct Tool {
   std::function<tl::expected<ToolCall, std::string>(const Json& arguments, const std::string& id)>
       prepare;
 };
+
+// The argument, of all tools, that names a sandbox other than the first: one that `branch` has
+// made.
+constexpr const char* kSandboxArgument = "sandbox";
 
 // `language`: what run_code takes in this image; empty: it is not offered.
 std::vector<Tool> SandboxTools(const std::string& language);

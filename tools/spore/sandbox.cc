@@ -105,6 +105,7 @@ void PrintSession(const v1::Session& session) {
       {"ID", session.id()},
       {"Label", session.label()},
       {"Image", session.image()},
+      {"Branch of", session.branched_from()},
       {"State", StateName(session.state())},
       {"Created", HumanTime(session.created_unix_ms())},
       {"Expires", dead ? ""
@@ -339,6 +340,7 @@ void AddSandbox(CLI::App& app, Context& context) {
       app.add_subcommand("sandbox", "Sandboxes that live: for agents and notebooks");
   sandbox->require_subcommand(1);
   AddCreate(*sandbox, context);
+  AddSandboxBranch(*sandbox, context);
   AddSandboxExec(*sandbox, context);
   AddSandboxCode(*sandbox, context);
   AddLists(*sandbox, context);

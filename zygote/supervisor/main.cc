@@ -1,14 +1,18 @@
-// spore-zygote: builds an image's world and supervises its zygote and sandboxes. spored starts it.
+// spore-zygote: builds an image's world and supervises its zygote and sandboxes; or, as
+// `spore-zygote branch`, branches a session. spored starts it.
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <cstring>
 
+#include "zygote/branch/branch.h"
 #include "zygote/supervisor/launch.h"
 #include "zygote/supervisor/options.h"
 #include "zygote/supervisor/supervise.h"
 
 int main(int argc, char** argv) {
+  if (argc > 1 && strcmp(argv[1], "branch") == 0) return spore::BranchMain(argc - 1, argv + 1);
   spore::Result<spore::SupervisorOptions> options = spore::ParseSupervisorOptions(argc, argv);
   if (!options) {
     fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());

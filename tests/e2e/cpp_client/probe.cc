@@ -171,6 +171,11 @@ void Sandboxes(const spore::Client& client) {
     Code(box);
     Files(box);
     EXPECT(VALUE(box.Exec({"printenv", "IN"})).out == "all\n");
+    {
+      std::vector<spore::Sandbox> copies = VALUE(box.Branch({.copies = 2, .label = "copy"}));
+      EXPECT(copies.size() == 2 && copies[0].id() != copies[1].id());
+      EXPECT(VALUE(copies[1].GetInfo()).label == "copy");
+    }
     VALUE(box.Pause());
     EXPECT(VALUE(box.GetInfo()).state == spore::SandboxState::kPaused);
     REFUSAL(box.Exec({"true"}), kFailedPrecondition);

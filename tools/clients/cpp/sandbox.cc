@@ -172,6 +172,21 @@ Result<> Sandbox::Resume() const {
   return Done(link_->Call<v1::Session>(kSandboxes, "Resume", request));
 }
 
+Result<std::vector<Sandbox>> Sandbox::Branch(const BranchOptions& options) const {
+  v1::BranchSandboxRequest request;
+  request.set_id(id_);
+  request.set_copies(options.copies);
+  request.set_ttl_ms(Milliseconds(options.ttl));
+  request.set_label(options.label);
+  request.set_only_interpreter(options.only_interpreter);
+  auto response = link_->Call<v1::BranchSandboxResponse>(kSandboxes, "Branch", request);
+  if (!response) return tl::unexpected(response.error());
+  std::vector<Sandbox> copies;
+  for (const v1::Session& session : response->sessions())
+    copies.push_back(Sandbox(link_, session.id(), true));
+  return copies;
+}
+
 Result<ExecResult> Sandbox::Exec(const std::vector<std::string>& args,
                                  const ExecOptions& options) const {
   auto response = link_->Call<v1::ExecResponse>(kSandboxes, "Exec", ToMessage(id_, args, options));

@@ -176,6 +176,9 @@ Agent::Next Agent::Begin(Ask& ask) {
     case Op::kRunCode:
       if (interpreter_.Run(ask.id, reader.Get(Tag::kData))) return Next::kInterpreter;
       break;
+    case Op::kAdoptCode:
+      if (interpreter_.Adopt(ask.id, reader.GetNumber(Tag::kRun))) return Next::kInterpreter;
+      break;
     case Op::kInterrupt:
     case Op::kRestart: {
       const bool done =

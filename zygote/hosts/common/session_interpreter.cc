@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "sandbox/sys/step_log.h"
 
@@ -65,7 +66,8 @@ bool SessionInterpreter::Start() {
   err_ = std::move(err.ours);
   to_send_ = FrameOf(wire::FrameType::kLoad, 0, load_);
   received_.clear();
-  runs_ = 0;
+  runs_ = adopted_ = 0;
+  renew_ = false;
   given_up_ = nullptr;
   for (OutputHead& kept : kept_) kept.Begin(kMostBackground);
   tell_(wire::FrameType::kEvent, 0,
@@ -73,24 +75,38 @@ bool SessionInterpreter::Start() {
   return true;
 }
 
+bool SessionInterpreter::Refuse(uint64_t ask, int error, const char* what) {
+  tell_(wire::FrameType::kTell, ask,
+        Writer(Op::kFailed)
+            .PutNumber(Tag::kErrno, static_cast<uint64_t>(error))
+            .Put(Tag::kText, what)
+            .Take());
+  return false;
+}
+
+bool SessionInterpreter::Adopt(uint64_t ask, uint64_t runs) {
+  if (!copy_) return Refuse(ask, ENOTSUP, "run code");
+  if (pid_ != 0) return Refuse(ask, EBUSY, "start the interpreter");
+  if (!Start()) return Refuse(ask, errno, "start the interpreter");
+  if (pid_ == 0) return true;
+  to_send_.clear();
+  runs_ = adopted_ = runs;
+  renew_ = true;
+  tell_(wire::FrameType::kTell, ask,
+        Writer(Op::kDone).PutNumber(Tag::kPid, static_cast<uint64_t>(pid_)).Take());
+  return false;
+}
+
 bool SessionInterpreter::Run(uint64_t ask, std::string_view code) {
-  const auto refuse = [&](int error, const char* what) {
-    tell_(wire::FrameType::kTell, ask,
-          Writer(Op::kFailed)
-              .PutNumber(Tag::kErrno, static_cast<uint64_t>(error))
-              .Put(Tag::kText, what)
-              .Take());
-    return false;
-  };
-  if (!copy_) return refuse(ENOTSUP, "run code");
-  if (ask_) return refuse(EBUSY, "run code");
+  if (!copy_) return Refuse(ask, ENOTSUP, "run code");
+  if (ask_) return Refuse(ask, EBUSY, "run code");
   if (given_up_ != nullptr) {
     // It was killed a moment ago.
     siginfo_t info{};
     if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED) == 0) (void)Ended(info);
   }
   if (pid_ == 0) {
-    if (!Start()) return refuse(errno, "start the interpreter");
+    if (!Start()) return Refuse(ask, errno, "start the interpreter");
     if (pid_ == 0) return true;
   }
   ReadOutput();
@@ -98,6 +114,7 @@ bool SessionInterpreter::Run(uint64_t ask, std::string_view code) {
   for (OutputHead& kept : kept_) kept.Begin(most_);
   ask_ = ask;
   begun_ = interrupts_ = false;
+  if (std::exchange(renew_, false)) to_send_ += FrameOf(wire::FrameType::kLoad, 0, load_);
   to_send_ += FrameOf(wire::FrameType::kInvoke, ++runs_, code);
   Flush();
   return false;
@@ -178,6 +195,21 @@ bool SessionInterpreter::TakeBegun(const wire::FrameHeader& header) {
   return true;
 }
 
+// False: half of one is there.
+bool SessionInterpreter::DropOrphans() {
+  for (;;) {
+    wire::FrameHeader header{};
+    if (adopted_ == 0 || received_.size() < sizeof header) return true;
+    memcpy(static_cast<void*>(&header), received_.data(), sizeof header);
+    const bool is_one =
+        header.id != 0 && header.id <= adopted_ && header.length <= kMaxResult &&
+        (header.type == wire::FrameType::kLoaded || header.type == wire::FrameType::kResponse);
+    if (!is_one) return true;
+    if (received_.size() < sizeof header + header.length) return false;
+    received_.erase(0, sizeof header + header.length);
+  }
+}
+
 void SessionInterpreter::ReadChannel() {
   char buffer[64 << 10];
   for (;;) {
@@ -187,6 +219,7 @@ void SessionInterpreter::ReadChannel() {
     if (got <= 0) return GiveUp("it closed its channel");
     received_.append(buffer, static_cast<size_t>(got));
     wire::FrameHeader header{};
+    if (!DropOrphans()) continue;
     if (received_.size() < sizeof header) continue;
     memcpy(static_cast<void*>(&header), received_.data(), sizeof header);
     if (TakeBegun(header)) {

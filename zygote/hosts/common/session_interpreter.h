@@ -37,6 +37,9 @@ class SessionInterpreter {
 
   // kRunCode. True in the interpreter itself, which then places `places()` and returns to its host.
   bool Run(uint64_t ask, std::string_view code);
+  // kAdoptCode. True likewise. The process is given, from outside, what another session's has in
+  // memory; what it says of a piece of code that it is in the middle of then is for nobody.
+  bool Adopt(uint64_t ask, uint64_t runs);
   const Places& places() const { return places_; }
   // SIGINT for the code that runs; false: none does.
   bool Interrupt();
@@ -55,6 +58,8 @@ class SessionInterpreter {
   void ReadOutput();
   void ReadChannel();
   bool TakeBegun(const wire::FrameHeader& header);
+  bool DropOrphans();
+  bool Refuse(uint64_t ask, int error, const char* what);
   void Flush();
   void Answer(std::string_view fields);
   void GiveUp(const char* why);
@@ -71,6 +76,8 @@ class SessionInterpreter {
   std::string to_send_, received_;
   std::optional<uint64_t> ask_;  // whose code runs
   uint64_t runs_ = 0;
+  uint64_t adopted_ = 0;     // so many of them elsewhere
+  bool renew_ = false;       // a kLoad goes before the next piece of code: it is in a branch
   bool begun_ = false;       // it says so: from then on SIGINT is for this code
   bool interrupts_ = false;  // as soon as it has begun
   const char* given_up_ = nullptr;

@@ -8,7 +8,7 @@ import os
 import sys
 
 
-def _renew():
+def renew():
     loaded = sys.modules
     if "ssl" in loaded:
         # OpenSSL's generator state was copied; this mixes in fresh entropy of the kernel, and
@@ -26,7 +26,7 @@ def _renew():
 
 
 def install():
-    os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(after_in_child=renew)
 
 
 def prepare():

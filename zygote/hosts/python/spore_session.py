@@ -15,8 +15,9 @@ import traceback
 import types
 
 import _spore
+import spore_renew
 
-_LOADED, _RESPONSE = 17, 18
+_LOAD, _LOADED, _RESPONSE = 1, 17, 18
 _DATA, _FLAGS, _NAME, _VARIABLE = 3, 6, 34, 20
 _VALUE, _JSON, _FORM, _ERROR_TYPE, _ERROR_MESSAGE, _ERROR_LINE = 39, 40, 41, 42, 43, 44
 _CUT = 2048
@@ -171,6 +172,16 @@ def _flush():
             pass
 
 
+def _renew():
+    """In a branch: what its source, and its siblings, would draw too."""
+    try:
+        if "random" in sys.modules:
+            sys.modules["random"].seed()
+        spore_renew.renew()
+    except Exception:  # the code has put others in their place
+        pass
+
+
 def serve():
     # One that comes between two pieces of code is too late for the first and too early for the second.
     signal.signal(signal.SIGINT, _on_interrupt)
@@ -188,7 +199,10 @@ def serve():
     main.__builtins__ = builtins
     sys.modules["__main__"] = main
     while (frame := _spore.receive()) is not None:
-        _, run, body = frame
+        kind, run, body = frame
+        if kind == _LOAD:
+            _renew()
+            continue
         fields = _run(body.decode("utf-8", "replace"), f"<code {run}>", main.__dict__, run)
         _flush()
         if not _spore.send(_RESPONSE, run, fields):

@@ -818,6 +818,8 @@ export interface Session {
   network: string;
   // where it is not "none"
   egress: Egress | undefined;
+  // the session that it was copied from; empty: none
+  branchedFrom: string;
 }
 export const Session: MessageType<Session> = message("Session", [
   [1, "id", "scalar", "string"],
@@ -846,6 +848,42 @@ export const Session: MessageType<Session> = message("Session", [
   [24, "environment", "map", "string:string"],
   [25, "network", "scalar", "string"],
   [26, "egress", "message", () => Egress],
+  [27, "branchedFrom", "scalar", "string"],
+]);
+
+export interface BranchSandboxRequest {
+  id: string;
+  // 1 to 16; 0: 1
+  copies: number;
+  // of each; as in CreateSandboxRequest
+  label: string;
+  // of each, from now; as in CreateSandboxRequest. 0: they end when the source would
+  ttlMs: number;
+  // programs that run in the session are left out, rather than refusing to branch it
+  onlyInterpreter: boolean;
+}
+export const BranchSandboxRequest: MessageType<BranchSandboxRequest> = message("BranchSandboxRequest", [
+  [1, "id", "scalar", "string"],
+  [2, "copies", "scalar", "uint32"],
+  [3, "label", "scalar", "string"],
+  [4, "ttlMs", "scalar", "uint64"],
+  [5, "onlyInterpreter", "scalar", "bool"],
+]);
+
+export interface BranchSandboxResponse {
+  sessions: Session[];
+  // that the source's interpreter was stopped
+  stoppedUs: number;
+  // of memory, all copies together
+  copiedBytes: number;
+  // from the request to this
+  trace: Trace | undefined;
+}
+export const BranchSandboxResponse: MessageType<BranchSandboxResponse> = message("BranchSandboxResponse", [
+  [1, "sessions", "message", () => Session, "repeated"],
+  [2, "stoppedUs", "scalar", "uint64"],
+  [3, "copiedBytes", "scalar", "uint64"],
+  [4, "trace", "message", () => Trace],
 ]);
 
 export interface ListSandboxesRequest {

@@ -137,6 +137,14 @@ export class Sandbox {
     this.session = await this.calls.pause({ id: this.id });
   }
 
+  // Copies of it as it is now, each a sandbox of its own: what its interpreter has in memory, and files. They
+  // end when this one would, or after `ttlMs`. Other programs that run in it refuse that, or are left out.
+  async branch(copies = 1, options: { label?: string; ttlMs?: number; onlyInterpreter?: boolean } = {}):
+      Promise<Sandbox[]> {
+    const made = await this.calls.branch({ id: this.id, copies, ...options });
+    return made.sessions.map((session) => new Sandbox(this.client, session));
+  }
+
   async resume(): Promise<void> {
     this.session = await this.calls.resume({ id: this.id });
   }

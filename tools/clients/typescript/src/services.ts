@@ -177,6 +177,24 @@ export class Sandboxes {
         m.Session, options);
   }
 
+  // Copies a running session: what its interpreter has in memory and open, with all its threads,
+  // and the
+  // files of /tmp and /dev/shm. Each copy is a session of its own, with the source's limits and
+  // environment, in
+  // namespaces, a cgroup and a uid of its own, and shares nothing with the source or with the
+  // other
+  // copies; the source goes on where it was. All are there, or none. A piece of code that the
+  // source is in the
+  // middle of goes on in the copies too; its result is for nobody there.
+  // FAILED_PRECONDITION: it is paused; other programs run in it; or its interpreter has something
+  // that
+  // cannot be copied, which the message names.
+  branch(request: Partial<m.BranchSandboxRequest> = {},
+      options: CallOptions = {}): Promise<m.BranchSandboxResponse> {
+    return this.caller.call("Sandboxes", "Branch", m.BranchSandboxRequest, request,
+        m.BranchSandboxResponse, options);
+  }
+
   // What Spore has to say of it, and what its background wrote: the output of its interpreter
   // between calls. Waits as Logs.Read does.
   readLogs(request: Partial<m.ReadSandboxLogsRequest> = {},

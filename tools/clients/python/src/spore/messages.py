@@ -861,6 +861,8 @@ class Session(Message):
     network: str = ""
     # where it is not "none"
     egress: Egress | None = None
+    # the session that it was copied from; empty: none
+    branched_from: str = ""
     WIRE: ClassVar = (
         Wire(1, "id", "scalar", "string"),
         Wire(2, "label", "scalar", "string"),
@@ -888,6 +890,44 @@ class Session(Message):
         Wire(24, "environment", "map", "string:string"),
         Wire(25, "network", "scalar", "string"),
         Wire(26, "egress", "message", "Egress"),
+        Wire(27, "branched_from", "scalar", "string"),
+    )
+
+
+@dataclass
+class BranchSandboxRequest(Message):
+    id: str = ""
+    # 1 to 16; 0: 1
+    copies: int = 0
+    # of each; as in CreateSandboxRequest
+    label: str = ""
+    # of each, from now; as in CreateSandboxRequest. 0: they end when the source would
+    ttl_ms: int = 0
+    # programs that run in the session are left out, rather than refusing to branch it
+    only_interpreter: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+        Wire(2, "copies", "scalar", "uint32"),
+        Wire(3, "label", "scalar", "string"),
+        Wire(4, "ttl_ms", "scalar", "uint64"),
+        Wire(5, "only_interpreter", "scalar", "bool"),
+    )
+
+
+@dataclass
+class BranchSandboxResponse(Message):
+    sessions: list[Session] = field(default_factory=list)
+    # that the source's interpreter was stopped
+    stopped_us: int = 0
+    # of memory, all copies together
+    copied_bytes: int = 0
+    # from the request to this
+    trace: Trace | None = None
+    WIRE: ClassVar = (
+        Wire(1, "sessions", "message", "Session", repeated=True),
+        Wire(2, "stopped_us", "scalar", "uint64"),
+        Wire(3, "copied_bytes", "scalar", "uint64"),
+        Wire(4, "trace", "message", "Trace"),
     )
 
 

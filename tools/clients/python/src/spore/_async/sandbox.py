@@ -137,6 +137,18 @@ class AsyncSandbox:
     async def resume(self) -> None:
         self.session = await self.services.resume(m.ResumeSandboxRequest(id=self.id))
 
+    async def branch(self, copies: int = 1, *, label: str = "", ttl: float = 0,
+                     only_interpreter: bool = False) -> List[AsyncSandbox]:
+        """Copies of it as it is now, each a sandbox of its own: what its interpreter has in memory, and files.
+
+        They end when this one would, or after `ttl` seconds. Other programs that run in it refuse
+        that, or are left out with `only_interpreter`.
+        """
+        made = await self.services.branch(m.BranchSandboxRequest(
+            id=self.id, copies=copies, label=label, ttl_ms=milliseconds(ttl),
+            only_interpreter=only_interpreter))
+        return [AsyncSandbox(self._client, session) for session in made.sessions]
+
     # ---- programs ----
 
     async def exec(self, command: Command, *, input: bytes = b"", cwd: str = "",

@@ -138,6 +138,18 @@ class Sandbox:
     def resume(self) -> None:
         self.session = self.services.resume(m.ResumeSandboxRequest(id=self.id))
 
+    def branch(self, copies: int = 1, *, label: str = "", ttl: float = 0,
+                     only_interpreter: bool = False) -> List[Sandbox]:
+        """Copies of it as it is now, each a sandbox of its own: what its interpreter has in memory, and files.
+
+        They end when this one would, or after `ttl` seconds. Other programs that run in it refuse
+        that, or are left out with `only_interpreter`.
+        """
+        made = self.services.branch(m.BranchSandboxRequest(
+            id=self.id, copies=copies, label=label, ttl_ms=milliseconds(ttl),
+            only_interpreter=only_interpreter))
+        return [Sandbox(self._client, session) for session in made.sessions]
+
     # ---- programs ----
 
     def exec(self, command: Command, *, input: bytes = b"", cwd: str = "",

@@ -1,0 +1,162 @@
+"""What becomes of a branch when whoever takes part in it ends: the worker, the source, a copy, spored, the client."""
+import os
+import pathlib
+import re
+import signal
+import threading
+import time
+
+import daemon
+import pytest
+import sandboxes
+import ttrpc
+
+POINTS = ["branch-files", "branch-held", "branch-noted", "branch-memory"]
+
+
+def test_every_fault_point_is_tripped_here():
+    found = set()
+    for path in (daemon.ROOT / "zygote/branch").rglob("*.cc"):
+        found |= set(re.findall(r'FaultPoint\("([\w-]+)"\)', path.read_text()))
+    assert found == set(POINTS)
+
+
+def live(spored):
+    return [s["id"] for s in spored.call("Sandboxes", "List", {})["sessions"]]
+
+
+@pytest.mark.parametrize("how", ["fail", "kill"])
+@pytest.mark.parametrize("point", POINTS)
+def test_the_worker_ends_anywhere(point, how):
+    server = daemon.Spored()
+    try:
+        server.start({"SPORE_FAULT": f"{point}:{how}"})
+        with sandboxes.sandbox(server, ttl_ms=120_000) as box:
+            box.code("import threading, time, os\nx = [1]\nr, w = os.pipe()\n"
+                     "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()")
+            for _ in range(2):
+                assert box.error("Branch", copies=2).code == 13
+                assert box.value("x.append(1) or len(x) > 1") == "True"
+            daemon.wait_until(lambda: live(server) == [box.id], what="the half-made copies are gone")
+            assert box.value("os.write(w, b'a') and os.read(r, 9)") == "b'a'"
+    finally:
+        server.stop()
+        server.remove()
+
+
+@pytest.fixture(scope="module")
+def spored():
+    with daemon.Spored().running() as server:
+        yield server
+
+
+def workers():
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text() == "spore-branch\n":
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def branch_slowly(spored, box):
+    """A branch that takes a while: much memory to copy. The asking thread, and the worker's pid."""
+    asking = sandboxes.Asking(box, "Branch", copies=4)
+    (worker, *_) = daemon.wait_until(workers, what="the worker runs")
+    return asking, worker
+
+
+@pytest.fixture
+def big(spored):
+    with sandboxes.sandbox(spored, ttl_ms=120_000, limits={"memory_bytes": 400 << 20}) as box:
+        box.code("big = bytearray(b'x') * (200 << 20); x = 1")
+        yield box
+
+
+def only(spored, box):
+    daemon.wait_until(lambda: live(spored) == [box.id] and not workers(), what="nothing is left of it")
+
+
+def test_the_worker_is_killed_at_random_times(spored, big):
+    for delay in (0, 0.005, 0.02, 0.05, 0.1, 0.2):
+        asking, worker = branch_slowly(spored, big)
+        time.sleep(delay)
+        try:
+            os.kill(worker, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        try:
+            done = asking.get()
+            for each in done["sessions"]:
+                copy = sandboxes.Sandbox(spored, each["id"])
+                assert copy.value("big[-1]") == "120"
+                copy.kill()
+        except ttrpc.RpcError as error:
+            assert error.code in (13, 14), error
+        only(spored, big)
+        # In the middle of one of three calls it would have been killed, and its session would say so.
+        assert big.value("big[-1]") == "120"
+
+
+def test_the_client_goes_away(spored, big):
+    asking, _ = branch_slowly(spored, big)
+    asking.vanish()
+    only(spored, big)
+    assert big.value("big[-1]") == "120"
+
+
+def test_the_source_is_killed(spored):
+    box = sandboxes.create(spored, limits={"memory_bytes": 400 << 20})
+    box.code("big = bytearray(b'x') * (200 << 20)")
+    asking, _ = branch_slowly(spored, box)
+    box.kill()
+    try:
+        for each in asking.get()["sessions"]:
+            sandboxes.Sandbox(spored, each["id"]).kill()
+    except ttrpc.RpcError as error:
+        assert error.code in (9, 13, 14), error
+    daemon.wait_until(lambda: live(spored) == [] and not workers(), what="nothing is left of it")
+
+
+def test_a_copy_is_killed_while_it_is_made(spored, big):
+    asking, _ = branch_slowly(spored, big)
+    copies = [identity for identity in live(spored) if identity != big.id]
+    if copies:
+        sandboxes.Sandbox(spored, copies[0]).kill()
+    try:
+        for each in asking.get()["sessions"]:
+            sandboxes.Sandbox(spored, each["id"]).kill()
+    except ttrpc.RpcError as error:
+        assert error.code in (9, 13, 14), error
+    only(spored, big)
+    assert big.value("x") == "1"
+
+
+def test_a_copy_is_not_used_before_it_is_one(spored, big):
+    asking, _ = branch_slowly(spored, big)
+    for identity in [identity for identity in live(spored) if identity != big.id]:
+        try:
+            assert sandboxes.Sandbox(spored, identity).value("x") == "1"
+        except ttrpc.RpcError as error:
+            assert error.code in (5, 9), error
+    for each in asking.get()["sessions"]:
+        sandboxes.Sandbox(spored, each["id"]).kill()
+
+
+def test_kill_9_of_spored_leaves_nothing():
+    server = daemon.Spored()
+    try:
+        server.start()
+        box = sandboxes.create(server, limits={"memory_bytes": 400 << 20})
+        box.code("big = bytearray(b'x') * (200 << 20)")
+        asking, worker = branch_slowly(server, box)
+        server.stop(signal.SIGKILL)
+        asking.join(10)
+        daemon.wait_until(lambda: not os.path.exists(f"/proc/{worker}"), what="the worker has ended")
+        server.start()
+        assert live(server) == []
+    finally:
+        server.stop()
+        server.remove()

@@ -1,0 +1,15 @@
+// A running session, branched: what its interpreter is and has becomes that of fresh interpreters
+// in sessions of their own, which trusted code has made and confined as any other.
+//
+// No process of the source is cloned, and none of a branch ever had a privilege:
+// docs/decisions/0023.
+#pragma once
+
+#include "zygote/branch/branch_options.h"
+
+namespace spore {
+
+// Of `spore-zygote branch`: does it, tells spored on kBranchChannelFd, gives the exit status.
+int BranchMain(int argc, char** argv);
+
+}  // namespace spore
