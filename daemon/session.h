@@ -38,7 +38,7 @@ struct SessionSettings {
   uint64_t idle_timeout_ms = 0;  // 0: never
   std::map<std::string, std::string> environment;
   std::optional<EgressSettings> egress;  // nothing: no network
-  std::string branch_of;  // the session that it is to be a copy of; empty: none
+  std::string branch_of;                 // the session that it is to be a copy of; empty: none
 };
 
 class Session {
