@@ -128,6 +128,25 @@ def test_a_branch_of_a_session_without_code(spored, box):
         assert copy.value("1 + 1") == "2"
 
 
+def test_programs_of_a_session_without_code(spored, box):
+    number = box.detach("sleep", "602")
+    error = box.error("Branch")
+    assert error.code == 9 and "sleep" in error.message
+    with branch(box, only_interpreter=True) as (copy,):
+        assert copy.out("echo x") == "x\n"
+    box.call("SignalExec", exec_id=number, signal=9)
+
+
+def test_an_interpreter_of_another_language(spored):
+    with sandboxes.sandbox(spored, image="node", limits={"memory_bytes": 512 << 20}) as box:
+        box.write("/tmp/x", b"x")
+        with branch(box) as (copy,):
+            assert copy.read("/tmp/x")["data"] == b"x"
+        box.code("1")
+        error = box.error("Branch")
+        assert error.code == 9 and "javascript" in error.message
+
+
 def test_open_files(spored, box):
     box.code("import os\n"
              "f = open('/tmp/f', 'w+'); f.write('hello'); f.flush(); f.seek(2)\n"

@@ -93,6 +93,17 @@ def test_git(spored, far):
         assert done["stdout"] == b"first\n", done
 
 
+def test_a_branch_has_a_way_out_of_its_own(box):
+    box.code("branched = 1")
+    (made,) = box.call("Branch")["sessions"]
+    copy = sandboxes.Sandbox(box.spored, made["id"])
+    try:
+        assert copy.value("branched") == "1" and copy.inspect()["network"] == box.inspect()["network"]
+        assert json.loads(curl(copy, f"HTTP://web.test:{WEB}/b")["stdout"])["path"] == "/b"
+    finally:
+        copy.kill()
+
+
 def test_programs_and_code_are_told_of_the_proxy(box):
     names = box.out("env | grep -i _proxy | sort").split()
     assert "https_proxy=" + PROXY in names and "HTTP_PROXY=" + PROXY in names

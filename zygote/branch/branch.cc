@@ -69,6 +69,7 @@ class Branch {
 
   Result<> RunFiles() {
     const uint64_t t = StepLog::Now();
+    SPORE_TRY(CheckAlone(options_, source_agent_, 0));
     SPORE_TRY(CopyAllFiles());
     report_.steps.Add("files", t);
     return {};
@@ -118,7 +119,7 @@ class Branch {
 
   Result<> Copy(SourceProcess& source, std::vector<TargetProcess>& targets) {
     uint64_t t = StepLog::Now();
-    SPORE_TRY(source.CheckAlone(options_));
+    SPORE_TRY(CheckAlone(options_, source_agent_, source.pid()));
     SPORE_TRY(source.Note());
     SPORE_TRY(FaultPoint("branch-noted"));
     t = report_.steps.Add("note", t);

@@ -148,13 +148,13 @@ bool SourceProcess::Lives() const {
 }
 
 // Of those that its cgroup lists, the init, the agent and the interpreter are known.
-Result<> SourceProcess::CheckAlone(const BranchOptions& options) const {
+Result<> CheckAlone(const BranchOptions& options, pid_t agent, pid_t interpreter) {
   std::ifstream members(options.cgroup + "/cgroup.procs");
   if (!members) return SysError("open", options.cgroup + "/cgroup.procs");
   if (options.alone) return {};
-  const std::string inside = ReadLink(fmt::format("/proc/{}/ns/pid", pid_));
+  const std::string inside = ReadLink(fmt::format("/proc/{}/ns/pid", agent));
   for (pid_t pid = 0; members >> pid;) {
-    if (pid == pid_ || pid == agent_ || NumberInside(pid) <= 1) continue;
+    if (pid == interpreter || pid == agent || NumberInside(pid) <= 1) continue;
     // Of ours: the proxy of a session with a way out.
     if (ReadLink(fmt::format("/proc/{}/ns/pid", pid)) != inside) continue;
     std::ifstream name(fmt::format("/proc/{}/comm", pid));

@@ -32,8 +32,7 @@ class SourceProcess {
   void LetGo();
   bool Lives() const;
 
-  // Of what has stopped. An error says what of it cannot be copied.
-  Result<> CheckAlone(const BranchOptions& options) const;
+  // When it has stopped. An error says what of it cannot be copied.
   Result<> Note();
 
   pid_t pid() const { return pid_; }
@@ -62,6 +61,9 @@ class SourceProcess {
   ProcessState state_;
 };
 
+// That nothing runs in the source beside its agent and its interpreter (0: it has none), unless
+// that is to be left out. The error names it.
+Result<> CheckAlone(const BranchOptions& options, pid_t agent, pid_t interpreter);
 // The child of `parent` that has this number in its pid namespace; 0: there is none.
 pid_t FindChild(pid_t parent, pid_t number);
 // Its threads, the first first.
