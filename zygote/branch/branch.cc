@@ -93,6 +93,11 @@ class Branch {
     report_.stopped_us = (StepLog::Now() - stopped) / 1000;
     if (!copied && !source.Lives())
       return MakeError(ErrorKind::kPrecondition, "its interpreter has ended meanwhile");
+    for (const TargetProcess& target : targets) {
+      if (!copied && !target.Lives())
+        return MakeError(ErrorKind::kUnavailable, "a copy ended while it was made",
+                         "it was killed, or the limit memory does not suffice for it");
+    }
     SPORE_TRY(copied);
     for (TargetProcess& target : targets) SPORE_TRY(target.LetGo());
     return {};

@@ -1,6 +1,7 @@
 #include "zygote/branch/target_process.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -196,6 +197,11 @@ Result<> TargetProcess::CheckConfined(const SourceProcess& source) const {
       return MakeError(ErrorKind::kInternal, fmt::format("a branch shares the {} namespace", name));
   }
   return {};
+}
+
+bool TargetProcess::Lives() const {
+  pollfd ended{pidfd_.get(), POLLIN, 0};
+  return poll(&ended, 1, 0) == 0;
 }
 
 Result<> TargetProcess::LetGo() {

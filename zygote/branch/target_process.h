@@ -30,6 +30,7 @@ class TargetProcess {
   // That it is as confined as a fresh one, and in no namespace of the source's.
   Result<> CheckConfined(const SourceProcess& source) const;
   Result<> LetGo();
+  bool Lives() const;
 
  private:
   TargetProcess() = default;
