@@ -142,7 +142,7 @@ export class Sandbox {
   async branch(copies = 1, options: { label?: string; ttlMs?: number; onlyInterpreter?: boolean } = {}):
       Promise<Sandbox[]> {
     const made = await this.calls.branch({ id: this.id, copies, ...options });
-    return made.sessions.map((session) => new Sandbox(this.client, session));
+    return made.sessions.map((session) => new Sandbox(this.client, session, false));
   }
 
   async resume(): Promise<void> {
