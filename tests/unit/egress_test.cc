@@ -209,7 +209,7 @@ TEST(Dns, Hostile) {
   EXPECT_EQ(ParseAnswer(Answer(query, 0x8180, many, 100), 7, "web.test", kTypeA)->addresses.size(),
             kMaxAddresses);
   // A name that leads to itself, or forward.
-  for (const std::string pointer : {"\xc0\x1a"s, "\xc0\xff"s, "\xff\xff"s, "\x80"s, "\x3f"s}) {
+  for (const std::string& pointer : {"\xc0\x1a"s, "\xc0\xff"s, "\xff\xff"s, "\x80"s, "\x3f"s}) {
     const auto answer =
         ParseAnswer(Answer(query, 0x8180, pointer + kRecordA.substr(2), 1), 7, "web.test", kTypeA);
     EXPECT_TRUE(!answer || answer->addresses.empty());
@@ -261,7 +261,7 @@ Read ReadAll(const std::string& text, size_t piece) {
 }
 
 TEST(Requests, InWhateverPieces) {
-  for (const size_t piece : {1, 2, 3, 7, 1000}) {
+  for (const size_t piece : {1u, 2u, 3u, 7u, 1000u}) {
     const Read connect = ReadAll("CONNECT Web.Test:443 HTTP/1.1\r\nX: y\r\n\r\nhello", piece);
     EXPECT_EQ(connect.state, RequestReader::State::kDone);
     EXPECT_EQ(connect.request.Place(), "web.test:443");
