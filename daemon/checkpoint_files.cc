@@ -19,7 +19,9 @@
 namespace spore {
 namespace {
 
-constexpr const char* kCriuPlaces[] = {"/usr/local/lib/spore/criu/usr", "/usr"};
+// What scripts/quickstart brings, the package spore-criu, and the host's own.
+constexpr const char* kCriuPlaces[] = {"/usr/local/lib/spore/criu/usr", "/usr/lib/spore/criu/usr",
+                                       "/usr"};
 constexpr size_t kChunk = 1u << 20;
 constexpr size_t kMaxFiles = 1000;
 constexpr size_t kMaxName = 128;
@@ -199,7 +201,8 @@ Result<UniqueFd> OpenCriu(const std::string& configured) {
     return MakeError(
         ErrorKind::kPrecondition,
         "no CRIU: " + (usr.empty() ? std::string(kCriuPlaces[0]) : usr) + "/sbin/criu is not there",
-        "scripts/quickstart brings one; `criu` of spore.toml(5) says where it is");
+        "the package criu (4.1 or later) or spore-criu has one, and scripts/quickstart brings one; "
+        "`criu` of spore.toml(5) says where it is");
   }
   UniqueFd tree(open_tree(AT_FDCWD, usr.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   if (!tree) return SysError("open_tree", usr);

@@ -35,6 +35,9 @@ SPORE_E2E_PACKAGES=(
   awscli python3-boto3 wrk tzdata openssl chromium chromium-driver
 )
 SPORE_TIDY_PACKAGES=(git clang-format)
+# What making Debian packages needs, and trying them in machines of their own.
+SPORE_PACKAGING_PACKAGES=(build-essential debhelper dh-python dpkg-dev)
+SPORE_MACHINE_PACKAGES=(debootstrap qemu-system-x86 e2fsprogs)
 SPORE_QEMU_PACKAGES=(qemu-system-x86 busybox-static cpio dpkg)
 
 say() { printf '\n== %s\n' "$*"; }
@@ -123,8 +126,9 @@ bring_criu() {
     rm -rf "$work"
     return 1
   fi
-  # What is not needed to run it.
-  rm -rf "$work"/root/usr/share "$work"/root/usr/lib/x86_64-linux-gnu/gconv
+  # What is not needed to run it, or to give it away.
+  rm -rf "$work"/root/usr/lib/x86_64-linux-gnu/gconv
+  find "$work/root/usr/share" -depth ! -type d ! -name copyright -delete -o -type d -empty -delete
   rm -rf "$prefix"
   mkdir -p "$(dirname "$prefix")" && chmod 0755 "$work/root" && cp -a "$work/root" "$prefix"
   local failed=$?
