@@ -171,11 +171,6 @@ void Sandboxes(const spore::Client& client) {
     Code(box);
     Files(box);
     EXPECT(VALUE(box.Exec({"printenv", "IN"})).out == "all\n");
-    {
-      std::vector<spore::Sandbox> copies = VALUE(box.Branch({.copies = 2, .label = "copy"}));
-      EXPECT(copies.size() == 2 && copies[0].id() != copies[1].id());
-      EXPECT(VALUE(copies[1].GetInfo()).label == "copy");
-    }
     VALUE(box.Pause());
     EXPECT(VALUE(box.GetInfo()).state == spore::SandboxState::kPaused);
     REFUSAL(box.Exec({"true"}), kFailedPrecondition);
@@ -194,6 +189,17 @@ void Sandboxes(const spore::Client& client) {
   auto ended = VALUE(spore::Sandbox::Connect(client, id));
   VALUE(ended.Kill());
   REFUSAL(ended.Exec({"true"}), kFailedPrecondition);
+
+  {
+    const auto source = VALUE(spore::Sandbox::Create(client));
+    spore::BranchOptions two;
+    two.copies = 2;
+    two.label = "copy";
+    const std::vector<spore::Sandbox> copies = VALUE(source.Branch(two));
+    EXPECT(copies.size() == 2 && copies[0].id() != copies[1].id());
+    EXPECT(VALUE(copies[1].GetInfo()).label == "copy");
+  }
+  EXPECT(VALUE(spore::Sandbox::List(client)).empty());
 
   auto left = VALUE(spore::Sandbox::Create(client));
   left.Release();
