@@ -235,6 +235,7 @@ class Caller(threading.Thread):
                 self.answers += 1
             else:
                 self.failures.append(error.strip() or said)
+            time.sleep(0.3)  # the processor is needed for the upgrade
 
 
 @step

@@ -21,7 +21,8 @@ def command(disk, kernel, initrd, console, results):
             "-kernel", kernel, "-initrd", initrd,
             "-drive", "file=%s,format=raw,if=virtio,cache=unsafe" % disk,
             "-serial", "file:" + console, "-serial", "file:" + results,
-            "-append", "root=/dev/vda rw console=ttyS0 panic=-1 fsck.mode=skip systemd.show_status=no"]
+            "-append", "root=/dev/vda rw console=ttyS0 panic=-1 fsck.mode=skip "
+                       "rcupdate.rcu_cpu_stall_suppress=1 systemd.show_status=no"]
 
 
 def lines_of(file):
