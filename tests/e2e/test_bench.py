@@ -40,7 +40,7 @@ def test_quick_run_against_a_running_daemon(spored):
 
 
 def test_table(spored):
-    done = bench("--quick", "--socket", str(spored.socket), "--no-peers")
+    done = bench("--quick", "--socket", str(spored.socket), "--no-peers", "--no-languages")
     assert done.returncode == 0, done.stderr
     for word in ("RATIO", "p50", "p99", "x relay", "AT ONCE", "MEMORY"):
         assert word in done.stdout, done.stdout

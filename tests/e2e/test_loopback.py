@@ -101,7 +101,7 @@ def test_the_host_is_not_reached(victims):
 def test_a_neighbour_on_the_same_port_is_not_reached(spored, victims):
     port = 9001
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(victims, "loopback", settle=[port], seconds=3) for _ in range(2)]
+        both = [pool.submit(victims, "loopback", settle=[port], seconds=8) for _ in range(2)]
         pids = daemon.wait_until(lambda: (lambda found: found if len(found) == 2 else None)(
             [i["pid"] for i in spored.instances(function="victims") if i["state"] == "BUSY" and i["pid"]]))
         for pid in pids:
