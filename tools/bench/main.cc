@@ -149,6 +149,9 @@ client::Result<> Benchmark::AddSpore() {
   if (!connection) return tl::unexpected(connection.error());
   connection_.emplace(std::move(*connection));
   null_.Reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  // The first one may wait for the zygote.
+  auto first = TimeInvoke(*connection_, functions_->fresh(), "1", v1::START_KIND_UNSPECIFIED);
+  if (!first) return tl::unexpected(first.error());
 
   AddSource({.name = "Spore: fresh sandbox, request to answer",
              .label = "fresh",

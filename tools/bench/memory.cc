@@ -142,7 +142,7 @@ client::Result<std::vector<MemoryReport>> MeasureMemory(const std::string& socke
   if (!first) return tl::unexpected(first.error());
   auto pool = AwaitPool(*connection, 0);
   if (!pool) return tl::unexpected(pool.error());
-  const double before = AvailableBytes();
+  double first_available = 0;
   std::vector<MemoryReport> reports;
   for (const unsigned count : instances) {
     auto all = HoldAtOnce(*connection, held, count);
@@ -153,8 +153,10 @@ client::Result<std::vector<MemoryReport>> MeasureMemory(const std::string& socke
     const double after = AvailableBytes();
     auto report = MeasureIdle(*connection, held);
     if (!report) return tl::unexpected(report.error());
-    // One of them was there before.
-    report->host_bytes = report->instances < 2 ? 0 : (before - after) / (report->instances - 1);
+    // Against the first ones: until those are there, starts of other processes go on and end.
+    if (reports.empty()) first_available = after;
+    const unsigned more = reports.empty() ? 0 : report->instances - reports[0].instances;
+    report->host_bytes = more == 0 ? 0 : (first_available - after) / more;
     auto stats =
         connection->Call<v1::StatsResponse>("spore.v1.System", "Stats", v1::StatsRequest());
     if (!stats) return tl::unexpected(stats.error());

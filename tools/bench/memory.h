@@ -13,7 +13,8 @@ struct MemoryReport {
   double pss_bytes = 0;      // proportional share, user memory, of an instance's processes
   double private_bytes = 0;  // of that, what no other process maps
   double kernel_bytes = 0;   // charged to its cgroup as kernel memory; 0 when not accounted
-  double host_bytes = 0;     // what the host's MemAvailable fell by, an instance
+  double host_bytes =
+      0;  // what the host's MemAvailable fell by since the first report, an instance
   double processes = 0;
   double daemon_pss_bytes = 0;  // with all of them alive
   double zygote_pss_bytes = 0;  // of the image that they came from

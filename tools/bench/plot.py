@@ -63,11 +63,11 @@ def plot_clients(report, output):
 
 
 def plot_memory(report, output):
-    """What the host gives for so many idle instances."""
+    """What so many idle instances hold."""
     figure, axes = plt.subplots()
-    rows = [row for row in report["memory"] if row["host_bytes"] > 0]
+    rows = report["memory"]
     counts = [row["instances"] for row in rows]
-    for key, label in (("host_bytes", "taken from the host"), ("pss_bytes", "user memory (PSS)"),
+    for key, label in (("pss_bytes", "user memory (PSS)"), ("private_bytes", "of it mapped by no other"),
                        ("kernel_bytes", "kernel memory (cgroup)")):
         axes.plot(counts, [row["instances"] * row[key] / 2**20 for row in rows], "o-",
                   label=label)
