@@ -1,9 +1,6 @@
 #include "daemon/branch_worker.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,12 +10,10 @@
 #include <utility>
 
 #include "daemon/paths.h"
+#include "daemon/start_program.h"
 
 namespace spore {
 namespace {
-
-// Descriptors are moved here first, so that none of the dup2 calls overwrites a later one's source.
-constexpr int kAboveFixedFds = wire::kBranchSourceFd + wire::kMaxBranches + 1;
 
 constexpr std::chrono::seconds kLimit{60};
 
@@ -35,55 +30,11 @@ std::vector<std::string> Arguments(const std::string& program, const BranchWorke
   return words;
 }
 
-// Default signal state, no input, our own stderr, and the descriptors from 3 on.
-class SpawnSettings {
- public:
-  SpawnSettings() {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    error_ = posix_spawn_file_actions_init(&files_) | posix_spawnattr_init(&attributes_);
-    error_ |= posix_spawnattr_setsigmask(&attributes_, &none);
-    error_ |= posix_spawnattr_setsigdefault(&attributes_, &all);
-    error_ |= posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-    error_ |= posix_spawn_file_actions_addopen(&files_, 0, "/dev/null", O_RDWR, 0);
-    error_ |= posix_spawn_file_actions_adddup2(&files_, 0, 1);
-  }
-  ~SpawnSettings() {
-    posix_spawn_file_actions_destroy(&files_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-
-  void Pass(int fd) { error_ |= posix_spawn_file_actions_adddup2(&files_, fd, next_++); }
-  Result<pid_t> Spawn(std::vector<std::string> arguments) {
-    error_ |= posix_spawn_file_actions_addclosefrom_np(&files_, next_);
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    std::string path = "PATH=/usr/bin:/bin", fault = "SPORE_FAULT=";
-    if (const char* armed = std::getenv("SPORE_FAULT"); armed != nullptr) fault += armed;
-    char* environment[] = {path.data(), fault.data(), nullptr};
-    pid_t pid = -1;
-    if (error_ == 0)
-      error_ = posix_spawn(&pid, argv[0], &files_, &attributes_, argv.data(), environment);
-    if (error_ == 0) return pid;
-    return SysErrorOf(error_, "start", arguments[0], "SPORE_LIBEXEC names its directory");
-  }
-
- private:
-  posix_spawn_file_actions_t files_;
-  posix_spawnattr_t attributes_;
-  int error_ = 0;
-  int next_ = wire::kBranchChannelFd;
-};
-
-Result<UniqueFd> MovedUp(int fd) {
-  UniqueFd moved(fcntl(fd, F_DUPFD_CLOEXEC, kAboveFixedFds));
-  if (!moved) return SysError("duplicate a descriptor");
-  return moved;
+std::vector<std::string> Environment() {
+  std::vector<std::string> environment{"PATH=/usr/bin:/bin"};
+  const char* fault = std::getenv("SPORE_FAULT");
+  if (fault != nullptr) environment.push_back(std::string("SPORE_FAULT=") + fault);
+  return environment;
 }
 
 }  // namespace
@@ -91,20 +42,17 @@ Result<UniqueFd> MovedUp(int fd) {
 Result<std::unique_ptr<BranchWorker>> BranchWorker::Start(EventLoop& loop, const Order& order,
                                                           Handlers handlers) {
   SPORE_ASSIGN(SocketPair pair, MakePacketPair());
-  std::vector<UniqueFd> passed;
-  std::vector<int> all{pair.theirs.get(), order.source_pidfd};
-  for (const Target& target : order.targets) all.push_back(target.agent_pidfd);
-  SpawnSettings settings;
-  for (const int fd : all) {
-    SPORE_ASSIGN(UniqueFd moved, MovedUp(fd));
-    settings.Pass(moved.get());
-    passed.push_back(std::move(moved));
-  }
+  static_assert(wire::kBranchChannelFd == 3 && wire::kBranchSourceFd == 4);
+  std::vector<int> passed{pair.theirs.get(), order.source_pidfd};
+  for (const Target& target : order.targets) passed.push_back(target.agent_pidfd);
   std::unique_ptr<BranchWorker> worker(new BranchWorker(loop, std::move(handlers)));
-  SPORE_ASSIGN(worker->pid_,
-               settings.Spawn(Arguments(LibexecDirectory() + "/spore-zygote", order)));
-  worker->pidfd_.Reset(static_cast<int>(syscall(SYS_pidfd_open, worker->pid_, 0)));
-  if (!worker->pidfd_) return SysError("pidfd_open");
+  SPORE_ASSIGN(StartedProgram process,
+               StartProgram({.arguments = Arguments(LibexecDirectory() + "/spore-zygote", order),
+                             .environment = Environment(),
+                             .err = STDERR_FILENO,
+                             .passed = std::move(passed)}));
+  worker->pid_ = process.pid;
+  worker->pidfd_ = std::move(process.pidfd);
   BranchWorker* const self = worker.get();
   worker->channel_ = std::make_unique<PacketChannel>(
       loop, std::move(pair.ours),

@@ -4,9 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,26 +17,18 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/start_program.h"
 #include "sandbox/sys/printable.h"
 
 namespace spore {
 namespace {
 
 constexpr size_t kMaxWords = 2048;  // of the worker's stdout and stderr; the rest is dropped
-constexpr int kArchiveFd = 3;
-constexpr int kDirectoryFd = 4;
 
 struct Pipe {
   UniqueFd read;
   UniqueFd write;
 };
-
-// All descriptors to be passed get numbers above the targets, so that no dup2 overwrites another.
-Result<UniqueFd> Above(int fd) {
-  UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 10));
-  if (!copy) return SysError("duplicate descriptor");
-  return copy;
-}
 
 Result<Pipe> MakePipe() {
   std::array<int, 2> fds = {};
@@ -46,60 +36,13 @@ Result<Pipe> MakePipe() {
   Pipe pipe = {UniqueFd(fds[0]), UniqueFd(fds[1])};
   // Blocking for the worker.
   if (fcntl(pipe.write.get(), F_SETFL, 0) != 0) return SysError("make pipe");
-  SPORE_ASSIGN(pipe.write, Above(pipe.write.get()));
   return pipe;
 }
-
-// posix_spawn's objects, released whatever happens. Errors are collected: any non-zero one.
-class SpawnSettings {
- public:
-  SpawnSettings() {
-    error_ = posix_spawn_file_actions_init(&actions_) | posix_spawnattr_init(&attributes_);
-  }
-  ~SpawnSettings() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-
-  void Pass(int fd, int as) { error_ |= posix_spawn_file_actions_adddup2(&actions_, fd, as); }
-  // Nothing but what was passed: close-on-exec is the first guard, this the second.
-  void CloseFrom(int fd) { error_ |= posix_spawn_file_actions_addclosefrom_np(&actions_, fd); }
-  // The lane's thread has every signal blocked; a child must not start like that.
-  void ResetSignals() {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    error_ |= posix_spawnattr_setsigmask(&attributes_, &none);
-    error_ |= posix_spawnattr_setsigdefault(&attributes_, &all);
-    error_ |= posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  }
-  Result<pid_t> Spawn(const std::string& program, std::vector<std::string> arguments) {
-    if (error_ != 0) return SysErrorOf(error_, "prepare to start", program);
-    std::vector<char*> argv = {const_cast<char*>(program.c_str())};
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    std::array<char*, 1> environment = {nullptr};
-    pid_t pid = -1;
-    int error = posix_spawn(&pid, program.c_str(), &actions_, &attributes_, argv.data(),
-                            environment.data());
-    if (error != 0) return SysErrorOf(error, "start", program);
-    return pid;
-  }
-
- private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-  int error_ = 0;
-};
 
 // A started worker; killed and reaped by the destructor if nobody has waited for it.
 class Worker {
  public:
-  explicit Worker(pid_t pid)
-      : pid_(pid), pidfd_(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))) {}
+  explicit Worker(StartedProgram process) : pid_(process.pid), pidfd_(std::move(process.pidfd)) {}
   ~Worker() {
     if (pid_ < 0) return;
     ::kill(pid_, SIGKILL);  // not yet reaped, so the number is still its own
@@ -243,32 +186,30 @@ Result<Unpacked> RunUnpack(const UnpackJob& job) {
   const UnpackLimits& limits = job.limits;
   SPORE_ASSIGN(Pipe out, MakePipe());
   SPORE_ASSIGN(Pipe err, MakePipe());
-  UniqueFd nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!nothing) return SysError("open", "/dev/null");
-  SPORE_ASSIGN(nothing, Above(nothing.get()));
-  SPORE_ASSIGN(UniqueFd archive, Above(job.archive));
-  SPORE_ASSIGN(UniqueFd directory, Above(job.directory));
-
-  SpawnSettings settings;
-  settings.Pass(nothing.get(), STDIN_FILENO);
-  settings.Pass(out.write.get(), STDOUT_FILENO);
-  settings.Pass(err.write.get(), STDERR_FILENO);
-  settings.Pass(archive.get(), kArchiveFd);
-  settings.Pass(directory.get(), kDirectoryFd);
-  settings.CloseFrom(kDirectoryFd + 1);
-  settings.ResetSignals();
-  std::vector<std::string> arguments = {"--max-bytes",   std::to_string(limits.unpacked_bytes),
-                                        "--max-files",   std::to_string(limits.files),
-                                        "--max-path",    std::to_string(limits.path_bytes),
-                                        "--max-depth",   std::to_string(limits.depth),
-                                        "--cpu-seconds", std::to_string(limits.seconds),
-                                        "--uid",         std::to_string(job.uid),
-                                        "--gid",         std::to_string(job.uid)};
+  std::vector<std::string> arguments = {job.program,
+                                        "--max-bytes",
+                                        std::to_string(limits.unpacked_bytes),
+                                        "--max-files",
+                                        std::to_string(limits.files),
+                                        "--max-path",
+                                        std::to_string(limits.path_bytes),
+                                        "--max-depth",
+                                        std::to_string(limits.depth),
+                                        "--cpu-seconds",
+                                        std::to_string(limits.seconds),
+                                        "--uid",
+                                        std::to_string(job.uid),
+                                        "--gid",
+                                        std::to_string(job.uid)};
   if (job.plain) arguments.insert(arguments.end(), {"--plain", "1"});
   if (job.image) arguments.insert(arguments.end(), {"--image", "1"});
-  SPORE_ASSIGN(pid_t pid, settings.Spawn(job.program, std::move(arguments)));
-  Worker worker(pid);
-  if (worker.pidfd() < 0) return SysError("pidfd_open", "spore-unpack");
+  // The archive is its descriptor 3, the directory 4.
+  SPORE_ASSIGN(StartedProgram process, StartProgram({.arguments = std::move(arguments),
+                                                     .environment = {},
+                                                     .out = out.write.get(),
+                                                     .err = err.write.get(),
+                                                     .passed = {job.archive, job.directory}}));
+  Worker worker(std::move(process));
   out.write.Reset();
   err.write.Reset();
   std::array<std::string, 2> words;
