@@ -32,7 +32,7 @@ SPORE_E2E_PACKAGES=(
   mmdebstrap zstd zsh fish
   python3-protobuf mypy python3-pip python3-setuptools python3-wheel
   golang-github-containerd-ttrpc-dev golang-google-protobuf-dev
-  awscli python3-boto3 wrk tzdata openssl chromium chromium-driver
+  awscli python3-boto3 wrk tzdata chromium chromium-driver
 )
 SPORE_TIDY_PACKAGES=(git clang-format)
 # What making Debian packages needs, and trying them in machines of their own.
