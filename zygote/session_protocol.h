@@ -43,6 +43,10 @@ enum class Op : uint16_t {
   kForget,     // kAskId: nobody waits for that answer any more
   kAdoptCode,  // kRun: of a branch that has just begun: an interpreter is started, and made from
                // outside one that has run so many pieces of code. kPid comes back
+  kPark,       // the channel is let go of, and the agent waits: the session is put on disk.
+               // kDescriptor comes back: through that one of the agent's it is brought back
+  kUnpark,     // comes through that one, with the descriptor of a new channel, on which it is
+               // answered: kPid of the interpreter (0: none) and kRun. kFlags (kRestored)
   // kTell
   kDone = 64,
   kFailed,  // kErrno, kText
@@ -100,6 +104,7 @@ enum class Tag : uint16_t {
   kErrorLine,
   kRun,
   kWasThere,
+  kDescriptor,
 };
 
 // Bits of kFlags.
@@ -121,6 +126,7 @@ constexpr Flag kWithOutput = 8192;
 constexpr Flag kAgent = 16384;        // of a process
 constexpr Flag kInterpreter = 32768;  // likewise
 constexpr Flag kEnded = 65536;        // of kRunCode: the interpreter has
+constexpr Flag kRestored = 131072;  // of kUnpark: from disk; nobody waits for what was asked before
 
 enum class Streams : uint64_t { kAttached = 0, kTerminal = 1, kKept = 2 };
 enum class Kind : uint64_t { kFile = 1, kDirectory = 2, kSymlink = 3, kOther = 4 };

@@ -16,6 +16,7 @@
 #include <list>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sandbox/steps/step.h"
@@ -25,6 +26,7 @@
 #include "zygote/hosts/common/session_execs.h"
 #include "zygote/hosts/common/session_files.h"
 #include "zygote/hosts/common/session_interpreter.h"
+#include "zygote/hosts/common/session_park.h"
 #include "zygote/hosts/common/session_processes.h"
 #include "zygote/hosts/common/session_spawn.h"
 #include "zygote/hosts/common/session_watch.h"
@@ -42,7 +44,7 @@ constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kPiecesAtOnce = 16;  // of a removal, before others get their turn
 constexpr int kLookMs = 100;            // again at what asks wait for
 constexpr int kBackgroundMs = 1000;
-constexpr size_t kMostParked = 256;
+constexpr size_t kMostWaiting = 256;
 
 // One ask as it came.
 struct Ask {
@@ -52,7 +54,7 @@ struct Ask {
 };
 
 // One that is answered later.
-struct Parked {
+struct Waiting {
   uint64_t id;
   std::string body;
   uint64_t deadline_ns;
@@ -62,39 +64,6 @@ struct Removal {
   uint64_t id;
   TreeRemoval tree;
 };
-
-// Reads exactly so much; the descriptors that come along are kept, if wanted. False: spored has
-// gone.
-bool Receive(void* buffer, size_t bytes, std::vector<UniqueFd>* fds) {
-  auto* at = static_cast<char*>(buffer);
-  while (bytes > 0) {
-    constexpr size_t kMostFds = 4;
-    alignas(cmsghdr) char control[CMSG_SPACE(kMostFds * sizeof(int))];
-    iovec part{at, bytes};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t got = recvmsg(kInstanceFd, &message, MSG_CMSG_CLOEXEC);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr;
-         item = CMSG_NXTHDR(&message, item)) {
-      if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) continue;
-      const size_t count = (item->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (size_t i = 0; i < count; ++i) {
-        int fd = -1;
-        memcpy(&fd, CMSG_DATA(item) + i * sizeof fd, sizeof fd);
-        UniqueFd owned(fd);
-        if (fds != nullptr) fds->push_back(std::move(owned));
-      }
-    }
-    at += got;
-    bytes -= static_cast<size_t>(got);
-  }
-  return true;
-}
 
 std::string FailedBody(int error, const char* what) {
   return Writer(Op::kFailed)
@@ -132,10 +101,11 @@ class Agent {
   enum class Next { kGoOn, kEnd, kInterpreter };
   Next ServeAsk();
   Next Begin(Ask& ask);
+  Next Park(uint64_t id);
   void Remove(uint64_t id, Reader& reader);
   std::optional<std::string> TryLater(Reader& reader, bool now);
-  void Park(Ask& ask, Reader& reader);
-  void ServeParked();
+  void Wait(Ask& ask, Reader& reader);
+  void ServeWaiting();
   void ServeRemovals();
   void Reap();
   int Patience() const;
@@ -144,20 +114,20 @@ class Agent {
   SessionExecs execs_;
   SessionInterpreter interpreter_;
   SessionWatches watches_;
-  std::list<Parked> parked_;
+  std::list<Waiting> waiting_;
   std::list<Removal> removals_;
 };
 
 Agent::Next Agent::ServeAsk() {
   Ask ask;
   wire::FrameHeader header{};
-  if (!Receive(&header, sizeof header, &ask.fds) || header.type != FrameType::kAsk ||
+  if (!ReceiveFromSpored(&header, sizeof header, &ask.fds) || header.type != FrameType::kAsk ||
       header.length > session::kMaxBody) {
     return Next::kEnd;
   }
   ask.id = header.id;
   ask.body.resize(header.length);
-  if (!Receive(ask.body.data(), ask.body.size(), nullptr)) return Next::kEnd;
+  if (!ReceiveFromSpored(ask.body.data(), ask.body.size(), nullptr)) return Next::kEnd;
   return Begin(ask);
 }
 
@@ -191,16 +161,18 @@ Agent::Next Agent::Begin(Ask& ask) {
       break;
     case Op::kReadOutput:
     case Op::kWatchFiles:
-      Park(ask, reader);
+      Wait(ask, reader);
       break;
     case Op::kListProcesses:
       Answer(ask.id,
              ListProcesses([this](pid_t pid) { return execs_.IdOf(pid); }, interpreter_.pid()));
       break;
     case Op::kForget:
-      parked_.remove_if(
-          [&](const Parked& parked) { return parked.id == reader.GetNumber(Tag::kAskId); });
+      waiting_.remove_if(
+          [&](const Waiting& one) { return one.id == reader.GetNumber(Tag::kAskId); });
       break;
+    case Op::kPark:
+      return Park(ask.id);
     default:
       Answer(ask.id, ServeFile(reader).value_or(FailedBody(ENOSYS, "do what was asked")));
       break;
@@ -208,9 +180,27 @@ Agent::Next Agent::Begin(Ask& ask) {
   return Next::kGoOn;
 }
 
+// Nothing is left half answered: it may be another daemon that brings it back.
+Agent::Next Agent::Park(uint64_t id) {
+  for (const Waiting& one : std::exchange(waiting_, {})) {
+    Reader reader(one.body);
+    if (const auto body = TryLater(reader, /*now=*/true)) Answer(one.id, *body);
+  }
+  while (!removals_.empty()) ServeRemovals();
+  const std::optional<Unparked> unparked = WaitParked(id);
+  if (!unparked) return Next::kEnd;
+  if (unparked->ask == 0) return Next::kGoOn;
+  if (unparked->restored) interpreter_.Restored();
+  Writer body(Op::kDone);
+  body.PutNumber(Tag::kPid, static_cast<uint64_t>(interpreter_.pid()))
+      .PutNumber(Tag::kRun, interpreter_.runs());
+  Answer(unparked->ask, body.Take());
+  return Next::kGoOn;
+}
+
 void Agent::Remove(uint64_t id, Reader& reader) {
   if (auto body = RemoveOne(reader)) return Answer(id, *body);
-  if (removals_.size() >= kMostParked) return Answer(id, FailedBody(EAGAIN, "remove"));
+  if (removals_.size() >= kMostWaiting) return Answer(id, FailedBody(EAGAIN, "remove"));
   removals_.push_back({id, TreeRemoval(std::string(reader.Get(Tag::kPath)))});
 }
 
@@ -219,19 +209,19 @@ std::optional<std::string> Agent::TryLater(Reader& reader, bool now) {
                                         : watches_.Serve(reader, now);
 }
 
-void Agent::Park(Ask& ask, Reader& reader) {
+void Agent::Wait(Ask& ask, Reader& reader) {
   const uint64_t wait_ms = reader.GetNumber(Tag::kWaitMs);
-  const bool now = wait_ms == 0 || parked_.size() >= kMostParked;
+  const bool now = wait_ms == 0 || waiting_.size() >= kMostWaiting;
   if (const auto body = TryLater(reader, now)) return Answer(ask.id, *body);
-  parked_.push_back({ask.id, std::move(ask.body), StepLog::Now() + wait_ms * kMillisecond});
+  waiting_.push_back({ask.id, std::move(ask.body), StepLog::Now() + wait_ms * kMillisecond});
 }
 
-void Agent::ServeParked() {
-  for (auto it = parked_.begin(); it != parked_.end();) {
+void Agent::ServeWaiting() {
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
     Reader reader(it->body);
     const auto body = TryLater(reader, StepLog::Now() >= it->deadline_ns);
     if (body) Answer(it->id, *body);
-    it = body ? parked_.erase(it) : std::next(it);
+    it = body ? waiting_.erase(it) : std::next(it);
   }
 }
 
@@ -261,12 +251,11 @@ void Agent::Reap() {
 
 int Agent::Patience() const {
   if (!removals_.empty()) return 0;
-  if (parked_.empty()) return interpreter_.has_background() ? kBackgroundMs : -1;
+  if (waiting_.empty()) return interpreter_.has_background() ? kBackgroundMs : -1;
   const uint64_t now = StepLog::Now();
   uint64_t least = kLookMs;
-  for (const Parked& parked : parked_) {
-    const uint64_t left =
-        parked.deadline_ns > now ? (parked.deadline_ns - now) / kMillisecond + 1 : 0;
+  for (const Waiting& one : waiting_) {
+    const uint64_t left = one.deadline_ns > now ? (one.deadline_ns - now) / kMillisecond + 1 : 0;
     least = std::min(least, left);
   }
   return static_cast<int>(least);
@@ -285,7 +274,7 @@ bool Agent::Serve() {
     execs_.Serve(polled);
     interpreter_.Serve(polled);
     if (polls[1].revents != 0) Reap();
-    ServeParked();
+    ServeWaiting();
     ServeRemovals();
     if (polls[0].revents == 0) continue;
     const Next next = ServeAsk();
@@ -330,6 +319,9 @@ void ServeSession(const SessionHost& host) {
   // What runs in the session has the same user, and shall not change this process by mistake.
   (void)prctl(PR_SET_DUMPABLE, 0);
   (void)prctl(PR_SET_NAME, "spore-agent");
+  // All of the session is one tree below this process, which CRIU can dump.
+  (void)setsid();
+  (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
   // Never destroyed: in an interpreter its descriptors are gone, and others have their numbers.
   auto* agent = new Agent(host, load, std::move(child_signals));
   if (!agent->Serve()) _exit(0);

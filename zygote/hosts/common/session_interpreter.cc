@@ -97,6 +97,15 @@ bool SessionInterpreter::Adopt(uint64_t ask, uint64_t runs) {
   return false;
 }
 
+void SessionInterpreter::Restored() {
+  ask_.reset();
+  begun_ = interrupts_ = false;
+  adopted_ = runs_;
+  renew_ = pid_ != 0;
+  told_ns_ = 0;  // the clock may be another host's, or that of another boot
+  for (OutputHead& kept : kept_) kept.Begin(kMostBackground);
+}
+
 bool SessionInterpreter::Run(uint64_t ask, std::string_view code) {
   if (!copy_) return Refuse(ask, ENOTSUP, "run code");
   if (ask_) return Refuse(ask, EBUSY, "run code");

@@ -40,6 +40,8 @@ class SessionInterpreter {
   // kAdoptCode. True likewise. The process is given, from outside, what another session's has in
   // memory; what it says of a piece of code that it is in the middle of then is for nobody.
   bool Adopt(uint64_t ask, uint64_t runs);
+  // The session has come from disk: likewise.
+  void Restored();
   const Places& places() const { return places_; }
   // SIGINT for the code that runs; false: none does.
   bool Interrupt();
@@ -52,6 +54,7 @@ class SessionInterpreter {
   // Something was written while no code ran, and is told soon.
   bool has_background() const;
   pid_t pid() const { return pid_; }
+  uint64_t runs() const { return runs_; }
 
  private:
   bool Start();
