@@ -820,6 +820,8 @@ export interface Session {
   egress: Egress | undefined;
   // the session that it was copied from; empty: none
   branchedFrom: string;
+  // the name of the checkpoint that it was made of; empty: none
+  restoredFrom: string;
 }
 export const Session: MessageType<Session> = message("Session", [
   [1, "id", "scalar", "string"],
@@ -849,6 +851,7 @@ export const Session: MessageType<Session> = message("Session", [
   [25, "network", "scalar", "string"],
   [26, "egress", "message", () => Egress],
   [27, "branchedFrom", "scalar", "string"],
+  [28, "restoredFrom", "scalar", "string"],
 ]);
 
 export interface BranchSandboxRequest {
@@ -1613,6 +1616,175 @@ export interface SetSchedulePausedRequest {
 export const SetSchedulePausedRequest: MessageType<SetSchedulePausedRequest> = message("SetSchedulePausedRequest", [
   [1, "name", "scalar", "string"],
   [2, "paused", "scalar", "bool"],
+]);
+
+export interface SessionCheckpoint {
+  name: string;
+  // 12 hexadecimal digits; no other ever has it
+  id: string;
+  ownerUid: number;
+  image: string;
+  // of the image
+  runtime: string;
+  // that RunCode takes in it; empty: none
+  language: string;
+  // the session's
+  label: string;
+  // the id of the session that it was made of
+  session: string;
+  createdUnixMs: number;
+  // on disk
+  bytes: number;
+  // memory and files, while it is restored
+  unpackedBytes: number;
+  // that were running
+  processes: number;
+  limits: Limits | undefined;
+  environment: Record<string, string>;
+  // as in CreateSandboxRequest, never empty
+  network: string;
+  // that the session had left
+  ttlMs: number;
+  idleTimeoutMs: number;
+  // that ran, and those that had ended of late
+  execs: Execution[];
+  // one was there, and is in it
+  interpreter: boolean;
+  // pieces of code that it had begun
+  interpreterRuns: number;
+  // in an answer: why it cannot be restored here; empty: it can be
+  unusable: string;
+}
+export const SessionCheckpoint: MessageType<SessionCheckpoint> = message("SessionCheckpoint", [
+  [1, "name", "scalar", "string"],
+  [2, "id", "scalar", "string"],
+  [3, "ownerUid", "scalar", "uint32"],
+  [4, "image", "scalar", "string"],
+  [5, "runtime", "scalar", "string"],
+  [6, "language", "scalar", "string"],
+  [7, "label", "scalar", "string"],
+  [8, "session", "scalar", "string"],
+  [9, "createdUnixMs", "scalar", "int64"],
+  [10, "bytes", "scalar", "uint64"],
+  [11, "unpackedBytes", "scalar", "uint64"],
+  [12, "processes", "scalar", "uint32"],
+  [13, "limits", "message", () => Limits],
+  [14, "environment", "map", "string:string"],
+  [15, "network", "scalar", "string"],
+  [16, "ttlMs", "scalar", "uint64"],
+  [17, "idleTimeoutMs", "scalar", "uint64"],
+  [18, "execs", "message", () => Execution, "repeated"],
+  [19, "interpreter", "scalar", "bool"],
+  [20, "interpreterRuns", "scalar", "uint64"],
+  [21, "unusable", "scalar", "string"],
+]);
+
+export interface CreateSessionCheckpointRequest {
+  // of the session, or a unique prefix
+  id: string;
+  // empty: the session's id; -2, -3, .. is put behind it when that is taken
+  name: string;
+  // else the session is ended when it is on disk
+  leaveRunning: boolean;
+}
+export const CreateSessionCheckpointRequest: MessageType<CreateSessionCheckpointRequest> = message("CreateSessionCheckpointRequest", [
+  [1, "id", "scalar", "string"],
+  [2, "name", "scalar", "string"],
+  [3, "leaveRunning", "scalar", "bool"],
+]);
+
+export interface CreateSessionCheckpointResponse {
+  checkpoint: SessionCheckpoint | undefined;
+  // that the session's processes were held
+  stoppedUs: number;
+  // from the request to this
+  trace: Trace | undefined;
+}
+export const CreateSessionCheckpointResponse: MessageType<CreateSessionCheckpointResponse> = message("CreateSessionCheckpointResponse", [
+  [1, "checkpoint", "message", () => SessionCheckpoint],
+  [2, "stoppedUs", "scalar", "uint64"],
+  [3, "trace", "message", () => Trace],
+]);
+
+export interface ListSessionCheckpointsRequest {
+}
+export const ListSessionCheckpointsRequest: MessageType<ListSessionCheckpointsRequest> = message("ListSessionCheckpointsRequest", [
+]);
+
+export interface ListSessionCheckpointsResponse {
+  checkpoints: SessionCheckpoint[];
+}
+export const ListSessionCheckpointsResponse: MessageType<ListSessionCheckpointsResponse> = message("ListSessionCheckpointsResponse", [
+  [1, "checkpoints", "message", () => SessionCheckpoint, "repeated"],
+]);
+
+export interface InspectSessionCheckpointRequest {
+  name: string;
+}
+export const InspectSessionCheckpointRequest: MessageType<InspectSessionCheckpointRequest> = message("InspectSessionCheckpointRequest", [
+  [1, "name", "scalar", "string"],
+]);
+
+export interface RemoveSessionCheckpointRequest {
+  name: string;
+}
+export const RemoveSessionCheckpointRequest: MessageType<RemoveSessionCheckpointRequest> = message("RemoveSessionCheckpointRequest", [
+  [1, "name", "scalar", "string"],
+]);
+
+export interface RemoveSessionCheckpointResponse {
+}
+export const RemoveSessionCheckpointResponse: MessageType<RemoveSessionCheckpointResponse> = message("RemoveSessionCheckpointResponse", [
+]);
+
+export interface RestoreSessionRequest {
+  name: string;
+  // as in CreateSandboxRequest; empty: the checkpoint's
+  label: string;
+  // from now, as in CreateSandboxRequest; 0: what the session had left, at
+  ttlMs: number;
+}
+export const RestoreSessionRequest: MessageType<RestoreSessionRequest> = message("RestoreSessionRequest", [
+  [1, "name", "scalar", "string"],
+  [2, "label", "scalar", "string"],
+  [3, "ttlMs", "scalar", "uint64"],
+]);
+
+// What lies on disk beside the archive. Never part of a request or an answer.
+export interface SessionCheckpointRecord {
+  checkpoint: SessionCheckpoint | undefined;
+  // "sha256:<hex>"
+  archiveDigest: string;
+  // Its ties, boot_id and clock_ns alone are set: as for a zygote's, all of it must be the same
+  // where it is
+  // restored.
+  madeOn: Checkpoint | undefined;
+  // pid of the session's agent, within the session
+  agent: number;
+  // of the agent's: through it the agent is brought back
+  descriptor: number;
+  // the highest pid or thread id within the session
+  lastNumber: number;
+  // of its processes, inside the image's user namespace
+  uid: number;
+  // its pid within the session; 0: none
+  interpreter: number;
+  // of the session, so far
+  codeRuns: number;
+  // so far
+  lastExecId: number;
+}
+export const SessionCheckpointRecord: MessageType<SessionCheckpointRecord> = message("SessionCheckpointRecord", [
+  [1, "checkpoint", "message", () => SessionCheckpoint],
+  [2, "archiveDigest", "scalar", "string"],
+  [3, "madeOn", "message", () => Checkpoint],
+  [4, "agent", "scalar", "int32"],
+  [5, "descriptor", "scalar", "int32"],
+  [6, "lastNumber", "scalar", "int32"],
+  [7, "uid", "scalar", "uint32"],
+  [8, "interpreter", "scalar", "int32"],
+  [9, "codeRuns", "scalar", "uint64"],
+  [10, "lastExecId", "scalar", "uint32"],
 ]);
 
 // What a sandbox may use. 0 means: the default (deploy) or unchanged (update). spored refuses

@@ -374,6 +374,51 @@ export class Schedules {
   }
 }
 
+export class SessionCheckpoints {
+  constructor(private readonly caller: Caller) {}
+
+  // Stops a running session, puts it on disk, and ends it, or lets it go on. Returns when it is on
+  // disk for good. A
+  // session that cannot be put on disk goes on as if nothing had been (FAILED_PRECONDITION; the
+  // message names
+  // what cannot be), unless the message says that it has ended.
+  create(request: Partial<m.CreateSessionCheckpointRequest> = {},
+      options: CallOptions = {}): Promise<m.CreateSessionCheckpointResponse> {
+    return this.caller.call("SessionCheckpoints", "Create", m.CreateSessionCheckpointRequest, request,
+        m.CreateSessionCheckpointResponse, options);
+  }
+
+  // The caller's own, the newest first; root gets all. Without their execs and environment.
+  list(request: Partial<m.ListSessionCheckpointsRequest> = {},
+      options: CallOptions = {}): Promise<m.ListSessionCheckpointsResponse> {
+    return this.caller.call("SessionCheckpoints", "List", m.ListSessionCheckpointsRequest, request,
+        m.ListSessionCheckpointsResponse, options);
+  }
+
+  inspect(request: Partial<m.InspectSessionCheckpointRequest> = {},
+      options: CallOptions = {}): Promise<m.SessionCheckpoint> {
+    return this.caller.call("SessionCheckpoints", "Inspect", m.InspectSessionCheckpointRequest, request,
+        m.SessionCheckpoint, options);
+  }
+
+  // The sessions that were made of it go on.
+  remove(request: Partial<m.RemoveSessionCheckpointRequest> = {},
+      options: CallOptions = {}): Promise<m.RemoveSessionCheckpointResponse> {
+    return this.caller.call("SessionCheckpoints", "Remove", m.RemoveSessionCheckpointRequest, request,
+        m.RemoveSessionCheckpointResponse, options);
+  }
+
+  // Makes a session of it: in a sandbox of its own as any session is, with the limits, environment
+  // and network it
+  // had. The checkpoint stays. FAILED_PRECONDITION: it cannot be restored here; the message says
+  // why.
+  restore(request: Partial<m.RestoreSessionRequest> = {},
+      options: CallOptions = {}): Promise<m.Session> {
+    return this.caller.call("SessionCheckpoints", "Restore", m.RestoreSessionRequest, request,
+        m.Session, options);
+  }
+}
+
 // Deployed code.
 export class Functions {
   constructor(private readonly caller: Caller) {}
@@ -696,6 +741,7 @@ export class Services {
   readonly observability: Observability;
   readonly sandboxes: Sandboxes;
   readonly schedules: Schedules;
+  readonly sessionCheckpoints: SessionCheckpoints;
   readonly functions: Functions;
   readonly invocations: Invocations;
   readonly instances: Instances;
@@ -713,6 +759,7 @@ export class Services {
     this.observability = new Observability(caller);
     this.sandboxes = new Sandboxes(caller);
     this.schedules = new Schedules(caller);
+    this.sessionCheckpoints = new SessionCheckpoints(caller);
     this.functions = new Functions(caller);
     this.invocations = new Invocations(caller);
     this.instances = new Instances(caller);

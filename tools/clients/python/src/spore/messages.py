@@ -863,6 +863,8 @@ class Session(Message):
     egress: Egress | None = None
     # the session that it was copied from; empty: none
     branched_from: str = ""
+    # the name of the checkpoint that it was made of; empty: none
+    restored_from: str = ""
     WIRE: ClassVar = (
         Wire(1, "id", "scalar", "string"),
         Wire(2, "label", "scalar", "string"),
@@ -891,6 +893,7 @@ class Session(Message):
         Wire(25, "network", "scalar", "string"),
         Wire(26, "egress", "message", "Egress"),
         Wire(27, "branched_from", "scalar", "string"),
+        Wire(28, "restored_from", "scalar", "string"),
     )
 
 
@@ -1708,6 +1711,183 @@ class SetSchedulePausedRequest(Message):
     WIRE: ClassVar = (
         Wire(1, "name", "scalar", "string"),
         Wire(2, "paused", "scalar", "bool"),
+    )
+
+
+@dataclass
+class SessionCheckpoint(Message):
+    name: str = ""
+    # 12 hexadecimal digits; no other ever has it
+    id: str = ""
+    owner_uid: int = 0
+    image: str = ""
+    # of the image
+    runtime: str = ""
+    # that RunCode takes in it; empty: none
+    language: str = ""
+    # the session's
+    label: str = ""
+    # the id of the session that it was made of
+    session: str = ""
+    created_unix_ms: int = 0
+    # on disk
+    bytes: int = 0
+    # memory and files, while it is restored
+    unpacked_bytes: int = 0
+    # that were running
+    processes: int = 0
+    limits: Limits | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    # as in CreateSandboxRequest, never empty
+    network: str = ""
+    # that the session had left
+    ttl_ms: int = 0
+    idle_timeout_ms: int = 0
+    # that ran, and those that had ended of late
+    execs: list[Execution] = field(default_factory=list)
+    # one was there, and is in it
+    interpreter: bool = False
+    # pieces of code that it had begun
+    interpreter_runs: int = 0
+    # in an answer: why it cannot be restored here; empty: it can be
+    unusable: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+        Wire(2, "id", "scalar", "string"),
+        Wire(3, "owner_uid", "scalar", "uint32"),
+        Wire(4, "image", "scalar", "string"),
+        Wire(5, "runtime", "scalar", "string"),
+        Wire(6, "language", "scalar", "string"),
+        Wire(7, "label", "scalar", "string"),
+        Wire(8, "session", "scalar", "string"),
+        Wire(9, "created_unix_ms", "scalar", "int64"),
+        Wire(10, "bytes", "scalar", "uint64"),
+        Wire(11, "unpacked_bytes", "scalar", "uint64"),
+        Wire(12, "processes", "scalar", "uint32"),
+        Wire(13, "limits", "message", "Limits"),
+        Wire(14, "environment", "map", "string:string"),
+        Wire(15, "network", "scalar", "string"),
+        Wire(16, "ttl_ms", "scalar", "uint64"),
+        Wire(17, "idle_timeout_ms", "scalar", "uint64"),
+        Wire(18, "execs", "message", "Execution", repeated=True),
+        Wire(19, "interpreter", "scalar", "bool"),
+        Wire(20, "interpreter_runs", "scalar", "uint64"),
+        Wire(21, "unusable", "scalar", "string"),
+    )
+
+
+@dataclass
+class CreateSessionCheckpointRequest(Message):
+    # of the session, or a unique prefix
+    id: str = ""
+    # empty: the session's id; -2, -3, .. is put behind it when that is taken
+    name: str = ""
+    # else the session is ended when it is on disk
+    leave_running: bool = False
+    WIRE: ClassVar = (
+        Wire(1, "id", "scalar", "string"),
+        Wire(2, "name", "scalar", "string"),
+        Wire(3, "leave_running", "scalar", "bool"),
+    )
+
+
+@dataclass
+class CreateSessionCheckpointResponse(Message):
+    checkpoint: SessionCheckpoint | None = None
+    # that the session's processes were held
+    stopped_us: int = 0
+    # from the request to this
+    trace: Trace | None = None
+    WIRE: ClassVar = (
+        Wire(1, "checkpoint", "message", "SessionCheckpoint"),
+        Wire(2, "stopped_us", "scalar", "uint64"),
+        Wire(3, "trace", "message", "Trace"),
+    )
+
+
+@dataclass
+class ListSessionCheckpointsRequest(Message):
+    WIRE: ClassVar = ()
+
+
+@dataclass
+class ListSessionCheckpointsResponse(Message):
+    checkpoints: list[SessionCheckpoint] = field(default_factory=list)
+    WIRE: ClassVar = (
+        Wire(1, "checkpoints", "message", "SessionCheckpoint", repeated=True),
+    )
+
+
+@dataclass
+class InspectSessionCheckpointRequest(Message):
+    name: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+    )
+
+
+@dataclass
+class RemoveSessionCheckpointRequest(Message):
+    name: str = ""
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+    )
+
+
+@dataclass
+class RemoveSessionCheckpointResponse(Message):
+    WIRE: ClassVar = ()
+
+
+@dataclass
+class RestoreSessionRequest(Message):
+    name: str = ""
+    # as in CreateSandboxRequest; empty: the checkpoint's
+    label: str = ""
+    # from now, as in CreateSandboxRequest; 0: what the session had left, at
+    ttl_ms: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "name", "scalar", "string"),
+        Wire(2, "label", "scalar", "string"),
+        Wire(3, "ttl_ms", "scalar", "uint64"),
+    )
+
+
+@dataclass
+class SessionCheckpointRecord(Message):
+    """What lies on disk beside the archive. Never part of a request or an answer."""
+    checkpoint: SessionCheckpoint | None = None
+    # "sha256:<hex>"
+    archive_digest: str = ""
+    # Its ties, boot_id and clock_ns alone are set: as for a zygote's, all of it must be the same
+    # where it is
+    # restored.
+    made_on: Checkpoint | None = None
+    # pid of the session's agent, within the session
+    agent: int = 0
+    # of the agent's: through it the agent is brought back
+    descriptor: int = 0
+    # the highest pid or thread id within the session
+    last_number: int = 0
+    # of its processes, inside the image's user namespace
+    uid: int = 0
+    # its pid within the session; 0: none
+    interpreter: int = 0
+    # of the session, so far
+    code_runs: int = 0
+    # so far
+    last_exec_id: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "checkpoint", "message", "SessionCheckpoint"),
+        Wire(2, "archive_digest", "scalar", "string"),
+        Wire(3, "made_on", "message", "Checkpoint"),
+        Wire(4, "agent", "scalar", "int32"),
+        Wire(5, "descriptor", "scalar", "int32"),
+        Wire(6, "last_number", "scalar", "int32"),
+        Wire(7, "uid", "scalar", "uint32"),
+        Wire(8, "interpreter", "scalar", "int32"),
+        Wire(9, "code_runs", "scalar", "uint64"),
+        Wire(10, "last_exec_id", "scalar", "uint32"),
     )
 
 

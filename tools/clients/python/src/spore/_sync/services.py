@@ -386,6 +386,52 @@ class Schedules(Service):
                                 request or m.SetSchedulePausedRequest(), m.Schedule, descriptors)
 
 
+class SessionCheckpoints(Service):
+
+    def create(
+        self, request: m.CreateSessionCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.CreateSessionCheckpointResponse:
+        """Stops a running session, puts it on disk, and ends it, or lets it go on. Returns when
+        it is on disk for good. A session that cannot be put on disk goes on as if nothing had
+        been (FAILED_PRECONDITION; the message names what cannot be), unless the message says
+        that it has ended.
+        """
+        return self._call("SessionCheckpoints", "Create",
+                                request or m.CreateSessionCheckpointRequest(), m.CreateSessionCheckpointResponse, descriptors)
+
+    def list(
+        self, request: m.ListSessionCheckpointsRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.ListSessionCheckpointsResponse:
+        """The caller's own, the newest first; root gets all. Without their execs and
+        environment.
+        """
+        return self._call("SessionCheckpoints", "List",
+                                request or m.ListSessionCheckpointsRequest(), m.ListSessionCheckpointsResponse, descriptors)
+
+    def inspect(
+        self, request: m.InspectSessionCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.SessionCheckpoint:
+        return self._call("SessionCheckpoints", "Inspect",
+                                request or m.InspectSessionCheckpointRequest(), m.SessionCheckpoint, descriptors)
+
+    def remove(
+        self, request: m.RemoveSessionCheckpointRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.RemoveSessionCheckpointResponse:
+        """The sessions that were made of it go on."""
+        return self._call("SessionCheckpoints", "Remove",
+                                request or m.RemoveSessionCheckpointRequest(), m.RemoveSessionCheckpointResponse, descriptors)
+
+    def restore(
+        self, request: m.RestoreSessionRequest | None = None, descriptors: Sequence[int] = ()
+    ) -> m.Session:
+        """Makes a session of it: in a sandbox of its own as any session is, with the limits,
+        environment and network it had. The checkpoint stays. FAILED_PRECONDITION: it cannot
+        be restored here; the message says why.
+        """
+        return self._call("SessionCheckpoints", "Restore",
+                                request or m.RestoreSessionRequest(), m.Session, descriptors)
+
+
 class Functions(Service):
     """Deployed code."""
 
@@ -717,6 +763,7 @@ class Services(Service):
         self.observability = Observability(caller.call)
         self.sandboxes = Sandboxes(caller.call)
         self.schedules = Schedules(caller.call)
+        self.session_checkpoints = SessionCheckpoints(caller.call)
         self.functions = Functions(caller.call)
         self.invocations = Invocations(caller.call)
         self.instances = Instances(caller.call)

@@ -1,0 +1,80 @@
+// The store of checkpoints of sessions, for the event loop: what blocks is done on a lane of its
+// own. Dumping and restoring themselves are not here.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/checkpoint_files.h"
+#include "daemon/config.h"
+#include "daemon/event_loop.h"
+#include "daemon/session_checkpoint_store.h"
+#include "sandbox/sys/result.h"
+#include "spore/v1/session_checkpoints.pb.h"
+
+namespace spore {
+
+class SessionCheckpointLane {
+ public:
+  struct Options {
+    std::string state_dir;
+    std::string criu;            // the configured /usr of CRIU, or nothing
+    std::string host_directory;  // the language hosts' files
+    SessionCheckpointStore::Limits limits;
+  };
+  // What the worker is given: a tmpfs with `images`, which belongs to the uid that CRIU has, and
+  // root's `files` (zygote/checkpoint_protocol.h). Its root is root's, 0711; `files` 0700.
+  struct Material {
+    v1::SessionCheckpointRecord record;  // what it is restored from, or is to become
+    CheckpointFiles files;
+    UniqueFd criu;
+  };
+  struct DumpOrder {
+    std::string name;        // empty: of the session's id
+    std::string session;     // id
+    uid_t owner = 0;         // the session's
+    uid_t uid = 0;           // of its processes, on the host
+    uint64_t max_bytes = 0;  // of the tmpfs
+  };
+  using MaterialPtr = std::shared_ptr<Material>;
+  using Prepared = std::function<void(Result<MaterialPtr>)>;
+  using Found = std::function<void(Result<v1::SessionCheckpointRecord>)>;
+  using Listed = std::function<void(std::vector<v1::SessionCheckpointRecord>)>;
+  using Images = std::map<std::string, ImageManifest>;
+
+  // Blocks; before the loop runs.
+  static Result<std::unique_ptr<SessionCheckpointLane>> Open(EventLoop& loop,
+                                                             const Options& options);
+
+  // Before the session is touched. Reserves the name; sets name, owner_uid, session and image of
+  // the checkpoint and made_on. `images` is empty, and there are `files`, `files/tmp` and
+  // `files/shm`.
+  void PrepareDump(const DumpOrder& order, const ImageManifest& image, Prepared done);
+  // Keeps what was dumped; the record has everything that the store does not set.
+  void Keep(const MaterialPtr& material, Found done);
+  // It comes to nothing: the name is free again.
+  void Abandon(const MaterialPtr& material);
+
+  // As SessionCheckpointStore::Find; `unusable` says why it cannot be restored here.
+  void Find(uid_t peer, const std::string& name, const Images& images, Found done);
+  // Of one that was found: unpacked, with `images` for `uid`, the host's view of it. Its ties are
+  // compared again.
+  void PrepareRestore(const v1::SessionCheckpointRecord& record, const ImageManifest& image,
+                      uid_t uid, Prepared done);
+  // The peer's own; root's are all. With `unusable`.
+  void List(uid_t peer, const Images& images, Listed done);
+  void Remove(uid_t peer, const std::string& name, Found done);
+
+ private:
+  SessionCheckpointLane(EventLoop& loop, Options options,
+                        std::unique_ptr<SessionCheckpointStore> store);
+
+  Options options_;
+  std::shared_ptr<SessionCheckpointStore> store_;  // the lane's
+  std::unique_ptr<BlockingLane> lane_;             // joined before all above
+};
+
+}  // namespace spore
