@@ -24,6 +24,11 @@ std::string OperationOf(std::string_view text) {
   return shown.empty() ? "do what was asked" : shown;
 }
 
+std::string AskFrame(uint64_t id, const std::string& body) {
+  const wire::FrameHeader header{wire::FrameType::kAsk, static_cast<uint32_t>(body.size()), id};
+  return std::string(reinterpret_cast<const char*>(&header), sizeof header) + body;
+}
+
 }  // namespace
 
 ErrorKind KindOfErrno(int errno_value) {
@@ -53,7 +58,17 @@ ErrorKind KindOfErrno(int errno_value) {
 }
 
 AgentLink::AgentLink(EventLoop& loop, UniqueFd channel, Handlers handlers)
-    : loop_(loop), handlers_(std::move(handlers)), alive_(std::make_shared<bool>(true)) {
+    : loop_(loop),
+      handlers_(std::move(handlers)),
+      confined_(!channel),
+      detached_(true),
+      alive_(std::make_shared<bool>(true)) {
+  if (channel) Attach(std::move(channel));
+}
+
+void AgentLink::Attach(UniqueFd channel) {
+  detached_ = over_ = false;
+  parser_ = FrameParser(0);
   channel_ = loop_.OpenStream(
       std::move(channel), /*receives_fds=*/false,
       {[this](std::span<const std::byte> data, std::vector<UniqueFd>) { OnData(data); },
@@ -62,6 +77,18 @@ AgentLink::AgentLink(EventLoop& loop, UniqueFd channel, Handlers handlers)
          const auto on_close = handlers_.on_close;
          on_close(errno_value);
        }});
+  for (Waiting& one : std::exchange(waiting_, {}))
+    channel_->Write(std::move(one.frame), std::move(one.fds));
+}
+
+// What it is in the middle of may be a call of the stream's, which stays until the next one.
+void AgentLink::Detach() {
+  detached_ = over_ = true;
+}
+
+void AgentLink::Send(std::string frame, std::vector<UniqueFd> fds) {
+  if (!detached_) return channel_->Write(std::move(frame), std::move(fds));
+  waiting_.push_back({std::move(frame), std::move(fds)});
 }
 
 AgentLink::~AgentLink() {
@@ -70,17 +97,7 @@ AgentLink::~AgentLink() {
     if (pending.timer != 0) loop_.CancelTimer(pending.timer);
 }
 
-uint64_t AgentLink::Ask(std::string body, std::chrono::milliseconds patience, Answered answered,
-                        std::vector<ClientFd> fds) {
-  if (failed_) {
-    answered(tl::unexpected(*failed_));
-    return 0;
-  }
-  if (channel_->pending_write_bytes() > kMaxUnsent) {
-    answered(MakeError(ErrorKind::kOverloaded, "the session does not take what it is sent",
-                       "is its agent stopped? spore sandbox ps"));
-    return 0;
-  }
+uint64_t AgentLink::Expect(std::chrono::milliseconds patience, Answered answered) {
   const uint64_t id = ++last_id_;
   Pending& pending = pending_[id];
   pending.answered = std::move(answered);
@@ -91,13 +108,30 @@ uint64_t AgentLink::Ask(std::string body, std::chrono::milliseconds patience, An
                            "what runs in the session may have stopped it, or uses all of its cpu"));
     });
   }
-  const wire::FrameHeader header{wire::FrameType::kAsk, static_cast<uint32_t>(body.size()), id};
-  std::string frame(reinterpret_cast<const char*>(&header), sizeof header);
-  frame += body;
+  return id;
+}
+
+uint64_t AgentLink::Ask(std::string body, std::chrono::milliseconds patience, Answered answered,
+                        std::vector<ClientFd> fds) {
+  if (failed_) {
+    answered(tl::unexpected(*failed_));
+    return 0;
+  }
+  if (!detached_ && channel_->pending_write_bytes() > kMaxUnsent) {
+    answered(MakeError(ErrorKind::kOverloaded, "the session does not take what it is sent",
+                       "is its agent stopped? spore sandbox ps"));
+    return 0;
+  }
+  const uint64_t id = Expect(patience, std::move(answered));
   std::vector<UniqueFd> passed;
   for (ClientFd& fd : fds) passed.push_back(fd.Take());  // the stream closes them aside
-  channel_->Write(std::move(frame), std::move(passed));
+  Send(AskFrame(id, body), std::move(passed));
   return id;
+}
+
+std::string AgentLink::AskElsewhere(std::string body, std::chrono::milliseconds patience,
+                                    Answered answered) {
+  return AskFrame(Expect(patience, std::move(answered)), body);
 }
 
 void AgentLink::Forget(uint64_t id) {
@@ -108,10 +142,7 @@ void AgentLink::Forget(uint64_t id) {
   if (failed_) return;
   session::Writer forget(Op::kForget);
   forget.PutNumber(Tag::kAskId, id);
-  const wire::FrameHeader header{wire::FrameType::kAsk, static_cast<uint32_t>(forget.size()),
-                                 ++last_id_};
-  std::string frame(reinterpret_cast<const char*>(&header), sizeof header);
-  channel_->Write(frame + forget.body());
+  Send(AskFrame(++last_id_, forget.body()));
 }
 
 void AgentLink::FailAll(const Error& error) {

@@ -33,6 +33,7 @@ class AgentLink {
   // The body of a kDone; or what the agent failed with, its errno and what it did as the operation.
   using Answered = std::function<void(Result<std::string>)>;
 
+  // Without a channel it is detached, and knows of the confinement from elsewhere.
   AgentLink(EventLoop& loop, UniqueFd channel, Handlers handlers);
   ~AgentLink();
   AgentLink(const AgentLink&) = delete;
@@ -42,6 +43,12 @@ class AgentLink {
   // Returns an id for Forget.
   uint64_t Ask(std::string body, std::chrono::milliseconds patience, Answered answered,
                std::vector<ClientFd> fds = {});
+  // The frame of an ask that reaches the agent by another way; else as Ask.
+  std::string AskElsewhere(std::string body, std::chrono::milliseconds patience, Answered answered);
+  // The agent has let go of the channel. What is asked from now on waits for the next one; what has
+  // been asked is still to be answered.
+  void Detach();
+  void Attach(UniqueFd channel);
   // Nobody waits for the answer any more: it is not called.
   void Forget(uint64_t id);
   // Fails all that wait, and what is asked from now on.
@@ -52,6 +59,12 @@ class AgentLink {
     Answered answered;
     EventLoop::TimerId timer = 0;
   };
+  struct Waiting {
+    std::string frame;
+    std::vector<UniqueFd> fds;
+  };
+  uint64_t Expect(std::chrono::milliseconds patience, Answered answered);
+  void Send(std::string frame, std::vector<UniqueFd> fds = {});
   void OnData(std::span<const std::byte> data);
   bool OnFrame(Frame& frame);
   bool OnTell(const Frame& frame);
@@ -64,6 +77,8 @@ class AgentLink {
   FrameParser parser_{0};
   bool confined_ = false;
   bool over_ = false;  // nothing more is taken from it
+  bool detached_ = false;
+  std::vector<Waiting> waiting_;  // while it is detached
   std::optional<Error> failed_;
   uint64_t unexpected_ = 0;  // bytes that nobody wanted, within a second
   uint64_t unexpected_since_ns_ = 0;

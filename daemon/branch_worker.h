@@ -1,5 +1,4 @@
-// One run of `spore-zygote branch`, which copies a session from outside (zygote/branch/branch.h):
-// what that does blocks, and holds processes by ptrace(2), so it is a process of its own.
+// One run of `spore-zygote branch`, which copies a session from outside (zygote/branch/branch.h).
 #pragma once
 
 #include <sys/types.h>
@@ -11,7 +10,7 @@
 #include <vector>
 
 #include "daemon/event_loop.h"
-#include "daemon/packet_channel.h"
+#include "daemon/session_worker.h"
 #include "sandbox/sys/result.h"
 #include "zygote/branch_protocol.h"
 
@@ -40,32 +39,21 @@ class BranchWorker {
   };
   static Result<std::unique_ptr<BranchWorker>> Start(EventLoop& loop, const Order& order,
                                                      Handlers handlers);
-  ~BranchWorker();  // kills it, and waits for it
   BranchWorker(const BranchWorker&) = delete;
   BranchWorker& operator=(const BranchWorker&) = delete;
 
   // The targets' interpreters have started.
   void TellInterpreters(std::span<const int32_t> numbers);
-  void Kill();
+  void Kill() { worker_->Kill(); }
 
  private:
-  BranchWorker(EventLoop& loop, Handlers handlers) : loop_(loop), handlers_(std::move(handlers)) {}
+  explicit BranchWorker(Handlers handlers) : handlers_(std::move(handlers)) {}
   void OnPacket(const Packet& packet);
-  void OnClosed();
-  void OnEnded();
-  void TellEndSoon();
   void Tell(Result<wire::BranchDone> done);
 
-  EventLoop& loop_;
   Handlers handlers_;
   bool told_ = false;
-  bool closed_ = false;
-  EventLoop::TimerId limit_timer_ = 0;
-  pid_t pid_ = 0;
-  UniqueFd pidfd_;
-  std::unique_ptr<PacketChannel> channel_;
-  std::unique_ptr<EventLoop::Watch> end_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::unique_ptr<SessionWorker> worker_;
 };
 
 }  // namespace spore

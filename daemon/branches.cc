@@ -1,27 +1,12 @@
 #include "daemon/branches.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace spore {
 namespace {
 
 constexpr size_t kMostWaiting = 16;  // of one source
-
-v1::Trace TraceOf(const wire::Steps& steps, uint64_t base_ns) {
-  v1::Trace trace;
-  for (uint32_t i = 0; i < std::min<uint32_t>(steps.count, wire::Steps::kMaxSteps); ++i) {
-    const wire::Step& from = steps.step[i];
-    v1::Step& step = *trace.add_steps();
-    step.set_process("branch");
-    step.set_name(std::string(from.name, strnlen(from.name, sizeof from.name)));
-    step.set_start_us((static_cast<int64_t>(from.start_ns) - static_cast<int64_t>(base_ns)) / 1000);
-    step.set_duration_us((from.end_ns - from.start_ns) / 1000);
-  }
-  trace.set_total_us((MonotonicNs() - base_ns) / 1000);
-  return trace;
-}
 
 }  // namespace
 
@@ -150,7 +135,7 @@ void Branches::Copied(const JobPtr& job, Result<wire::BranchDone> done) {
   }
   response.set_stopped_us(done->stopped_us);
   response.set_copied_bytes(done->copied_bytes);
-  *response.mutable_trace() = TraceOf(done->steps, job->order.asked_ns);
+  *response.mutable_trace() = TraceOfWorker("branch", done->steps, job->order.asked_ns);
   job->over = true;
   job->use.reset();
   job->done(std::move(response));

@@ -82,6 +82,16 @@ uint32_t ExecTable::Start(const v1::ExecRequest& request, std::vector<ClientFd> 
   return id;
 }
 
+void ExecTable::Adopt(const std::vector<v1::Execution>& execs, uint32_t last) {
+  last_id_ = last;
+  for (const v1::Execution& exec : execs) {
+    Record& record = records_[exec.exec_id()];
+    record.info = exec;
+    record.detach = true;
+    if (exec.state() == v1::Execution::RUNNING) ++running_;
+  }
+}
+
 void ExecTable::OnStarted(uint32_t id, Result<std::string> answer, uint64_t timeout_ms) {
   const auto found = records_.find(id);
   if (found == records_.end() || found->second.info.state() != v1::Execution::RUNNING) return;

@@ -31,6 +31,9 @@ class ExecTable {
   uint32_t Start(const v1::ExecRequest& request, std::vector<ClientFd> fds, Done done);
   // Who asked has gone: its process group is killed, now or as soon as it has started.
   void Cancel(uint32_t id);
+  // Those of a session that has come from disk, before anything else: they were started elsewhere,
+  // and go on here. `last` is the highest id so far.
+  void Adopt(const std::vector<v1::Execution>& execs, uint32_t last);
   // The agent tells of an end. False: of one that is not running.
   bool OnEnded(session::Reader& event);
   // The session has ended, and with it all of them.

@@ -90,6 +90,7 @@ Result<> Session::Launch() {
        .sockets = sandbox_->listener.valid() || image_.manifest().loopback,
        .end_whole = false}));
   if (settings_.egress) SPORE_TRY(StartEgress());
+  if (!settings_.restored_from.empty()) return Empty();
   generation_->link->OnExit(sandbox_->runtime_pid,
                             [this, alive = alive_](const ZygoteLink::Exit& exited) {
                               if (*alive) OnAgentEnded(exited);
@@ -132,6 +133,11 @@ Result<> Session::Specialise() {
   if (bytes.size() > kFirstWrite)
     return MakeError(ErrorKind::kInvalid, "environment: too large together with the image's");
   SPORE_TRY(SendMessage(channel.get(), std::as_bytes(std::span(bytes)), fds));
+  MakeAgent(std::move(channel));
+  return {};
+}
+
+void Session::MakeAgent(UniqueFd channel) {
   agent_ = std::make_unique<AgentLink>(
       loop_, std::move(channel),
       AgentLink::Handlers{.on_confined = [this](const Frame& frame) { OnConfined(frame); },
@@ -144,7 +150,6 @@ Result<> Session::Specialise() {
                           .on_close = [this](int) { OnClosed(); }});
   execs_ = std::make_unique<ExecTable>(loop_, *agent_, [this] { return OomKills(); });
   code_ = std::make_unique<SessionCode>(loop_, *agent_);
-  return {};
 }
 
 std::string Session::LoadFrame() const {
@@ -181,10 +186,11 @@ void Session::OnConfined(const Frame& frame) {
   BeginRunning();
 }
 
-// When its agent is confined and its proxy serves.
+// When its agent is confined, or its sandbox empty, and its proxy serves.
 void Session::BeginRunning() {
-  if (state_ != v1::Session::STARTING || !confined_ || (settings_.egress && !has_way_out_)) return;
-  if (settings_.branch_of.empty()) {
+  const bool is_there = confined_ || emptied_;
+  if (state_ != v1::Session::STARTING || !is_there || (settings_.egress && !has_way_out_)) return;
+  if (settings_.branch_of.empty() && settings_.restored_from.empty()) {
     state_ = v1::Session::RUNNING;
     log_->Append(v1::LogLine::SYSTEM, "created from image " + image_.manifest().name);
     idle_since_unix_ms_ = NowUnixMs();
@@ -349,6 +355,10 @@ std::shared_ptr<void> Session::Use() {
 }
 
 Result<> Session::CheckUsable() const {
+  if (away_ && !dying()) {
+    return MakeError(ErrorKind::kPrecondition, "session " + id() + " is being put on disk",
+                     "try again later");
+  }
   if (state_ == v1::Session::RUNNING) return {};
   const char* is = state_ == v1::Session::PAUSED     ? "is paused"
                    : state_ == v1::Session::STARTING ? "is starting"
@@ -359,6 +369,7 @@ Result<> Session::CheckUsable() const {
 
 void Session::Freeze(bool freeze, std::function<void(Result<>)> done) {
   const State wanted = freeze ? v1::Session::PAUSED : v1::Session::RUNNING;
+  if (away_) return done(CheckUsable());
   if (state_ == wanted) return done({});
   if (state_ != v1::Session::RUNNING && state_ != v1::Session::PAUSED) return done(CheckUsable());
   if (auto written = sandbox_->cgroup.Freeze(freeze); !written) return done(std::move(written));
@@ -406,6 +417,7 @@ v1::Session Session::Describe() const {
   for (const auto& [name, value] : settings_.environment)
     (*info.mutable_environment())[name] = value;
   info.set_branched_from(settings_.branch_of);
+  info.set_restored_from(settings_.restored_from);
   if (execs_) {
     info.set_execs(execs_->started());
     info.set_execs_running(static_cast<uint32_t>(execs_->running()));

@@ -39,6 +39,7 @@ struct SessionSettings {
   std::map<std::string, std::string> environment;
   std::optional<EgressSettings> egress;  // nothing: no network
   std::string branch_of;                 // the session that it is to be a copy of; empty: none
+  std::string restored_from;             // the checkpoint that it is to come from; empty: none
 };
 
 class Session {
@@ -59,7 +60,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // With a sandbox, or why there is none. `started` is called once: its agent is confined, or why
-  // not. A branch is not usable before BranchDone.
+  // not. A branch is not usable before BranchDone. One that is to come from disk has an empty
+  // sandbox then, and is not usable before it has adopted what is restored in it.
   void Start(Result<ZygoteImage::Lease> lease, Started started);
   void Kill(v1::Death::Cause cause, const std::string& message);
   void Extend(uint64_t ttl_ms);
@@ -67,6 +69,20 @@ class Session {
   void Freeze(bool freeze, std::function<void(Result<>)> done);
 
   void BranchDone();
+
+  // session_park.cc
+  // Its agent lets go of its channel; nothing can be asked until Unpark. Tells the agent's
+  // descriptor that Unpark takes.
+  void Park(std::function<void(Result<int32_t>)> done);
+  void Unpark(int32_t descriptor, std::function<void(Result<>)> done);
+  // What has been restored in its sandbox.
+  struct Arrival {
+    UniqueFd agent;  // a pidfd
+    UniqueFd door;   // agent_door.h
+    std::vector<v1::Execution> execs;
+    uint32_t last_exec = 0;
+  };
+  void Adopt(Arrival arrival, std::function<void(Result<>)> done);
 
   bool dying() const { return state_ == v1::Session::ENDING || state_ == v1::Session::DEAD; }
   bool starting() const { return state_ == v1::Session::STARTING; }
@@ -95,6 +111,12 @@ class Session {
   ZygoteGeneration* generation() const { return generation_; }
   SandboxPool* pool() const { return pool_; }
   int agent_pidfd() const { return agent_pidfd_.get(); }
+  int32_t agent_number() const;  // in its own pid namespace; 0: it has ended
+  // What a worker that puts it on disk, or brings it from there, is told of it
+  // (zygote/checkpoint/checkpoint_options.h).
+  std::vector<std::string> WorkerWords() const;
+  int init_pidfd() const { return sandbox_->init_pidfd.get(); }
+  uint32_t uid() const { return sandbox_uid_; }  // inside the image's user namespace
   const std::vector<std::string>& cgroup_paths() const { return cgroup_paths_; }
   uid_t host_uid() const { return image_.uid_base() + sandbox_uid_; }
   // Of its interpreter, as its agent has told: the pid inside, 0 when there is none, and how many
@@ -109,6 +131,9 @@ class Session {
   using State = v1::Session::State;
   Result<> Launch();
   Result<> Specialise();
+  void MakeAgent(UniqueFd channel);
+  Result<> Empty();
+  void OpenDoor(const UniqueFd& door, bool restored, std::function<void(Result<>)> done);
   std::string LoadFrame() const;
   Result<> StartEgress();
   void OnConfined(const Frame& frame);
@@ -145,6 +170,7 @@ class Session {
   std::vector<std::string> cgroup_paths_;
   uint32_t sandbox_uid_ = 0;
   UniqueFd agent_pidfd_;
+  std::unique_ptr<EventLoop::Watch> agent_end_;  // of one that was restored
   std::shared_ptr<SessionLog> log_;
   std::unique_ptr<AgentLink> agent_;
   std::unique_ptr<ExecTable> execs_;
@@ -152,6 +178,8 @@ class Session {
   std::unique_ptr<SessionEgress> egress_;
   bool confined_ = false;
   bool has_way_out_ = false;  // its proxy serves, where it has one
+  bool emptied_ = false;      // what is restored can be born in its sandbox
+  bool away_ = false;         // its agent is parked
 
   int32_t interpreter_ = 0;
   uint64_t runs_before_ = 0;     // of the session, when the interpreter began
