@@ -59,11 +59,22 @@ class Branch {
  private:
   static int TargetFd(size_t i) { return wire::kBranchSourceFd + 1 + static_cast<int>(i); }
 
-  Result<> CopyAllFiles() {
-    for (size_t i = 0; i < options_.targets.size(); ++i) {
-      SPORE_TRY(CopyFiles(
-          {source_agent_, agents_[i], options_.targets[i].uid, options_.targets[i].cgroups}));
+  Result<> CopyFilesTo(pid_t agent, const BranchOptions::Target& target) const {
+    FilesOrder order{.folders = {}, .owner = target.uid, .cgroups = target.cgroups};
+    std::vector<UniqueFd> held;
+    for (const char* place : kWritablePlaces) {
+      SPORE_ASSIGN(UniqueFd from, OpenPlace(source_agent_, place));
+      SPORE_ASSIGN(UniqueFd to, OpenPlace(agent, place));
+      order.folders.push_back({from.get(), to.get(), place});
+      held.push_back(std::move(from));
+      held.push_back(std::move(to));
     }
+    return CopyFiles(order);
+  }
+
+  Result<> CopyAllFiles() {
+    for (size_t i = 0; i < options_.targets.size(); ++i)
+      SPORE_TRY(CopyFilesTo(agents_[i], options_.targets[i]));
     return FaultPoint("branch-files");
   }
 

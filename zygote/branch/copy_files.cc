@@ -167,18 +167,14 @@ Result<> TakeOwner(uid_t owner) {
 Result<> CopyAll(const FilesOrder& order) {
   SPORE_TRY(EnterCgroups(order.cgroups));
   SPORE_TRY(TakeOwner(order.owner));
-  for (const char* place : {"/tmp", "/dev/shm"}) {
-    const auto root_of = [&](pid_t pid) {
-      // Mounts of the sandbox's, in folders that nobody in it can change.
-      return UniqueFd(
-          open(fmt::format("/proc/{}/root{}", pid, place).c_str(), kFolder | O_CLOEXEC));
-    };
-    UniqueFd from = root_of(order.source), to = root_of(order.target);
-    if (!from || !to) return SysError("open", place);
-    TreeCopy copy(to.get(), order.owner);
-    UniqueFd inner(fcntl(to.get(), F_DUPFD_CLOEXEC, 0));
-    if (auto copied = copy.Folder(std::move(from), std::move(inner), "", 0); !copied) {
-      copied.error().object = place + copied.error().object;
+  for (const FilesOrder::Folder& folder : order.folders) {
+    // Its own position in the list of either.
+    UniqueFd from(openat(folder.from, ".", kFolder | O_CLOEXEC));
+    UniqueFd to(openat(folder.to, ".", kFolder | O_CLOEXEC));
+    if (!from || !to) return SysError("open", folder.name);
+    TreeCopy copy(folder.to, order.owner);
+    if (auto copied = copy.Folder(std::move(from), std::move(to), "", 0); !copied) {
+      copied.error().object = folder.name + copied.error().object;
       return copied;
     }
   }
@@ -192,6 +188,12 @@ wire::Failure FailureOf(const Result<>& result) {
 }
 
 }  // namespace
+
+Result<UniqueFd> OpenPlace(pid_t pid, const char* place) {
+  UniqueFd folder(open(fmt::format("/proc/{}/root{}", pid, place).c_str(), kFolder | O_CLOEXEC));
+  if (!folder) return SysError("open", place);
+  return folder;
+}
 
 Result<> CopyFiles(const FilesOrder& order) {
   int ends[2];

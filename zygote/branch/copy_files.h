@@ -1,4 +1,5 @@
-// What a session has in /tmp and /dev/shm, copied into another session's.
+// What a session has in /tmp and /dev/shm, copied: into another session's, into a checkpoint, or
+// out of one.
 #pragma once
 
 #include <sys/types.h>
@@ -7,18 +8,29 @@
 #include <vector>
 
 #include "sandbox/sys/result.h"
+#include "sandbox/sys/unique_fd.h"
 
 namespace spore {
 
 struct FilesOrder {
-  pid_t source = 0, target = 0;      // a process of each
+  struct Folder {
+    int from = -1, to = -1;  // opened for reading
+    std::string name;        // "/tmp", for messages
+  };
+  std::vector<Folder> folders;
   uid_t owner = 0;                   // of the copies, as the host sees it
-  std::vector<std::string> cgroups;  // of the target: who is charged for them
+  std::vector<std::string> cgroups;  // who is charged for them
 };
 
-// By a process of its own, within the target's cgroup. Folders, files (holes and hard links too),
-// symbolic links and fifos, with mode and times; not sockets, whose other end would be elsewhere.
-// Names are the tenant's: each is looked up in a folder that is held open, and never followed.
+// By a process of its own, within those cgroups. What is in the folders: folders, files (holes and
+// hard links too), symbolic links and fifos, with mode and times; not sockets, whose other end
+// would be elsewhere. Names are the tenant's: each is looked up in a folder that is held open, and
+// never followed.
 Result<> CopyFiles(const FilesOrder& order);
+
+// A folder of the sandbox that the process is in: "/tmp" or "/dev/shm", mounts where nobody in it
+// can change what leads there.
+Result<UniqueFd> OpenPlace(pid_t pid, const char* place);
+constexpr const char* kWritablePlaces[] = {"/tmp", "/dev/shm"};
 
 }  // namespace spore

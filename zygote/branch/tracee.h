@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sandbox/sys/result.h"
@@ -55,6 +56,8 @@ class Tracee {
                         uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0);
   // The child or thread that the last call has made, in our pid namespace; 0: none.
   pid_t born() const { return born_; }
+  // It stays held, by nobody but this process.
+  pid_t Keep() { return std::exchange(tid_, 0); }
   // Lets it go now. Its registers are what they are.
   Result<> LetGo();
 
