@@ -10,17 +10,36 @@
 
 namespace spore {
 
-// By netdevice(7): the kernel gives `lo` its addresses, 127.0.0.1 and ::1, when it comes up.
+namespace {
+
+constexpr short kUp = IFF_UP;
+
+// The flags of `lo`, by netdevice(7). The kernel gives it its addresses, 127.0.0.1 and ::1, when it
+// comes up.
+StepResult ReadFlags(int socket, ifreq* request) {
+  if (socket < 0) return StepFailed("make a socket to set lo");
+  strncpy(request->ifr_name, "lo", sizeof request->ifr_name - 1);
+  if (ioctl(socket, SIOCGIFFLAGS, request) < 0) return StepFailed("read the flags of lo");
+  return StepOk();
+}
+
+}  // namespace
+
 StepResult SetLoopback(bool up) {
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket) return StepFailed("make a socket to set lo");
   ifreq request{};
-  strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
-  if (ioctl(socket.get(), SIOCGIFFLAGS, &request) < 0) return StepFailed("read the flags of lo");
-  constexpr short kUp = IFF_UP;
+  if (StepResult r = ReadFlags(socket.get(), &request); !r.ok()) return r;
   request.ifr_flags =
       static_cast<short>(up ? request.ifr_flags | kUp : request.ifr_flags & ~IFF_UP);
   if (ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return StepFailed("set the flags of lo");
+  return StepOk();
+}
+
+StepResult IsLoopbackUp(bool* up) {
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  if (StepResult r = ReadFlags(socket.get(), &request); !r.ok()) return r;
+  *up = (request.ifr_flags & kUp) != 0;
   return StepOk();
 }
 

@@ -46,6 +46,7 @@ StepResult CompleteNamespaces();
 // ---- network.cc ----
 // Brings the caller's own `lo` up or down. Needs CAP_NET_ADMIN over its network namespace.
 StepResult SetLoopback(bool up);
+StepResult IsLoopbackUp(bool* up);
 // A socket that listens on this port of 127.0.0.1, for somebody who is not in the namespace.
 StepResult ListenOnLoopback(uint16_t port, int* listener_fd);
 

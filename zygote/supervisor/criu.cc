@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,26 +72,8 @@ Result<UniqueFd> Above(int fd) {
 }  // namespace
 
 Result<CriuWorkplace> CriuWorkplace::Open(int files, int criu) {
-  CriuWorkplace place;
-  const std::pair<int, const char*> mounts[] = {{files, kCheckpointPlace}, {criu, kCriuPlace}};
-  for (const auto& [fd, path] : mounts) {
-    if (const StepResult r = AttachMount(fd, path); !r.ok())
-      return SysErrorOf(r.errno_value, r.operation, path);
-    place.attached_.push_back(path);
-  }
-  if (const StepResult r = SetLoopback(true); !r.ok())
-    return SysErrorOf(r.errno_value, r.operation);
-  place.loopback_ = true;
-  return place;
-}
-
-CriuWorkplace::CriuWorkplace(CriuWorkplace&& other) noexcept
-    : attached_(std::exchange(other.attached_, {})),
-      loopback_(std::exchange(other.loopback_, false)) {}
-
-CriuWorkplace::~CriuWorkplace() {
-  if (loopback_) (void)SetLoopback(false);
-  for (const char* path : attached_) umount2(path, MNT_DETACH);
+  SPORE_ASSIGN(Workplace place, Workplace::Open({.files = files, .criu = criu}));
+  return CriuWorkplace(std::move(place));
 }
 
 Result<> CriuWorkplace::Run(const std::vector<std::string>& arguments,

@@ -3,22 +3,19 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
+#include "zygote/checkpoint/workplace.h"
 
 namespace spore {
 
-// What CRIU works with, attached to the image's root for as long as this lives: the checkpoint's
-// files at kCheckpointPlace, and the /usr that CRIU lies in at kCriuPlace (sandbox/root_fs.h). The
-// network namespace's loopback is up as long, which CRIU's look at the kernel needs.
+// What CRIU works with, attached to the image's root for as long as this lives.
 class CriuWorkplace {
  public:
   static Result<CriuWorkplace> Open(int files, int criu);
-  ~CriuWorkplace();
-  CriuWorkplace(CriuWorkplace&& other) noexcept;
-  CriuWorkplace& operator=(CriuWorkplace&&) = delete;
 
   // `inherit`: a descriptor for each of CRIU's numbers from kFirstInherited on. Returns when CRIU
   // has ended well; the error has its own words. It is killed when late.
@@ -26,9 +23,8 @@ class CriuWorkplace {
                std::chrono::milliseconds limit) const;
 
  private:
-  CriuWorkplace() = default;
-  std::vector<const char*> attached_;
-  bool loopback_ = false;
+  explicit CriuWorkplace(Workplace place) : place_(std::move(place)) {}
+  Workplace place_;
 };
 
 constexpr int kFirstInherited = 8;
