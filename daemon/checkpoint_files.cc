@@ -1,20 +1,19 @@
 #include "daemon/checkpoint_files.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <nettle/sha2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <memory>
 #include <set>
 #include <vector>
+
+#include "daemon/archive_output.h"
 
 namespace spore {
 namespace {
@@ -26,61 +25,7 @@ constexpr size_t kChunk = 1u << 20;
 constexpr size_t kMaxFiles = 1000;
 constexpr size_t kMaxName = 128;
 
-using Reader = std::unique_ptr<archive, decltype(&archive_read_free)>;
-using Writer = std::unique_ptr<archive, decltype(&archive_write_free)>;
 using Entry = std::unique_ptr<archive_entry, decltype(&archive_entry_free)>;
-
-class Sha256 {
- public:
-  Sha256() { sha256_init(&context_); }
-  void Add(const void* data, size_t size) {
-    sha256_update(&context_, size, static_cast<const uint8_t*>(data));
-  }
-  std::string Text() {
-    std::array<uint8_t, SHA256_DIGEST_SIZE> digest;
-    sha256_digest(&context_, digest.size(), digest.data());
-    std::string text = "sha256:";
-    for (const uint8_t byte : digest) {
-      text += "0123456789abcdef"[byte >> 4];
-      text += "0123456789abcdef"[byte & 15];
-    }
-    return text;
-  }
-
- private:
-  sha256_ctx context_;
-};
-
-// Where libarchive writes to.
-struct Output {
-  int fd;
-  Sha256 digest;
-  uint64_t bytes = 0;
-};
-
-la_ssize_t WriteOutput(archive* packed, void* data, const void* buffer, size_t size) {
-  auto* output = static_cast<Output*>(data);
-  const auto* from = static_cast<const char*>(buffer);
-  for (size_t done = 0; done < size;) {
-    const ssize_t n = write(output->fd, from + done, size - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      archive_set_error(packed, errno, "write");
-      return -1;
-    }
-    done += static_cast<size_t>(n);
-  }
-  output->digest.Add(buffer, size);
-  output->bytes += size;
-  return static_cast<la_ssize_t>(size);
-}
-
-auto ArchiveError(archive* packed, const std::string& doing, const std::string& name) {
-  const char* text = archive_error_string(packed);
-  const int error = archive_errno(packed);
-  return SysErrorOf(error > 0 ? error : EIO,
-                    doing + (text == nullptr ? "" : std::string(" (") + text + ")"), name);
-}
 
 bool IsPlainName(const std::string& name) {
   return !name.empty() && name.size() <= kMaxName && name[0] != '.' &&
@@ -216,22 +161,17 @@ Result<UniqueFd> OpenCriu(const std::string& configured) {
 
 Result<CheckpointArchive> PackCheckpoint(int directory, int file) {
   SPORE_ASSIGN(const std::set<std::string> names, ListFiles(directory));
-  const Writer packed(archive_write_new(), &archive_write_free);
-  Output output{.fd = file, .digest = {}};
-  archive_write_add_filter_zstd(packed.get());
-  // Memory is written once and read often: the fastest level loses little.
-  archive_write_set_filter_option(packed.get(), "zstd", "compression-level", "1");
+  ArchiveOutput output(file);
+  const ArchiveWriter packed(archive_write_new(), &archive_write_free);
   archive_write_set_format_pax_restricted(packed.get());
-  archive_write_set_bytes_in_last_block(packed.get(), 1);
-  if (archive_write_open(packed.get(), &output, nullptr, &WriteOutput, nullptr) != ARCHIVE_OK)
-    return ArchiveError(packed.get(), "begin", "the checkpoint's archive");
+  SPORE_TRY(output.OpenIn(packed.get()));
   CheckpointArchive made;
   for (const std::string& name : names)
     SPORE_TRY(PackFile(packed.get(), directory, name, &made.unpacked_bytes));
   if (archive_write_close(packed.get()) != ARCHIVE_OK)
     return ArchiveError(packed.get(), "finish", "the checkpoint's archive");
-  made.digest = output.digest.Text();
-  made.bytes = output.bytes;
+  made.digest = output.Digest();
+  made.bytes = output.bytes();
   return made;
 }
 
@@ -263,7 +203,7 @@ Result<> VerifyCheckpoint(int file, const CheckpointArchive& expected) {
 
 Result<> UnpackCheckpoint(int file, const CheckpointArchive& expected, int directory, uid_t owner) {
   SPORE_TRY(VerifyCheckpoint(file, expected));
-  const Reader packed(archive_read_new(), &archive_read_free);
+  const ArchiveReader packed(archive_read_new(), &archive_read_free);
   archive_read_support_filter_zstd(packed.get());
   archive_read_support_format_tar(packed.get());
   if (archive_read_open_fd(packed.get(), file, kChunk) != ARCHIVE_OK)

@@ -235,6 +235,9 @@ Result<Config> LoadConfig(const std::string& path) {
   reader.AbsolutePath("criu", &config.criu);
   reader.Number("checkpoint-after-ms", 0, 86'400'000, &config.checkpoint_after_ms);
   reader.Bool("checkpoint-prefetch", &config.checkpoint_prefetch);
+  reader.Number("session-checkpoints-max", 0, 100'000, &config.session_checkpoints_max);
+  if (const auto bytes = reader.Size("session-checkpoints-bytes"))
+    config.session_checkpoints_bytes = *bytes;
   reader.Number("max-instances", 1, 60000, &config.max_instances);
   reader.Number("max-queue", 0, 1'000'000, &config.max_queue);
   reader.Number("max-queue-ms", 1, 86'400'000, &config.max_queue_ms);

@@ -124,6 +124,8 @@ struct Config {
   v1::Limits max_limits;                    // [max-limits]
   std::vector<std::string> image_dirs;      // *.toml; later ones win by name
   uint64_t max_image_bytes = 16ull << 30;   // of an imported image's root, and of its archive
+  uint32_t session_checkpoints_max = 100;   // of one uid, but root
+  uint64_t session_checkpoints_bytes = 20ull << 30;
 };
 
 std::string DefaultConfigPath();  // /etc/spore/spore.toml

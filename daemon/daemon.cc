@@ -78,6 +78,7 @@ class Daemon {
   std::unique_ptr<LogStore> logs_;
   std::unique_ptr<ImageStore> image_store_;
   std::unique_ptr<Checkpoints> checkpoints_;
+  std::unique_ptr<SessionCheckpointLane> session_checkpoint_lane_;
   std::unique_ptr<Images> images_;
   std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
@@ -149,6 +150,13 @@ Result<> Daemon::SetUpStores() {
                                           .unpack_uid = store.unpack_uid + kCheckpointUnpackUid,
                                           .max_bytes = config_.max_image_bytes,
                                           .prefetch = config_.checkpoint_prefetch}));
+  SPORE_ASSIGN(session_checkpoint_lane_,
+               SessionCheckpointLane::Open(
+                   *loop_, {.state_dir = config_.state_dir,
+                            .criu = config_.criu,
+                            .host_directory = HostsDirectory(),
+                            .limits = {.per_owner = config_.session_checkpoints_max,
+                                       .bytes = config_.session_checkpoints_bytes}}));
   return {};
 }
 
@@ -200,6 +208,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   history_,
                                   *history_readers_,
                                   *branches_,
+                                  *session_checkpoint_lane_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});
@@ -237,6 +246,7 @@ void Daemon::RegisterServices() {
   RegisterCheckpointTransfer(*server_, *context_);
   RegisterZygotes(*server_, *context_);
   RegisterSandboxes(*server_, *context_);
+  RegisterSessionCheckpoints(*server_, *context_);
   RegisterObservability(*server_, *context_);
 }
 

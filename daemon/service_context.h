@@ -25,6 +25,7 @@
 #include "daemon/payload_budget.h"
 #include "daemon/rpc_server.h"
 #include "daemon/schedules.h"
+#include "daemon/session_checkpoint_lane.h"
 #include "daemon/sessions.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
@@ -48,6 +49,7 @@ struct ServiceContext {
   History& history;
   HistoryReaders& history_readers;
   Branches& branches;
+  SessionCheckpointLane& session_checkpoint_lane;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t>
@@ -119,6 +121,7 @@ void RegisterVersions(RpcServer& server, ServiceContext& context);
 void RegisterCheckpointTransfer(RpcServer& server, ServiceContext& context);
 void RegisterZygotes(RpcServer& server, ServiceContext& context);
 void RegisterSandboxes(RpcServer& server, ServiceContext& context);
+void RegisterSessionCheckpoints(RpcServer& server, ServiceContext& context);
 void RegisterObservability(RpcServer& server, ServiceContext& context);
 
 }  // namespace spore

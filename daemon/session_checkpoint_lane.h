@@ -71,6 +71,8 @@ class SessionCheckpointLane {
  private:
   SessionCheckpointLane(EventLoop& loop, Options options,
                         std::unique_ptr<SessionCheckpointStore> store);
+  template <typename T>
+  void Submit(std::function<Result<T>()> work, std::function<void(Result<T>)> done);
 
   Options options_;
   std::shared_ptr<SessionCheckpointStore> store_;  // the lane's

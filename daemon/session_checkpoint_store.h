@@ -1,6 +1,6 @@
 // Checkpoints of sessions on disk: STATE-DIR/session-checkpoints/OWNER-UID/NAME/ with
-// checkpoint.json (v1.SessionCheckpointRecord) and session.tar.zst. A half-made one has a name of
-// its own, begins with a dot, and goes at the next start.
+// checkpoint.json (v1.SessionCheckpointRecord) and session.zst (session_archive.h). A half-made
+// one has a name of its own, and goes at the next start.
 //
 // Everything here blocks, and is used from one thread at a time: a lane. What is the tenant's is
 // in the archive; the record is spored's own. Fault points, in order:
@@ -25,7 +25,7 @@ namespace spore {
 class SessionCheckpointStore {
  public:
   struct Limits {
-    uint32_t per_owner = 100;
+    uint32_t per_owner = 100;      // of anybody but root
     uint64_t bytes = 20ull << 30;  // of all archives together
   };
   // Makes the directory, and removes what a spored that died has left half made.
@@ -64,8 +64,10 @@ class SessionCheckpointStore {
   Result<Place> Locate(uid_t peer, const std::string& name) const;
   Result<v1::SessionCheckpointRecord> Read(const Place& place) const;
   v1::SessionCheckpointRecord Describe(const Place& place) const;
-  Result<> CheckRoom(uid_t owner) const;
+  Result<> CheckRoom(uid_t owner, int folder) const;
   uint64_t BytesTaken() const;
+  Result<UniqueFd> FolderOf(uid_t owner) const;
+  Result<> RemovePlace(const Place& place);
   Result<v1::SessionCheckpointRecord> Stage(v1::SessionCheckpointRecord record, int directory,
                                             int staged) const;
 

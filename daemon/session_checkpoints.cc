@@ -120,7 +120,7 @@ Result<> SessionCheckpoints::StartDump(const DumpPtr& dump, Session& session) {
   v1::SessionCheckpointRecord& record = dump->material->record;
   Describe(session, record);
   record.set_agent(session.agent_number());
-  record.set_door(dump->descriptor);
+  record.set_agent_descriptor(dump->descriptor);
   const uint64_t number = ++last_id_;
   const std::string group = session.image().manifest().name;
   SPORE_ASSIGN(dump->cgroup, cgroups_.Create(group, "dump-" + std::to_string(number),

@@ -93,7 +93,7 @@ void SessionCheckpoints::StartRestore(const RestoringPtr& job) {
     order.words.push_back(name + ("=" + std::to_string(number)));
   };
   add("agent", static_cast<uint64_t>(record.agent()));
-  add("descriptor", static_cast<uint64_t>(record.door()));
+  add("descriptor", static_cast<uint64_t>(record.agent_descriptor()));
   add("last-number", static_cast<uint64_t>(record.last_number()));
   add("open-files", record.checkpoint().limits().open_files());
   order.words.push_back("denied=" + Joined(session->image().manifest().deny));

@@ -1762,7 +1762,7 @@ export interface SessionCheckpointRecord {
   // pid of the session's agent, within the session
   agent: number;
   // of the agent's: through it the agent is brought back
-  descriptor: number;
+  agentDescriptor: number;
   // the highest pid or thread id within the session
   lastNumber: number;
   // of its processes, inside the image's user namespace
@@ -1779,7 +1779,7 @@ export const SessionCheckpointRecord: MessageType<SessionCheckpointRecord> = mes
   [2, "archiveDigest", "scalar", "string"],
   [3, "madeOn", "message", () => Checkpoint],
   [4, "agent", "scalar", "int32"],
-  [5, "descriptor", "scalar", "int32"],
+  [5, "agentDescriptor", "scalar", "int32"],
   [6, "lastNumber", "scalar", "int32"],
   [7, "uid", "scalar", "uint32"],
   [8, "interpreter", "scalar", "int32"],

@@ -1866,7 +1866,7 @@ class SessionCheckpointRecord(Message):
     # pid of the session's agent, within the session
     agent: int = 0
     # of the agent's: through it the agent is brought back
-    descriptor: int = 0
+    agent_descriptor: int = 0
     # the highest pid or thread id within the session
     last_number: int = 0
     # of its processes, inside the image's user namespace
@@ -1882,7 +1882,7 @@ class SessionCheckpointRecord(Message):
         Wire(2, "archive_digest", "scalar", "string"),
         Wire(3, "made_on", "message", "Checkpoint"),
         Wire(4, "agent", "scalar", "int32"),
-        Wire(5, "descriptor", "scalar", "int32"),
+        Wire(5, "agent_descriptor", "scalar", "int32"),
         Wire(6, "last_number", "scalar", "int32"),
         Wire(7, "uid", "scalar", "uint32"),
         Wire(8, "interpreter", "scalar", "int32"),

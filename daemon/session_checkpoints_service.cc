@@ -1,0 +1,64 @@
+// spore.v1.SessionCheckpoints: sessions on disk.
+#include <utility>
+
+#include "daemon/service_context.h"
+
+namespace spore {
+namespace {
+
+constexpr char kService[] = "spore.v1.SessionCheckpoints";
+using CallPtr = std::shared_ptr<Call>;
+
+void List(ServiceContext& context, const CallPtr& call, v1::ListSessionCheckpointsRequest&) {
+  context.session_checkpoint_lane.List(
+      call->peer().uid, context.images.Manifests(), [call](auto all) {
+        v1::ListSessionCheckpointsResponse response;
+        size_t bytes = 0;
+        for (v1::SessionCheckpointRecord& record : all) {
+          v1::SessionCheckpoint& checkpoint = *record.mutable_checkpoint();
+          checkpoint.clear_execs();
+          checkpoint.clear_environment();
+          bytes += checkpoint.ByteSizeLong();
+          if (bytes > kMaxListing) break;
+          *response.add_checkpoints() = std::move(checkpoint);
+        }
+        call->Reply(response);
+      });
+}
+
+void Inspect(ServiceContext& context, const CallPtr& call,
+             v1::InspectSessionCheckpointRequest& request) {
+  context.session_checkpoint_lane.Find(call->peer().uid, request.name(), context.images.Manifests(),
+                                       [call](const auto& found) {
+                                         if (!found) return call->Fail(found.error());
+                                         call->Reply(found->checkpoint());
+                                       });
+}
+
+void Remove(ServiceContext& context, const CallPtr& call,
+            v1::RemoveSessionCheckpointRequest& request) {
+  context.session_checkpoint_lane.Remove(call->peer().uid, request.name(),
+                                         [call](const auto& removed) {
+                                           if (!removed) return call->Fail(removed.error());
+                                           call->Reply(v1::RemoveSessionCheckpointResponse());
+                                         });
+}
+
+template <typename Request>
+void RegisterOne(RpcServer& server, ServiceContext& context, const char* method,
+                 void (*handler)(ServiceContext&, const CallPtr&, Request&)) {
+  RegisterMethod<Request>(server, kService, method,
+                          [&context, handler](const CallPtr& call, Request& request) {
+                            handler(context, call, request);
+                          });
+}
+
+}  // namespace
+
+void RegisterSessionCheckpoints(RpcServer& server, ServiceContext& context) {
+  RegisterOne(server, context, "List", &List);
+  RegisterOne(server, context, "Inspect", &Inspect);
+  RegisterOne(server, context, "Remove", &Remove);
+}
+
+}  // namespace spore
