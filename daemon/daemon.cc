@@ -88,6 +88,7 @@ class Daemon {
   std::optional<EgressProxies> proxies_;
   std::unique_ptr<Sessions> sessions_;
   std::optional<Branches> branches_;
+  std::optional<SessionCheckpoints> session_checkpoints_;
   std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
   std::optional<ListeningSocket> socket_;
@@ -183,6 +184,8 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, history_, *proxies_,
                                          config_.dead_kept);
   branches_.emplace(*loop_, *sessions_);
+  session_checkpoints_.emplace(*loop_, *cgroups_, *images_, *sessions_, *session_checkpoint_lane_,
+                               config_.sessions);
   memory_keeper_.emplace(
       *loop_, config_.memory_reserve,
       MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
@@ -209,6 +212,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   *history_readers_,
                                   *branches_,
                                   *session_checkpoint_lane_,
+                                  *session_checkpoints_,
                                   cgroups_->layout(),
                                   NowUnixMs(),
                                   {}});

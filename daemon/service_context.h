@@ -26,6 +26,7 @@
 #include "daemon/rpc_server.h"
 #include "daemon/schedules.h"
 #include "daemon/session_checkpoint_lane.h"
+#include "daemon/session_checkpoints.h"
 #include "daemon/sessions.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
@@ -50,6 +51,7 @@ struct ServiceContext {
   HistoryReaders& history_readers;
   Branches& branches;
   SessionCheckpointLane& session_checkpoint_lane;
+  SessionCheckpoints& session_checkpoints;
   CgroupLayout cgroup_layout;
   int64_t started_unix_ms = 0;
   std::map<uid_t, uint32_t>

@@ -90,7 +90,7 @@ Result<> Session::Launch() {
        .sockets = sandbox_->listener.valid() || image_.manifest().loopback,
        .end_whole = false}));
   if (settings_.egress) SPORE_TRY(StartEgress());
-  if (!settings_.restored_from.empty()) return Empty();
+  if (settings_.arrives) return Empty();
   generation_->link->OnExit(sandbox_->runtime_pid,
                             [this, alive = alive_](const ZygoteLink::Exit& exited) {
                               if (*alive) OnAgentEnded(exited);
@@ -190,7 +190,7 @@ void Session::OnConfined(const Frame& frame) {
 void Session::BeginRunning() {
   const bool is_there = confined_ || emptied_;
   if (state_ != v1::Session::STARTING || !is_there || (settings_.egress && !has_way_out_)) return;
-  if (settings_.branch_of.empty() && settings_.restored_from.empty()) {
+  if (settings_.branch_of.empty() && !settings_.arrives) {
     state_ = v1::Session::RUNNING;
     log_->Append(v1::LogLine::SYSTEM, "created from image " + image_.manifest().name);
     idle_since_unix_ms_ = NowUnixMs();

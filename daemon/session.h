@@ -40,6 +40,7 @@ struct SessionSettings {
   std::optional<EgressSettings> egress;  // nothing: no network
   std::string branch_of;                 // the session that it is to be a copy of; empty: none
   std::string restored_from;             // the checkpoint that it is to come from; empty: none
+  bool arrives = false;                  // its processes come from the files of a checkpoint
 };
 
 class Session {

@@ -1,26 +1,25 @@
-// Sessions on their way to the disk, and from there:
-// docs/decisions/0031-checkpoints-of-sessions.md.
+// What is asked of sessions on disk: docs/decisions/0031-checkpoints-of-sessions.md.
 //
-//   to    its agent lets go of its channel -> a worker has CRIU dump its processes, and copies its
-//         files -> they are packed -> it is ended, or its agent gets a channel again
-//   from  a sandbox is made and emptied -> the archive is unpacked -> a worker has CRIU restore
-//         them, and looks at them -> the agent gets a channel
+//   to    SessionDumps fills the files of a checkpoint, the lane packs them, and the session is
+//         ended, or goes on
+//   from  the lane unpacks them for a sandbox that SessionArrivals has made, which fills it
 //
-// Whatever fails on the way to the disk, the session goes on, unless the worker says that it is
-// lost. All on the loop's thread.
+// Loop thread only.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 
-#include "daemon/checkpoint_worker.h"
+#include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "daemon/images.h"
+#include "daemon/session_arrivals.h"
 #include "daemon/session_checkpoint_lane.h"
+#include "daemon/session_dumps.h"
 #include "daemon/sessions.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
@@ -30,12 +29,6 @@ namespace spore {
 
 class SessionCheckpoints {
  public:
-  struct Order {
-    std::string session;  // its id
-    std::string name;     // of the checkpoint; empty: one is made
-    bool leave_running = false;
-    uint64_t asked_ns = 0;
-  };
   using Created = std::function<void(Result<v1::CreateSessionCheckpointResponse>)>;
   struct RestoreOrder {
     uid_t peer = 0;  // who asks
@@ -45,67 +38,45 @@ class SessionCheckpoints {
   };
   using Restored = std::function<void(Result<v1::Session>)>;
 
+  // All borrowed.
   SessionCheckpoints(EventLoop& loop, CgroupTree& cgroups, Images& images, Sessions& sessions,
                      SessionCheckpointLane& lane, const SessionsConfig& config);
   ~SessionCheckpoints();
   SessionCheckpoints(const SessionCheckpoints&) = delete;
   SessionCheckpoints& operator=(const SessionCheckpoints&) = delete;
 
-  // `created` is called once. A client that goes away changes nothing.
-  void Create(Order order, Created created);
-  // `restored` is called once, unless it is cancelled. Returns an id for CancelRestore.
-  uint64_t Restore(RestoreOrder order, Restored restored);
-  // The client has gone: the session ends, if it is not complete.
-  void CancelRestore(uint64_t id);
+  // `name` empty: one is made. `created` is called once. A client that goes away changes nothing.
+  void Create(SessionDumps::Order order, const std::string& name, Created created);
+  // `restored` is called once. A client that goes away has the session ended, if it is not
+  // complete: the returned function does so.
+  std::function<void()> Restore(RestoreOrder order, Restored restored);
 
  private:
-  struct Dump {
-    Order order;
+  struct Creating {
+    SessionDumps::Order order;
     Created created;
     SessionCheckpointLane::MaterialPtr material;
-    std::shared_ptr<void> use;
-    int32_t descriptor = -1;
-    std::optional<Cgroup> cgroup;  // CRIU's
-    std::unique_ptr<CheckpointWorker> worker;
     v1::CreateSessionCheckpointResponse response;
   };
-  using DumpPtr = std::shared_ptr<Dump>;
-  void Prepared(const DumpPtr& dump, Result<SessionCheckpointLane::MaterialPtr> material);
-  Result<> StartDump(const DumpPtr& dump, Session& session);
-  void Dumped(const DumpPtr& dump, CheckpointWorker::Dumped dumped);
-  void Keep(const DumpPtr& dump);
-  void Kept(const DumpPtr& dump, Result<v1::SessionCheckpointRecord> kept);
-  // Back to its owner; `then` when its agent can be asked.
-  void GoOn(const DumpPtr& dump, std::function<void(Result<>)> then);
-  void FailDump(const DumpPtr& dump, Error error);
-
+  using CreatingPtr = std::shared_ptr<Creating>;
   struct Restoring {
-    uint64_t id = 0;
     RestoreOrder order;
-    Restored restored;
-    bool over = false;  // it has been answered, or nobody waits
-    v1::SessionCheckpointRecord record;
-    SessionCheckpointLane::MaterialPtr material;
-    std::string session;  // its id
-    std::unique_ptr<CheckpointWorker> worker;
+    Restored restored;  // null: nobody waits
+    uint64_t arrival = 0;
   };
   using RestoringPtr = std::shared_ptr<Restoring>;
-  Result<> Begin(const RestoringPtr& job);
-  Result<SessionSettings> SettingsOf(const Restoring& job) const;
-  void Unpack(const RestoringPtr& job, const Session& session);
-  void StartRestore(const RestoringPtr& job);
-  void Arrived(const RestoringPtr& job, Result<CheckpointWorker::Restored> restored);
-  void FailRestore(const RestoringPtr& job, Error error);
+  void Dump(const CreatingPtr& job);
+  void Kept(const CreatingPtr& job, const Result<v1::SessionCheckpointRecord>& kept);
+  Result<> Found(const RestoringPtr& job, const v1::SessionCheckpointRecord& record);
+  Result<SessionArrivals::Order> ArrivalOf(const RestoreOrder& order,
+                                           const v1::SessionCheckpointRecord& record);
 
-  EventLoop& loop_;
-  CgroupTree& cgroups_;
   Images& images_;
   Sessions& sessions_;
   SessionCheckpointLane& lane_;
   const SessionsConfig& config_;
-  uint64_t last_id_ = 0;
-  std::map<uint64_t, RestoringPtr> restoring_;
-  std::map<uint64_t, DumpPtr> dumping_;
+  SessionDumps dumps_;
+  SessionArrivals arrivals_;
   std::shared_ptr<bool> alive_;
 };
 

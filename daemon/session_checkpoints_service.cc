@@ -1,13 +1,13 @@
 // spore.v1.SessionCheckpoints: sessions on disk.
 #include <utility>
 
+#include "daemon/sandboxes_service.h"
 #include "daemon/service_context.h"
 
 namespace spore {
 namespace {
 
 constexpr char kService[] = "spore.v1.SessionCheckpoints";
-using CallPtr = std::shared_ptr<Call>;
 
 void List(ServiceContext& context, const CallPtr& call, v1::ListSessionCheckpointsRequest&) {
   context.session_checkpoint_lane.List(
@@ -44,6 +44,34 @@ void Remove(ServiceContext& context, const CallPtr& call,
                                          });
 }
 
+void Create(ServiceContext& context, const CallPtr& call,
+            v1::CreateSessionCheckpointRequest& request) {
+  auto session = UsableSession(context, *call, request.id());
+  if (!session) return call->Fail(session.error());
+  context.session_checkpoints.Create({.session = (*session)->id(),
+                                      .leave_running = request.leave_running(),
+                                      .asked_ns = MonotonicNs()},
+                                     request.name(), [call](const auto& created) {
+                                       if (!created) return call->Fail(created.error());
+                                       call->Reply(*created);
+                                     });
+}
+
+void Restore(ServiceContext& context, const CallPtr& call, v1::RestoreSessionRequest& request) {
+  Result<> valid = CheckLabel(request.label());
+  if (valid && request.ttl_ms() != 0) valid = CheckTtl(request.ttl_ms());
+  if (!valid) return call->Fail(valid.error());
+  call->OnCancel(context.session_checkpoints.Restore({.peer = call->peer().uid,
+                                                      .name = request.name(),
+                                                      .label = request.label(),
+                                                      .ttl_ms = request.ttl_ms()},
+                                                     [call](const auto& restored) {
+                                                       if (!restored)
+                                                         return call->Fail(restored.error());
+                                                       call->Reply(*restored);
+                                                     }));
+}
+
 template <typename Request>
 void RegisterOne(RpcServer& server, ServiceContext& context, const char* method,
                  void (*handler)(ServiceContext&, const CallPtr&, Request&)) {
@@ -56,6 +84,8 @@ void RegisterOne(RpcServer& server, ServiceContext& context, const char* method,
 }  // namespace
 
 void RegisterSessionCheckpoints(RpcServer& server, ServiceContext& context) {
+  RegisterOne(server, context, "Create", &Create);
+  RegisterOne(server, context, "Restore", &Restore);
   RegisterOne(server, context, "List", &List);
   RegisterOne(server, context, "Inspect", &Inspect);
   RegisterOne(server, context, "Remove", &Remove);

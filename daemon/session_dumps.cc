@@ -1,0 +1,179 @@
+#include "daemon/session_dumps.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/unix_time.h"
+
+namespace spore {
+namespace {
+
+// CRIU itself. What it writes is charged to it, too: a tmpfs is the memory of who fills it.
+constexpr uint64_t kCriuBytes = 256ull << 20;
+constexpr uint32_t kCriuPids = 16;
+// What an agent and an interpreter share with their zygote is dumped with each.
+constexpr uint64_t kSharedBytes = 1ull << 30;
+
+Error Ended() {
+  return {ErrorKind::kPrecondition, 0, "the session has ended", {}, {}};
+}
+
+// As of now.
+void Describe(Session& session, v1::SessionCheckpointRecord& record) {
+  v1::SessionCheckpoint& checkpoint = *record.mutable_checkpoint();
+  const v1::Session info = session.Describe();
+  checkpoint.set_runtime(info.runtime());
+  checkpoint.set_language(info.language());
+  checkpoint.set_label(info.label());
+  *checkpoint.mutable_limits() = info.limits();
+  *checkpoint.mutable_environment() = info.environment();
+  checkpoint.set_network(info.network());
+  const int64_t left_ms = info.expires_unix_ms() - NowUnixMs();
+  checkpoint.set_ttl_ms(static_cast<uint64_t>(std::max<int64_t>(0, left_ms)));
+  checkpoint.set_idle_timeout_ms(info.idle_timeout_ms());
+  for (const v1::Execution& exec : session.execs().List())
+    if (exec.kept()) *checkpoint.add_execs() = exec;
+  checkpoint.set_interpreter(session.interpreter() != 0);
+  if (session.interpreter() != 0) checkpoint.set_interpreter_runs(session.interpreter_runs());
+  record.set_uid(session.uid());
+  record.set_interpreter(session.interpreter());
+  record.set_code_runs(info.code_runs());
+  record.set_last_exec_id(static_cast<uint32_t>(info.execs()));
+  record.set_agent(session.agent_number());
+}
+
+}  // namespace
+
+SessionDumps::SessionDumps(EventLoop& loop, CgroupTree& cgroups, Sessions& sessions)
+    : loop_(loop), cgroups_(cgroups), sessions_(sessions), alive_(std::make_shared<bool>(true)) {}
+
+SessionDumps::~SessionDumps() {
+  *alive_ = false;
+  // Each worker's handlers hold its job.
+  for (const auto& [id, job] : jobs_) job->worker.reset();
+}
+
+Result<> SessionDumps::Check(Session& session) {
+  SPORE_TRY(session.CheckUsable());
+  for (const v1::Execution& exec : session.execs().List()) {
+    if (exec.state() != v1::Execution::RUNNING || exec.kept()) continue;
+    const std::string what = exec.args_size() > 0 ? " (" + exec.args(0) + ")" : "";
+    return MakeError(ErrorKind::kPrecondition,
+                     "a client's terminal or files are attached to exec " +
+                         std::to_string(exec.exec_id()) + what + " of session " + session.id(),
+                     "end it, or start it with --detach");
+  }
+  return {};
+}
+
+uint64_t SessionDumps::MostBytes(const Session& session) {
+  const v1::Limits& limits = session.settings().limits;
+  return limits.memory_bytes() + limits.tmp_bytes() + kSharedBytes;
+}
+
+void SessionDumps::Start(Order order, SessionCheckpointLane::MaterialPtr material, Done done) {
+  auto job = std::make_shared<Job>();
+  job->order = std::move(order);
+  job->material = std::move(material);
+  job->done = std::move(done);
+  Session* const session = sessions_.Live(job->order.session);
+  if (session == nullptr) return Fail(job, Ended());
+  if (auto usable = Check(*session); !usable) return Fail(job, usable.error());
+  job->use = session->Use();
+  session->Park([this, job, alive = alive_](const Result<int32_t>& door) {
+    if (!*alive) return;
+    if (!door) return Fail(job, door.error());
+    v1::SessionCheckpointRecord& record = job->material->record;
+    record.set_agent_descriptor(*door);
+    Session* const parked = sessions_.Live(job->order.session);
+    if (parked == nullptr) return Fail(job, Ended());
+    Describe(*parked, record);
+    const Result<> started = StartWorker(job, *parked);
+    if (started) return;
+    GoOn(job->order.session, record,
+         [this, job, error = started.error()](const Result<>&) { Fail(job, error); });
+  });
+}
+
+Result<> SessionDumps::StartWorker(const JobPtr& job, Session& session) {
+  const uint64_t number = ++last_id_;
+  SPORE_ASSIGN(
+      job->cgroup,
+      cgroups_.Create(session.image().manifest().name, "dump-" + std::to_string(number),
+                      {.memory_bytes = MostBytes(session) + kCriuBytes, .pids = kCriuPids}));
+  CheckpointWorker::Order order{.words = session.WorkerWords(),
+                                .process = session.agent_pidfd(),
+                                .mount = job->material->files.mount.get(),
+                                .folder = job->material->files.directory.get(),
+                                .criu = job->material->criu.get()};
+  order.words.push_back("agent=" + std::to_string(job->material->record.agent()));
+  for (const std::string& path : job->cgroup->Paths()) order.words.push_back("enter=" + path);
+  if (job->order.leave_running) order.words.emplace_back("leave-running");
+  SPORE_ASSIGN(job->worker,
+               CheckpointWorker::Checkpoint(
+                   loop_, order,
+                   [this, job](const CheckpointWorker::Dumped& dumped) { OnDumped(job, dumped); },
+                   [this, number] {
+                     // It is the caller.
+                     loop_.Post([this, number, alive = alive_] {
+                       if (!*alive) return;
+                       const JobPtr over = jobs_.extract(number).mapped();
+                       over->worker.reset();
+                       over->cgroup.reset();
+                     });
+                   }));
+  jobs_[number] = job;
+  return {};
+}
+
+void SessionDumps::OnDumped(const JobPtr& job, const CheckpointWorker::Dumped& dumped) {
+  using wire::SessionFate;
+  Session* const session = sessions_.Live(job->order.session);
+  if (session == nullptr) return Fail(job, Ended());
+  Error error = dumped.error.value_or(
+      Error{ErrorKind::kInternal, 0, "its processes were not dumped", {}, {}});
+  const auto fail = [this, job](const Error& why) {
+    return [this, job, why](const Result<>&) { Fail(job, why); };
+  };
+  switch (dumped.done.fate) {
+    case SessionFate::kLost:
+      session->Kill(v1::Death::DAEMON, "it was lost on its way to the disk: " + error.Message());
+      error.operation += "; the session has ended";
+      return Fail(job, error);
+    case SessionFate::kGoesOn:
+      return GoOn(job->order.session, job->material->record, fail(error));
+    case SessionFate::kDumped:
+      break;
+  }
+  job->material->record.set_last_number(dumped.done.last_number);
+  job->material->record.mutable_checkpoint()->set_processes(dumped.done.processes);
+  Dumped result{dumped.done.stopped_us,
+                TraceOfWorker("checkpoint", dumped.done.steps, job->order.asked_ns)};
+  const auto tell = [job, result = std::move(result)](const Result<>&) {
+    job->use.reset();
+    job->done(result);
+  };
+  if (!job->order.leave_running) return tell({});
+  GoOn(job->order.session, job->material->record, tell);
+}
+
+void SessionDumps::GoOn(const std::string& id, const v1::SessionCheckpointRecord& record,
+                        Then then) {
+  Session* const session = sessions_.Live(id);
+  if (session == nullptr) return then(tl::unexpected(Ended()));
+  session->Unpark(record.agent_descriptor(),
+                  [this, id, then = std::move(then), alive = alive_](const Result<>& unparked) {
+                    if (!*alive) return;
+                    Session* const lost = unparked ? nullptr : sessions_.Live(id);
+                    if (lost != nullptr)
+                      lost->Kill(v1::Death::PROTOCOL, unparked.error().Message());
+                    then(unparked);
+                  });
+}
+
+void SessionDumps::Fail(const JobPtr& job, const Error& error) {
+  job->use.reset();
+  job->done(tl::unexpected(error));
+}
+
+}  // namespace spore

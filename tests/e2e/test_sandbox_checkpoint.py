@@ -1,0 +1,181 @@
+"""Sessions on disk: what comes back, as often as asked, and what each copy is like.
+
+What refuses, and faults: test_sandbox_checkpoint_faults.py.
+"""
+import contextlib
+import json
+import os
+import time
+
+import daemon
+import pytest
+import sandboxes
+import ttrpc
+
+SPORED_CONFIG = {"max-instances": 24}
+SERVICE = "SessionCheckpoints"
+
+
+@pytest.fixture
+def box(spored):
+    with sandboxes.sandbox(spored, ttl_ms=600_000) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def kept(box, **fields):
+    """A checkpoint of the session, removed in the end."""
+    response = box.spored.call(SERVICE, "Create", {"id": box.id, **fields})
+    try:
+        yield response["checkpoint"]
+    finally:
+        box.spored.call(SERVICE, "Remove", {"name": response["checkpoint"]["name"]})
+
+
+@contextlib.contextmanager
+def restored(spored, name, **fields):
+    made = sandboxes.Sandbox(spored, spored.call(SERVICE, "Restore", {"name": name, **fields})["id"])
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(ttrpc.RpcError):
+            made.kill()
+
+
+STATE = """
+import os, random, threading, socket
+heap = {i: str(i) for i in range(20_000)}
+beats = 0
+def beat():
+    global beats
+    while True:
+        beats += 1
+        threading.Event().wait(0.01)
+threading.Thread(target=beat, daemon=True).start()
+log = open('/tmp/log', 'a+'); log.write('before\\n'); log.flush()
+gone = open('/tmp/gone', 'w+'); gone.write('still here'); gone.flush(); os.unlink('/tmp/gone')
+left, right = socket.socketpair(); left.send(b'on its way')
+reading, writing = os.pipe(); os.write(writing, b'in the pipe')
+pid = os.getpid()
+"""
+
+
+def check_state(copy):
+    assert copy.value("heap[19_999], len(heap), os.getpid() == pid") == "('19999', 20000, True)"
+    before = int(copy.value("beats"))
+    daemon.wait_until(lambda: int(copy.value("beats")) > before, 30, "its thread goes on")
+    copy.code("log.write('after\\n'); log.flush()")
+    assert copy.out("cat /tmp/log") == "before\nafter\n"
+    assert copy.value("gone.seek(0), gone.read()") == "(0, 'still here')"
+    assert copy.value("right.recv(100), os.read(reading, 100)") == "(b'on its way', b'in the pipe')"
+
+
+def test_it_comes_back_as_often_as_asked(spored, box):
+    box.code(STATE)
+    with kept(box, name="once") as checkpoint:
+        assert box.inspect()["state"] == "DEAD"
+        assert "checkpoint once" in box.inspect()["death"]["message"]
+        assert checkpoint["session"] == box.id and checkpoint["bytes"] > 0 and checkpoint["interpreter"]
+        with restored(spored, "once") as first, restored(spored, "once") as second:
+            for copy in (first, second):
+                check_state(copy)
+                info = copy.inspect()
+                assert info["restored_from"] == "once" and info["state"] == "RUNNING"
+                assert info["start_kind"] == "START_KIND_RESTORE"
+            first.code("heap.clear()")
+            assert second.value("len(heap)") == "20000"
+            assert first.inspect()["uid"] != second.inspect()["uid"]
+            # What must not be the same twice.
+            assert first.value("random.random()") != second.value("random.random()")
+
+
+def test_it_goes_on_where_that_is_wanted(spored, box):
+    box.code(STATE)
+    with kept(box, leave_running=True) as checkpoint:
+        check_state(box)
+        assert box.inspect()["state"] == "RUNNING"
+        with restored(spored, checkpoint["name"]) as copy:
+            check_state(copy)
+        # And once more, of the one that went on.
+        box.code("heap['new'] = 1")
+        with kept(box, leave_running=True) as second, restored(spored, second["name"]) as copy:
+            assert copy.value("heap['new']") == "1"
+        assert box.value("heap['new']") == "1"
+
+
+def test_programs_come_back(spored, box):
+    number = box.detach("sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done")
+    pair = box.detach("sh", "-c", "while :; do echo x; sleep 0.05; done | while read line; do echo $line >> /tmp/out; done")
+    box.code("import subprocess\nchild = subprocess.Popen(['cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)")
+    done = box.exec("sh", "-c", "echo ended; exit 3")
+    daemon.wait_until(lambda: box.exec("test", "-s", "/tmp/out")["code"] == 0, 30, "the pipeline writes")
+    with kept(box) as checkpoint, restored(spored, checkpoint["name"]) as copy:
+        states = {e["exec_id"]: e for e in copy.call("ListExecs")["execs"]}
+        assert states[number]["state"] == states[pair]["state"] == "RUNNING"
+        assert (states[done["exec"]["exec_id"]]["state"], states[done["exec"]["exec_id"]]["exit_code"]) == ("ENDED", 3)
+        lines = copy.call("ReadExecOutput", exec_id=number)["data"].split()
+        assert lines[:2] == [b"0", b"1"]
+        more = copy.call("ReadExecOutput", exec_id=number, position=10_000_000, wait_ms=60_000)
+        assert more["data"], "it goes on to write"
+        size = int(copy.out("stat -c %s /tmp/out"))
+        daemon.wait_until(lambda: int(copy.out("stat -c %s /tmp/out")) > size, 30, "the pipeline goes on")
+        assert copy.value("child.communicate('to the child')[0], child.returncode") == "('to the child', 0)"
+        assert copy.exec("true")["exec"]["exec_id"] > done["exec"]["exec_id"]
+        copy.call("SignalExec", exec_id=number, signal=9)
+        ended = copy.call("WaitExec", exec_id=number, wait_ms=60_000)
+        assert (ended["state"], ended["signal"]) == ("ENDED", 9)
+
+
+def test_a_session_without_code(spored, box):
+    box.out("mkdir -p /tmp/d/e; echo one > /tmp/d/a; ln /tmp/d/a /tmp/d/b; ln -s ../a /tmp/d/e/l; chmod 640 /tmp/d/a;"
+            "mkfifo /tmp/f; truncate -s 30M /tmp/holes; echo two > /dev/shm/s; touch -d @1000 /tmp/old; chmod 500 /tmp/d/e")
+    look = ("stat -c %a%h%U /tmp/d/a; stat -c %a /tmp/d/e; stat -c %Y /tmp/old; stat -c %b /tmp/holes; test -p /tmp/f;"
+            "cat /tmp/d/b /tmp/d/e/l /dev/shm/s")
+    seen = box.out(look)
+    with kept(box) as checkpoint, restored(spored, checkpoint["name"], label="again", ttl_ms=60_000) as copy:
+        assert copy.out(look) == seen
+        assert copy.inspect()["label"] == "again"
+        assert copy.value("1 + 1") == "2"
+
+
+def test_a_piece_of_code_in_the_middle(spored, box):
+    box.code("import time")
+    running = sandboxes.Asking(box, "RunCode", code="for i in range(200): time.sleep(0.02)\nfound = i")
+    daemon.wait_until(lambda: box.inspect()["code_runs"] == 2, 30, "it runs")
+    with kept(box, leave_running=True) as checkpoint, restored(spored, checkpoint["name"]) as copy:
+        # There its result is for nobody; it is over before the next piece.
+        assert copy.value("found") == "199"
+        assert running.get()["error"] is None
+        assert box.value("found") == "199"
+
+
+def test_node(spored):
+    with sandboxes.sandbox(spored, image="node", ttl_ms=600_000) as box:
+        box.code("const fs = require('fs'); let ticks = 0; setInterval(() => ticks++, 10); const heap = {a: [1, 2, 3]}")
+        with kept(box) as checkpoint, restored(spored, checkpoint["name"]) as copy:
+            assert copy.value("heap.a.length") == "3"
+            before = int(copy.value("ticks"))
+            daemon.wait_until(lambda: int(copy.value("ticks")) > before, 30, "its timer goes on")
+            assert copy.value("await fs.promises.readFile('/proc/self/comm', 'utf8')").strip("'\\n") != ""
+
+
+def test_it_outlives_the_daemon(spored, box):
+    box.code("x = 41")
+    with kept(box, name="survivor"):
+        spored.stop()
+        spored.start()
+        assert [c["name"] for c in spored.call(SERVICE, "List")["checkpoints"]] == ["survivor"]
+        with restored(spored, "survivor") as copy:
+            assert copy.value("x + 1") == "42"
+
+
+def test_of_a_restored_one(spored, box):
+    box.code("x = 1")
+    with kept(box) as first, restored(spored, first["name"]) as copy:
+        copy.code("x += 1")
+        with kept(copy) as second, restored(spored, second["name"]) as again:
+            assert again.value("x") == "2"
+            again.code("x += 1")
+            branched = again.call("Branch")["sessions"][0]["id"]
+            assert sandboxes.Sandbox(spored, branched).value("x") == "3"
+            sandboxes.Sandbox(spored, branched).kill()
