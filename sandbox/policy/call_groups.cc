@@ -198,6 +198,14 @@ constexpr std::array kConfining = std::to_array<Name>({
     "landlock_restrict_self",
 });
 
+// ---- CRIU, while it restores: what of it a restored process inherits is refused again by the
+// programs that are loaded into it before it goes on. Filters are loaded from outside. ----
+
+constexpr std::array kStopping = std::to_array<Name>({"ptrace"});
+constexpr std::array kOwnIds = std::to_array<Name>({"setfsuid", "setfsgid", "capset"});
+constexpr std::array kPipeContents = std::to_array<Name>({"vmsplice", "tee"});
+constexpr std::array kLayout = std::to_array<Name>({"personality"});
+
 // ---- nobody ----
 
 constexpr std::array kNamespaces = std::to_array<Name>({
@@ -309,6 +317,13 @@ constexpr std::array kSetupCalls = std::to_array<CallGroup>({
 });
 constexpr size_t kSetupGroupsAhead = 2;
 
+constexpr std::array kRestoreCalls = std::to_array<CallGroup>({
+    {"hold what it has restored until it stops", kStopping},
+    {"ask for ids, give up its capability", kOwnIds},
+    {"lay memory out as it was", kLayout},
+    {"fill pipes", kPipeContents},
+});
+
 constexpr std::array kForbiddenCalls = std::to_array<CallGroup>({
     {"make namespaces, roots and mounts: the supervisor's work, before this program", kNamespaces},
     {"reach into other processes", kOtherProcesses},
@@ -355,6 +370,11 @@ constexpr std::array kSetupPrctls = std::to_array<int>({
     PR_SET_SECCOMP,
 });
 
+constexpr std::array kRestoreProbeCalls = std::to_array<CallGroup>({
+    {"look at what the kernel has", kWatching},
+});
+constexpr std::array kRestorePrctls = std::to_array<int>({PR_SET_MM});
+
 }  // namespace
 
 std::span<const CallGroup> TenantCalls() {
@@ -369,11 +389,20 @@ std::span<const CallGroup> LastSetupCalls() {
 std::span<const CallGroup> ForbiddenCalls() {
   return kForbiddenCalls;
 }
+std::span<const CallGroup> RestoreCalls() {
+  return kRestoreCalls;
+}
+std::span<const CallGroup> RestoreProbeCalls() {
+  return kRestoreProbeCalls;
+}
 std::span<const int> TenantPrctls() {
   return kTenantPrctls;
 }
 std::span<const int> SetupPrctls() {
   return kSetupPrctls;
+}
+std::span<const int> RestorePrctls() {
+  return kRestorePrctls;
 }
 
 }  // namespace spore

@@ -25,9 +25,16 @@ std::span<const CallGroup> LastSetupCalls();
 // whereas EPERM says plainly that the call is known and not for tenants.
 std::span<const CallGroup> ForbiddenCalls();
 
+// What CRIU calls beside while it brings a session back, from the position of a tenant
+// (zygote/checkpoint).
+std::span<const CallGroup> RestoreCalls();
+// And when it finds out what the kernel has, before it has read anything.
+std::span<const CallGroup> RestoreProbeCalls();
+
 // prctl(2) options. Others fail with ENOSYS.
 std::span<const int> TenantPrctls();
 std::span<const int> SetupPrctls();
+std::span<const int> RestorePrctls();
 
 // CLONE_NEW* flags that clone(2) can carry (CLONE_NEWTIME cannot: its bit is part of the exit
 // signal; it exists for clone3 and unshare only).

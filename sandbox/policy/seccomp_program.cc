@@ -172,6 +172,33 @@ void RefuseAllButLoopback(Builder& builder) {
   builder.Add(SCMP_ACT_ERRNO(ENOPROTOOPT), "setsockopt", ulp);
 }
 
+void AddRestoreRules(Builder& builder, NetworkPolicy network) {
+  builder.Add(SCMP_ACT_ALLOW, TenantCalls());
+  builder.Add(SCMP_ACT_ALLOW, RestoreCalls());
+  // Without clone3 CRIU clones as clone(2) does, whose flags can be seen, and chooses pids by
+  // ns_last_pid.
+  constexpr uint64_t kRefused = kCloneNamespaceFlags | uint64_t{CLONE_PARENT};
+  builder.Add(SCMP_ACT_ALLOW, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, kRefused, 0));
+  for (std::string_view name : {"fcntl", "ioctl"}) builder.Add(SCMP_ACT_ALLOW, name);
+  builder.Add(SCMP_ACT_ALLOW, "mknod", SCMP_A1(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
+  builder.Add(SCMP_ACT_ALLOW, "mknodat", SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
+  for (const std::span<const int> options : {TenantPrctls(), RestorePrctls()}) {
+    for (int option : options)
+      builder.Add(SCMP_ACT_ALLOW, "prctl", SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(option)));
+  }
+  builder.Add(SCMP_ACT_ALLOW, "socketpair", SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+  builder.Add(SCMP_ACT_ALLOW, "socket", SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+  if (!network.allows_loopback()) return;
+  constexpr uint64_t kTypes = 0xf;  // SOCK_TYPE_MASK of linux/net.h; the rest are flags
+  for (const uint64_t family : {uint64_t{AF_INET}, uint64_t{AF_INET6}}) {
+    for (const uint64_t type : {uint64_t{SOCK_STREAM}, uint64_t{SOCK_DGRAM}}) {
+      const std::array both{scmp_arg_cmp(SCMP_A0(SCMP_CMP_EQ, family)),
+                            scmp_arg_cmp(SCMP_A1(SCMP_CMP_MASKED_EQ, kTypes, type))};
+      builder.Add(SCMP_ACT_ALLOW, "socket", both);
+    }
+  }
+}
+
 // 0, -errno, or the id of a thread that could not have it.
 int Load(const SeccompProgram& program, unsigned flags) noexcept {
   sock_fprog loaded{
@@ -266,6 +293,19 @@ Result<SeccompProgram> CompileInitProgram() {
         "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait",
         "restart_syscall", "exit", "exit_group"})
     builder.Add(SCMP_ACT_ALLOW, name);
+  return builder.Export();
+}
+
+Result<SeccompProgram> CompileRestoreProgram(NetworkPolicy network) {
+  Builder builder(SCMP_ACT_ERRNO(ENOSYS));
+  AddRestoreRules(builder, network);
+  return builder.Export();
+}
+
+Result<SeccompProgram> CompileRestoreProbeProgram() {
+  Builder builder(SCMP_ACT_ERRNO(ENOSYS));
+  AddRestoreRules(builder, NetworkPolicy(LoopbackSockets()));
+  builder.Add(SCMP_ACT_ALLOW, RestoreProbeCalls());
   return builder.Export();
 }
 

@@ -37,6 +37,12 @@ Result<SeccompProgram> CompileLastProgram(const DeniedCalls& denied = {});
 // For the small init of a sandbox: wait, exit, signal return, and no more.
 Result<SeccompProgram> CompileInitProgram();
 
+// For CRIU, which brings a session back from the position of a tenant, and for what it restores: an
+// allow-list of what tenants may call and a little more.
+Result<SeccompProgram> CompileRestoreProgram(NetworkPolicy network);
+// For a CRIU that has no images yet, and looks at the kernel.
+Result<SeccompProgram> CompileRestoreProbeProgram();
+
 // Names of the calls that tenant code may make (base minus final and last), sorted; for `spored
 // --check`, documentation and the test that counts them against Docker's. They are the same under
 // every network policy, which decides on families of sockets.

@@ -201,6 +201,10 @@ Result<int64_t> Tracee::Call(long number, uint64_t a, uint64_t b, uint64_t c, ui
       continue;
     }
     if (WSTOPSIG(status) == SIGTRAP) break;
+    if (WSTOPSIG(status) == SIGSTOP) {  // no mask blocks it; it has to wait
+      signal_ = SIGSTOP;
+      continue;
+    }
     return MakeError(ErrorKind::kInternal, "a signal came in the middle of a system call");
   }
   part = {&registers, sizeof registers};

@@ -1,5 +1,6 @@
 // spore-zygote: builds an image's world and supervises its zygote and sandboxes; or, as
-// `spore-zygote branch`, branches a session. spored starts it.
+// `spore-zygote branch`, branches a session, or as `spore-zygote restore` brings one back from
+// disk. spored starts it.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -7,12 +8,14 @@
 #include <cstring>
 
 #include "zygote/branch/branch.h"
+#include "zygote/checkpoint/restore_session.h"
 #include "zygote/supervisor/launch.h"
 #include "zygote/supervisor/options.h"
 #include "zygote/supervisor/supervise.h"
 
 int main(int argc, char** argv) {
   if (argc > 1 && strcmp(argv[1], "branch") == 0) return spore::BranchMain(argc - 1, argv + 1);
+  if (argc > 1 && strcmp(argv[1], "restore") == 0) return spore::RestoreMain(argc - 1, argv + 1);
   spore::Result<spore::SupervisorOptions> options = spore::ParseSupervisorOptions(argc, argv);
   if (!options) {
     fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());

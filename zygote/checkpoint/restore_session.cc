@@ -1,0 +1,228 @@
+#include "zygote/checkpoint/restore_session.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <utility>
+#include <vector>
+
+#include "sandbox/policy/denied_calls.h"
+#include "sandbox/sys/fault_point.h"
+#include "sandbox/sys/fd_message.h"
+#include "sandbox/sys/step_log.h"
+#include "zygote/branch/copy_files.h"
+#include "zygote/branch/thread_state.h"
+#include "zygote/checkpoint/check_restored.h"
+#include "zygote/checkpoint/checkpoint_options.h"
+#include "zygote/checkpoint/load_filters.h"
+#include "zygote/checkpoint/restore_worker.h"
+#include "zygote/checkpoint/restored_processes.h"
+#include "zygote/checkpoint_protocol.h"
+
+namespace spore {
+namespace {
+
+constexpr int kAboveFixedFds = 16;
+constexpr unsigned kBesideCriuSeconds = 60;  // each wait has a limit of its own; this is for what
+                                             // nobody has thought of
+
+pid_t PidOf(int pidfd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("Pid:")) return static_cast<pid_t>(strtol(line.c_str() + 4, nullptr, 10));
+  return 0;
+}
+
+int OwnFilters() {
+  const std::string count = StatusLine(getpid(), "Seccomp_filters");
+  int number = 0;
+  (void)std::from_chars(count.data(), count.data() + count.size(), number);
+  return number;
+}
+
+std::vector<std::string> Words(std::string_view list) {
+  std::vector<std::string> words;
+  while (!list.empty()) {
+    const std::string_view word = list.substr(0, list.find(','));
+    words.emplace_back(word);
+    list.remove_prefix(std::min(word.size() + 1, list.size()));
+  }
+  return words;
+}
+
+// Those that every session runs under, in the order in which one gets them.
+Result<std::vector<SeccompProgram>> SessionPrograms(const CheckpointOptions& options) {
+  const NetworkPolicy network =
+      options.loopback ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
+  SPORE_ASSIGN(const DeniedCalls denied, DeniedCalls::Make(Words(options.denied)));
+  std::vector<SeccompProgram> programs(3);
+  SPORE_ASSIGN(programs[0], CompileBaseProgram());
+  SPORE_ASSIGN(programs[1], CompileFinalProgram(network));
+  SPORE_ASSIGN(programs[2], CompileLastProgram(denied));
+  return programs;
+}
+
+Result<UniqueFd> OpenAbove(const std::string& path, int flags) {
+  const UniqueFd file(open(path.c_str(), flags | O_CLOEXEC));
+  if (!file) return SysError("open", path);
+  UniqueFd above(fcntl(file.get(), F_DUPFD_CLOEXEC, kAboveFixedFds));
+  if (!above) return SysError("duplicate a descriptor");
+  return above;
+}
+
+Result<ConfinedCriu> PrepareCriu(const CheckpointOptions& options, pid_t init) {
+  ConfinedCriu criu{options, {}, {}, {}, {}, {}};
+  for (const std::string& path : options.cgroups) {
+    // v1's `tasks` moves one thread, without a lock of the whole kernel.
+    const std::string tasks = path + "/tasks";
+    const bool is_v1 = access(tasks.c_str(), F_OK) == 0;
+    SPORE_ASSIGN(UniqueFd procs, OpenAbove(is_v1 ? tasks : path + "/cgroup.procs", O_WRONLY));
+    criu.cgroup_procs.push_back(std::move(procs));
+  }
+  SPORE_ASSIGN(criu.user_namespace, OpenAbove(fmt::format("/proc/{}/ns/user", init), O_RDONLY));
+  SPORE_ASSIGN(criu.null, OpenAbove("/dev/null", O_RDWR));
+  const NetworkPolicy network =
+      options.loopback ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
+  SPORE_ASSIGN(criu.program, CompileRestoreProgram(network));
+  SPORE_ASSIGN(criu.probe_program, CompileRestoreProbeProgram());
+  return criu;
+}
+
+struct Restored {
+  UniqueFd agent;    // its pidfd
+  UniqueFd channel;  // the other end of what stands in place of its channel
+};
+
+class Restore {
+ public:
+  explicit Restore(CheckpointOptions options) : options_(std::move(options)) {}
+
+  Result<Restored> Run() {
+    uint64_t t = StepLog::Now();
+    init_ = PidOf(wire::kCheckpointProcessFd);
+    if (init_ <= 0) return MakeError(ErrorKind::kUnavailable, "the sandbox has ended");
+    SPORE_ASSIGN(const std::vector<SeccompProgram> programs, SessionPrograms(options_));
+    SPORE_ASSIGN(const ConfinedCriu criu, PrepareCriu(options_, init_));
+    SPORE_ASSIGN(RestoredProcesses processes, RestoredProcesses::Begin(options_.cgroups));
+    t = report_.steps.Add("prepare", t);
+    SPORE_ASSIGN(const uid_t owner, Owner());
+    SPORE_TRY(RestoreFiles(owner));
+    SPORE_TRY(FaultPoint("restore-files"));
+    t = report_.steps.Add("files", t);
+    SPORE_ASSIGN(RestoreWorker worker,
+                 RestoreWorker::Start({wire::kCheckpointProcessFd, owner, criu}));
+    SPORE_TRY(worker.AwaitCriu());
+    t = report_.steps.Add("criu", t);
+    SPORE_TRY(processes.Hold());
+    t = report_.steps.Add("hold", t);
+    const int filters = OwnFilters() + 1;
+    SPORE_TRY(CheckRestored(processes.held(),
+                            {init_, options_.loopback, worker.forbidden_devices()}, filters));
+    SPORE_TRY(LoadFilters(processes.held(), programs));
+    SPORE_TRY(CheckFilters(processes.held(), filters + static_cast<int>(programs.size())));
+    SPORE_TRY(FaultPoint("restore-checked"));
+    SPORE_ASSIGN(Restored restored, FindAgent(processes.held()));
+    report_.processes = static_cast<uint32_t>(processes.held().size());
+    t = report_.steps.Add("check", t);
+    SPORE_TRY(worker.Finish());
+    SPORE_TRY(processes.LetGo());
+    SPORE_TRY(processes.Continue());
+    report_.steps.Add("continue", t);
+    return restored;
+  }
+
+  wire::RestoreSessionDone& report() { return report_; }
+
+ private:
+  // Of the tenant, as the host sees it.
+  Result<uid_t> Owner() const {
+    const std::string uids = StatusLine(init_, "Uid");
+    uid_t owner = 0;
+    if (std::from_chars(uids.data(), uids.data() + uids.size(), owner).ec != std::errc())
+      return MakeError(ErrorKind::kUnavailable, "the sandbox has ended");
+    return owner;
+  }
+
+  Result<> RestoreFiles(uid_t owner) const {
+    FilesOrder order{.owner = owner, .cgroups = options_.cgroups};
+    std::vector<UniqueFd> folders;
+    for (const auto& [kept, place] :
+         {std::pair(wire::kCheckpointTmp, "/tmp"), {wire::kCheckpointShm, "/dev/shm"}}) {
+      constexpr int kFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+      UniqueFd from(openat(wire::kCheckpointFolderFd, kept, kFolder));
+      if (!from) return SysError("open a folder of a checkpoint", kept);
+      SPORE_ASSIGN(UniqueFd to, OpenPlace(init_, place));
+      order.folders.push_back({from.get(), to.get(), place});
+      folders.push_back(std::move(from));
+      folders.push_back(std::move(to));
+    }
+    return CopyFiles(order);
+  }
+
+  Result<Restored> FindAgent(const std::vector<RestoredProcess>& processes) const {
+    for (const RestoredProcess& process : processes) {
+      if (NumberInside(process.pid) != options_.agent) continue;
+      Restored restored;
+      restored.agent.Reset(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+      if (!restored.agent) return SysError("pidfd_open");
+      restored.channel.Reset(
+          static_cast<int>(syscall(SYS_pidfd_getfd, restored.agent.get(), options_.descriptor, 0)));
+      if (!restored.channel) return SysError("pidfd_getfd of the agent's other end");
+      return restored;
+    }
+    return MakeError(ErrorKind::kPrecondition, "the checkpoint is damaged: it has no agent");
+  }
+
+  CheckpointOptions options_;
+  pid_t init_ = 0;
+  wire::RestoreSessionDone report_;
+};
+
+}  // namespace
+
+int RestoreMain(int argc, char** argv) {
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+  (void)prctl(PR_SET_NAME, "spore-restore");
+  umask(0077);
+  auto options = ParseCheckpointOptions(argc, argv);
+  const char* fault = std::getenv("SPORE_FAULT");
+  if (auto armed = ArmFaultPoint(fault == nullptr ? "" : fault); !armed)
+    options = tl::unexpected(std::move(armed).error());
+  if (!options) {
+    fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());
+    return 2;
+  }
+  for (int fd = wire::kCheckpointChannelFd; fd <= wire::kCheckpointCriuFd; ++fd) {
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+      perror("spore-zygote: descriptors from spored");
+      return 2;
+    }
+  }
+  using std::chrono::duration_cast, std::chrono::seconds;
+  alarm(kBesideCriuSeconds + static_cast<unsigned>(duration_cast<seconds>(options->limit).count()));
+  Restore restore(std::move(*options));
+  const Result<Restored> restored = restore.Run();
+  wire::RestoreSessionDone& report = restore.report();
+  if (restored) {
+    const int fds[] = {restored->agent.get(), restored->channel.get()};
+    return SendStruct(wire::kCheckpointChannelFd, report, fds) ? 0 : 1;
+  }
+  Error error = restored.error();
+  if (error.kind == ErrorKind::kNotFound)
+    error = {ErrorKind::kUnavailable, 0, "a restored process has ended meanwhile", {}, {}};
+  report.error_kind = static_cast<uint32_t>(error.kind);
+  strncpy(report.error, error.Message().c_str(), sizeof report.error - 1);
+  return SendStruct(wire::kCheckpointChannelFd, report) ? 0 : 1;
+}
+
+}  // namespace spore

@@ -1,0 +1,228 @@
+#include "zygote/checkpoint/restore_worker.h"
+
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "sandbox/steps/step.h"
+#include "sandbox/sys/clone.h"
+#include "sandbox/sys/fault_point.h"
+#include "sandbox/sys/fd_message.h"
+#include "zygote/checkpoint/await_criu.h"
+#include "zygote/checkpoint/clone_with_number.h"
+#include "zygote/checkpoint/workplace.h"
+#include "zygote/checkpoint_protocol.h"
+
+namespace spore {
+namespace {
+
+constexpr const char* kLastPid = "/proc/sys/kernel/ns_last_pid";
+constexpr int kBesideCriuMs = 10'000;  // everything but CRIU, which has a limit of its own
+constexpr size_t kMostDevices = 4;
+constexpr uint64_t kTruncate = 1u << 14;  // Landlock's, of its ABI 3
+
+struct Report {
+  uint32_t error_kind = 0;
+  int32_t errno_value = 0;
+  char error[480] = {};  // empty: none
+  uint32_t devices = 0;
+  uint32_t reserved = 0;
+  dev_t device[kMostDevices] = {};
+};
+
+Report ReportOf(const Result<>& result, const std::vector<dev_t>& devices) {
+  Report report;
+  report.devices = static_cast<uint32_t>(std::min(devices.size(), kMostDevices));
+  std::copy_n(devices.begin(), report.devices, report.device);
+  if (result) return report;
+  report.error_kind = static_cast<uint32_t>(result.error().kind);
+  report.errno_value = result.error().errno_value;
+  strncpy(report.error, result.error().Message().c_str(), sizeof report.error - 1);
+  return report;
+}
+
+// Numbers are given to what CRIU clones by this file, which the kernel lets it write to by its one
+// capability, if Landlock does.
+Result<> AllowLastPid(int ruleset) {
+  const UniqueFd file(open(kLastPid, O_PATH | O_CLOEXEC));
+  if (!file) return SysError("open", kLastPid, "the kernel needs CONFIG_CHECKPOINT_RESTORE");
+  const long abi =
+      syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  landlock_path_beneath_attr rule{};
+  rule.allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE | (abi >= 3 ? kTruncate : 0);
+  rule.parent_fd = file.get();
+  if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+    return SysError("landlock_add_rule", kLastPid);
+  return {};
+}
+
+Result<> SetLastPid(pid_t last) {
+  const UniqueFd file(open(kLastPid, O_WRONLY | O_CLOEXEC));
+  const std::string text = std::to_string(last);
+  if (!file || write(file.get(), text.data(), text.size()) < 0)
+    return SysError("write", kLastPid, "the kernel needs CONFIG_CHECKPOINT_RESTORE");
+  return {};
+}
+
+// `become` is called in a process of its own, which it makes CRIU.
+template <typename Become>
+Result<> RunCriu(const Become& become, std::chrono::milliseconds limit) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return SysError("make a pipe");
+  const UniqueFd log(ends[0]);
+  UniqueFd write_end(ends[1]);
+  UniqueFd pidfd;
+  const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, &pidfd);
+  if (pid < 0) return SysError("clone a process for CRIU");
+  if (pid == 0) {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const Result<> failed = become(write_end.get());
+    const std::string message = failed.error().Message();
+    (void)!write(write_end.get(), message.data(), message.size());
+    _exit(kCriuNotStarted);
+  }
+  write_end.Reset();
+  return AwaitCriuEnd(pid, pidfd.get(), log.get(), limit);
+}
+
+// What CRIU that reads images shall know of the kernel, and could not find out.
+Result<> FindKernelFacts(const ConfinedCriu& criu, uid_t owner) {
+  constexpr int kRoot = wire::kCheckpointFolderFd;
+  if (mkdirat(kRoot, kKernelFacts, 0700) < 0 || fchownat(kRoot, kKernelFacts, owner, owner, 0) < 0)
+    return SysError("make a folder of a checkpoint", kKernelFacts);
+  const Result<> ended =
+      RunCriu([&](int log) { return BecomeCriuForKernel(criu, log); }, criu.options.limit);
+  const std::string file = std::string(kKernelFacts) + "/" + kKernelFactsFile;
+  if (faccessat(kRoot, file.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+    SPORE_TRY(ended);
+    return MakeError(ErrorKind::kPrecondition, "CRIU does not keep what it finds out");
+  }
+  // Read by everybody from here on, changed by nobody.
+  if (fchownat(kRoot, file.c_str(), 0, 0, AT_SYMLINK_NOFOLLOW) < 0 ||
+      fchmodat(kRoot, file.c_str(), 0444, 0) < 0 || fchownat(kRoot, kKernelFacts, 0, 0, 0) < 0 ||
+      fchmodat(kRoot, kKernelFacts, 0755, 0) < 0) {
+    return SysError("give a folder of a checkpoint away", kKernelFacts);
+  }
+  return {};
+}
+
+// What the other process has said, or why there is nothing.
+Result<Report> Receive(int socket, int limit_ms) {
+  pollfd ready{socket, POLLIN, 0};
+  const auto got = TEMP_FAILURE_RETRY(poll(&ready, 1, limit_ms));
+  if (got < 0) return SysError("poll");
+  if (got == 0) return MakeError(ErrorKind::kUnavailable, "the restore does not get on");
+  Report report;
+  SPORE_ASSIGN(ReceivedMessage received,
+               ReceiveMessage(socket, std::as_writable_bytes(std::span(&report, 1))));
+  if (received.bytes != sizeof report)
+    return MakeError(ErrorKind::kUnavailable, "a process that restores has ended");
+  report.error[sizeof report.error - 1] = '\0';
+  if (report.error[0] == '\0') return report;
+  return MakeError(static_cast<ErrorKind>(report.error_kind), report.error);
+}
+
+Result<> JoinSandbox(int init_pidfd) {
+  constexpr int kKinds = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  if (setns(init_pidfd, kKinds) < 0) return SysError("setns to a sandbox's namespaces");
+  return {};
+}
+
+Result<int> MakeRuleset(bool loopback) {
+  constexpr const char* kWritable[] = {"/tmp", "/dev/shm"};
+  int ruleset = -1;
+  const NetworkPolicy network = loopback ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
+  const StepResult made = MakeLandlockRuleset(kWritable, 2, network, &ruleset);
+  if (!made.ok()) return SysErrorOf(made.errno_value, made.operation);
+  return ruleset;
+}
+
+// The rest of the process that restores. Every error is told; the workplace goes whatever comes.
+Result<> Work(const RestoreWorker::Order& order, int socket) {
+  SPORE_TRY(JoinSandbox(order.init_pidfd));
+  // Before the whole /proc is there: what is made here tells files by what they are.
+  SPORE_ASSIGN(const int made, MakeRuleset(order.criu.options.loopback));
+  const UniqueFd ruleset(made);
+  SPORE_ASSIGN(Workplace place, Workplace::Open({.files = wire::kCheckpointMountFd,
+                                                 .criu = wire::kCheckpointCriuFd,
+                                                 .whole_proc = true}));
+  SPORE_TRY(FaultPoint("restore-workplace"));
+  if (ruleset) SPORE_TRY(AllowLastPid(ruleset.get()));
+  SPORE_TRY(SetLastPid(getpid()));
+  SPORE_TRY(FindKernelFacts(order.criu, order.owner));
+  SPORE_TRY(RunCriu([&](int log) { return BecomeConfinedCriu(order.criu, ruleset.get(), log); },
+                    order.criu.options.limit));
+  SPORE_TRY(FaultPoint("restore-criu"));
+  SPORE_TRY(SendStruct(socket, ReportOf({}, place.devices())));
+  char word = 0;
+  if (TEMP_FAILURE_RETRY(recv(socket, &word, 1, 0)) != 1)
+    return MakeError(ErrorKind::kUnavailable, "nobody waits for the restore");
+  return place.Remove();
+}
+
+}  // namespace
+
+Result<RestoreWorker> RestoreWorker::Start(const Order& order) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return SysError("socketpair");
+  RestoreWorker worker;
+  worker.socket_.Reset(pair[0]);
+  worker.limit_ = order.criu.options.limit;
+  UniqueFd theirs(pair[1]);
+  if (setns(order.init_pidfd, CLONE_NEWPID) < 0)
+    return SysError("setns to a sandbox's pid namespace");
+  worker.pid_ = CloneWithNumber(order.criu.options.last_number + 1);
+  if (worker.pid_ < 0) return SysError("clone into a sandbox's pid namespace");
+  if (worker.pid_ == 0) {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    worker.socket_.Reset();
+    const Result<> done = Work(order, theirs.get());
+    _exit(SendStruct(theirs.get(), ReportOf(done, {})) ? 0 : 1);
+  }
+  return worker;
+}
+
+RestoreWorker::RestoreWorker(RestoreWorker&& other) noexcept
+    : pid_(std::exchange(other.pid_, 0)),
+      socket_(std::move(other.socket_)),
+      limit_(other.limit_),
+      devices_(std::move(other.devices_)) {}
+
+RestoreWorker::~RestoreWorker() {
+  if (pid_ <= 0) return;
+  kill(pid_, SIGKILL);
+  (void)TEMP_FAILURE_RETRY(waitpid(pid_, nullptr, 0));
+}
+
+Result<> RestoreWorker::AwaitCriu() {
+  SPORE_ASSIGN(const Report report,
+               Receive(socket_.get(), static_cast<int>(limit_.count()) + kBesideCriuMs));
+  devices_.assign(report.device, report.device + std::min<size_t>(report.devices, kMostDevices));
+  return {};
+}
+
+Result<> RestoreWorker::Finish() {
+  if (send(socket_.get(), "x", 1, MSG_NOSIGNAL) != 1)
+    return MakeError(ErrorKind::kUnavailable, "a process that restores has ended");
+  SPORE_ASSIGN(const Report report, Receive(socket_.get(), kBesideCriuMs));
+  (void)report;
+  int status = 0;
+  if (TEMP_FAILURE_RETRY(waitpid(std::exchange(pid_, 0), &status, 0)) < 0)
+    return SysError("wait for a process that restores");
+  return {};
+}
+
+}  // namespace spore

@@ -1,0 +1,44 @@
+// The part of a restore that is done from within the sandbox, by a process of the host's root in
+// its namespaces: CRIU's workplace, and CRIU.
+#pragma once
+
+#include <sys/types.h>
+
+#include <vector>
+
+#include "sandbox/sys/result.h"
+#include "sandbox/sys/unique_fd.h"
+#include "zygote/checkpoint/confined_criu.h"
+
+namespace spore {
+
+class RestoreWorker {
+ public:
+  struct Order {
+    int init_pidfd = -1;  // whose namespaces
+    uid_t owner = 0;      // its uid, as the host sees it
+    const ConfinedCriu& criu;
+  };
+  // Its number in the sandbox's pid namespace lies above all that the session had.
+  static Result<RestoreWorker> Start(const Order& order);
+  ~RestoreWorker();  // ends it
+  RestoreWorker(RestoreWorker&& other) noexcept;
+  RestoreWorker& operator=(RestoreWorker&&) = delete;
+
+  // Until CRIU has done its part and ended. What it has restored is stopped, unless CRIU has been
+  // deceived: nothing is known of it yet.
+  Result<> AwaitCriu();
+  // File systems of which nothing restored may have anything (Workplace::devices); after AwaitCriu.
+  const std::vector<dev_t>& forbidden_devices() const { return devices_; }
+  // Removes the workplace and ends.
+  Result<> Finish();
+
+ private:
+  RestoreWorker() = default;
+  pid_t pid_ = 0;
+  UniqueFd socket_;
+  std::chrono::milliseconds limit_{};
+  std::vector<dev_t> devices_;
+};
+
+}  // namespace spore

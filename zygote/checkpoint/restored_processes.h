@@ -1,0 +1,52 @@
+// Everything that a restore has left in a session's cgroup, held from outside.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sandbox/sys/result.h"
+#include "zygote/branch/tracee.h"
+#include "zygote/checkpoint/session_cgroup.h"
+
+namespace spore {
+
+struct RestoredProcess {
+  pid_t pid = 0;
+  std::vector<Tracee> threads;
+};
+
+class RestoredProcesses {
+ public:
+  // Whatever is in the cgroup now is none of them.
+  static Result<RestoredProcesses> Begin(const std::vector<std::string>& cgroups);
+  ~RestoredProcesses();  // kills them, unless they were let go
+  RestoredProcesses(RestoredProcesses&& other) noexcept;
+  RestoredProcesses& operator=(RestoredProcesses&&) = delete;
+
+  // Each thread of each, until LetGo: they are listed while none can move. Should this process end,
+  // they are killed.
+  Result<> Hold();
+  std::vector<RestoredProcess>& held() { return held_; }
+  // They stay stopped, as CRIU has left them, until they are continued.
+  Result<> LetGo();
+  Result<> Continue();
+
+ private:
+  explicit RestoredProcesses(SessionCgroup cgroup) : cgroup_(std::move(cgroup)) {}
+  Result<> SeizeAll();
+  Result<std::vector<pid_t>> List() const;
+  void KillAll();
+
+  std::optional<SessionCgroup> cgroup_;  // none: nothing is to be killed any more
+  std::set<pid_t> others_;
+  std::vector<RestoredProcess> held_;
+  std::vector<pid_t> let_go_;
+};
+
+}  // namespace spore
