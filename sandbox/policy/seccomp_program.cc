@@ -22,91 +22,18 @@
 #include <string_view>
 
 #include "sandbox/policy/call_groups.h"
-#include "sandbox/sys/unique_fd.h"
+#include "sandbox/policy/program_builder.h"
 
 namespace spore {
 namespace {
+
+using Builder = ProgramBuilder;
 
 // sched.h has them only as int.
 static_assert(kCloneNamespaceFlags ==
               (uint64_t{CLONE_NEWNS} | uint64_t{CLONE_NEWCGROUP} | uint64_t{CLONE_NEWUTS} |
                uint64_t{CLONE_NEWIPC} | uint64_t{CLONE_NEWUSER} | uint64_t{CLONE_NEWPID} |
                uint64_t{CLONE_NEWNET}));
-
-// The kernel looks at 32 bits only of these arguments; a filter sees 64.
-constexpr uint64_t kLow32 = 0xffffffff;
-
-// A libseccomp filter in the making. Keeps its first error, so that tables can be added in a row.
-class Builder {
- public:
-  explicit Builder(uint32_t default_action) : context_(seccomp_init(default_action)) {
-    if (!context_) {
-      Note(-ENOMEM, "seccomp_init");
-      return;
-    }
-    // Calls through another ABI (int 0x80, x32) have other numbers: no table speaks of them.
-    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
-         "seccomp_attr_set ACT_BADARCH");
-    // A binary tree: the kernel runs a new program once for every call number, see the header.
-    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2),
-         "seccomp_attr_set CTL_OPTIMIZE");
-  }
-
-  void Add(uint32_t action, std::string_view name, std::span<const scmp_arg_cmp> comparisons = {}) {
-    if (error_.errno_value != 0) return;
-    const std::string text(name);
-    const int number = seccomp_syscall_resolve_name(text.c_str());
-    if (number == __NR_SCMP_ERROR) {
-      Note(-EINVAL, "no system call of that name: " + text);
-      return;
-    }
-    if (number < 0) return;  // other architectures have it
-    Note(seccomp_rule_add_array(context_.get(), action, number,
-                                static_cast<unsigned>(comparisons.size()), comparisons.data()),
-         "seccomp_rule_add " + text);
-  }
-
-  void Add(uint32_t action, std::string_view name, const scmp_arg_cmp& comparison) {
-    Add(action, name, std::span(&comparison, 1));
-  }
-
-  void Add(uint32_t action, std::span<const CallGroup> groups) {
-    for (const CallGroup& group : groups)
-      for (std::string_view name : group.names) Add(action, name);
-  }
-
-  // libseccomp 2.5 exports to a descriptor only.
-  Result<SeccompProgram> Export() {
-    if (error_.errno_value != 0) return tl::unexpected(std::move(error_));
-    UniqueFd memory(memfd_create("seccomp", MFD_CLOEXEC));
-    if (!memory) return SysError("memfd_create");
-    if (int rc = seccomp_export_bpf(context_.get(), memory.get()); rc < 0)
-      return SysErrorOf(-rc, "seccomp_export_bpf");
-    struct stat status;
-    if (fstat(memory.get(), &status) < 0) return SysError("fstat", "memfd");
-    SeccompProgram program;
-    const size_t bytes = static_cast<size_t>(status.st_size);
-    program.instructions.resize(bytes / sizeof(sock_filter));
-    if (pread(memory.get(), program.instructions.data(), bytes, 0) != status.st_size)
-      return SysError("read", "seccomp program");
-    if (program.instructions.size() > BPF_MAXINSNS)
-      return MakeError(ErrorKind::kInternal, "seccomp program is too long for the kernel");
-    return program;
-  }
-
- private:
-  struct Release {
-    void operator()(void* context) const { seccomp_release(context); }
-  };
-
-  void Note(int rc, std::string_view what) {
-    if (rc >= 0 || error_.errno_value != 0) return;
-    error_ = Error{ErrorKind::kInternal, -rc, std::string(what), {}, {}};
-  }
-
-  std::unique_ptr<void, Release> context_;
-  Error error_;
-};
 
 // Calls whose arguments decide. Names, for AllowedCallNames, stand in kArgumentCalls below.
 void AddArgumentRules(Builder& base) {

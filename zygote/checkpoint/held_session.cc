@@ -45,6 +45,17 @@ Result<Stop> LookAtStop(pid_t tid) {
   return Stop::kEnded;
 }
 
+Result<> AwaitStopOf(pid_t tid) {
+  const uint64_t until = StepLog::Now() + kStopLimitNs;
+  for (;;) {
+    SPORE_ASSIGN(const Stop stop, LookAtStop(tid));
+    if (stop == Stop::kStopped) return {};
+    if (stop == Stop::kEnded) return MakeError(ErrorKind::kNotFound, "it has ended");
+    if (StepLog::Now() > until) return MakeError(ErrorKind::kInternal, "a thread does not stop");
+    usleep(kLookUs);
+  }
+}
+
 // The state's letter in /proc/PID/stat; '\0': there is no such thread.
 char StateOf(pid_t tid) {
   const std::string state = StatusLine(tid, "State");
@@ -193,19 +204,19 @@ Result<Tracee> HeldSession::Take(pid_t tid) {
   return tracee;
 }
 
+Result<Tracee> HeldSession::SeizeOne(pid_t tid) {
+  if (Trace(PTRACE_SEIZE, tid, kOptions) < 0) return SysError("ptrace PTRACE_SEIZE");
+  if (Trace(PTRACE_INTERRUPT, tid, 0) < 0) return SysError("ptrace PTRACE_INTERRUPT");
+  SPORE_TRY(AwaitStopOf(tid));
+  return Take(tid);
+}
+
 Result<> HeldSession::PutBack(Tracee&& tracee) {
   const pid_t tid = tracee.Keep();
   // From one stop to the next: no instruction of its own lies between.
   if (Trace(PTRACE_INTERRUPT, tid, 0) < 0 || Trace(PTRACE_CONT, tid, 0) < 0)
     return SysError("ptrace PTRACE_CONT");
-  const uint64_t until = StepLog::Now() + kStopLimitNs;
-  for (;;) {
-    SPORE_ASSIGN(const Stop stop, LookAtStop(tid));
-    if (stop == Stop::kStopped) return {};
-    if (stop == Stop::kEnded) return MakeError(ErrorKind::kNotFound, "it has ended");
-    if (StepLog::Now() > until) return MakeError(ErrorKind::kInternal, "a thread does not stop");
-    usleep(kLookUs);
-  }
+  return AwaitStopOf(tid);
 }
 
 Result<> HeldSession::LetGo() {

@@ -34,6 +34,8 @@ class HeldSession {
 
   const std::vector<HeldProcess>& processes() const { return processes_; }
   pid_t last_number() const;  // the highest of a process or thread
+  // One thread that belongs to no session, to make calls in it; it has stopped.
+  static Result<Tracee> SeizeOne(pid_t tid);
   // To make calls in one of them: it waits for the stop and lets go when it is destroyed.
   static Result<Tracee> Take(pid_t tid);
   // Puts one that was taken back to where Hold has left it, with nobody having waited.

@@ -1,6 +1,5 @@
-// spore-zygote: builds an image's world and supervises its zygote and sandboxes; or, as
-// `spore-zygote branch`, branches a session, or as `spore-zygote restore` brings one back from
-// disk. spored starts it.
+// spore-zygote: builds an image's world and supervises its zygote and sandboxes; or branches a
+// session, puts one on disk, or brings one back from there. spored starts it.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -8,6 +7,7 @@
 #include <cstring>
 
 #include "zygote/branch/branch.h"
+#include "zygote/checkpoint/checkpoint_session.h"
 #include "zygote/checkpoint/restore_session.h"
 #include "zygote/supervisor/launch.h"
 #include "zygote/supervisor/options.h"
@@ -15,6 +15,8 @@
 
 int main(int argc, char** argv) {
   if (argc > 1 && strcmp(argv[1], "branch") == 0) return spore::BranchMain(argc - 1, argv + 1);
+  if (argc > 1 && strcmp(argv[1], "checkpoint") == 0)
+    return spore::CheckpointMain(argc - 1, argv + 1);
   if (argc > 1 && strcmp(argv[1], "restore") == 0) return spore::RestoreMain(argc - 1, argv + 1);
   spore::Result<spore::SupervisorOptions> options = spore::ParseSupervisorOptions(argc, argv);
   if (!options) {

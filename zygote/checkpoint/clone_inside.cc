@@ -1,0 +1,57 @@
+#include "zygote/checkpoint/clone_inside.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "sandbox/sys/clone.h"
+
+namespace spore {
+
+Result<pid_t> CloneInside(int session, UniqueFd* pidfd) {
+  const UniqueFd own(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+  if (!own) return SysError("open /proc/self/ns/pid");
+  const UniqueFd parent(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!parent) return SysError("pidfd_open");
+  if (setns(session, CLONE_NEWPID) < 0) return SysError("setns to a session's pid namespace");
+  const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, pidfd);
+  if (pid == 0) {
+    pollfd ended{parent.get(), POLLIN, 0};
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || poll(&ended, 1, 0) != 0) _exit(1);
+    return 0;
+  }
+  const int error = pid < 0 ? errno : 0;
+  // Else the next child would be in there as well.
+  if (setns(own.get(), CLONE_NEWPID) < 0) {
+    if (pid > 0) kill(pid, SIGKILL);
+    return SysError("setns back to the own pid namespace");
+  }
+  if (error != 0) return SysErrorOf(error, "clone into a session's pid namespace");
+  return pid;
+}
+
+Result<> JoinSession(int session) {
+  constexpr int kAll = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWNS;
+  if (setns(session, kAll) < 0) return SysError("setns to a session's namespaces");
+  return {};
+}
+
+pid_t PidBehind(int pidfd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
+  for (std::string line; std::getline(info, line);) {
+    if (!line.starts_with("Pid:")) continue;
+    return static_cast<pid_t>(std::max(0L, strtol(line.c_str() + 4, nullptr, 10)));
+  }
+  return 0;
+}
+
+}  // namespace spore

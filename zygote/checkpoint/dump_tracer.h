@@ -1,0 +1,60 @@
+// The process that holds a session, and becomes the CRIU that dumps it.
+//
+// PTRACE_O_SUSPEND_SECCOMP takes a privilege of the host's when it is set, and nobody asks again:
+// so root of the host attaches to everything, and gives all rights away before it executes CRIU,
+// which goes on holding what it holds (docs/decisions/0030).
+#pragma once
+
+#include <sys/types.h>
+
+#include "sandbox/policy/seccomp_program.h"
+#include "sandbox/sys/result.h"
+#include "sandbox/sys/unique_fd.h"
+#include "zygote/checkpoint/checkpoint_options.h"
+#include "zygote/checkpoint/session_cgroup.h"
+
+namespace spore {
+
+struct TracerParts {
+  const CheckpointOptions& options;
+  const SessionCgroup& cgroup;
+  int session = -1;         // the pidfd of its agent
+  int user_namespace = -1;  // the image's
+  const SeccompProgram& program;
+};
+
+class DumpTracer {
+ public:
+  // All of the session is held when this has returned, frozen still, and ends with the tracer.
+  // kOverloaded: it may work a moment later. After an error nothing is held.
+  static Result<DumpTracer> Start(const TracerParts& parts);
+  ~DumpTracer();  // kills it, and with it what it holds
+  DumpTracer(DumpTracer&& other) noexcept;
+  DumpTracer& operator=(DumpTracer&&) = delete;
+
+  // Instead of the next: nothing is held any more.
+  Result<> LetGo();
+  // Gives where the notifications of its filter come. After an error the tracer may still hold
+  // everything.
+  Result<UniqueFd> BecomeCriu();
+  // When it is to end: kills it, and waits.
+  void End();
+
+  // With which it ends when it has let go because it could not become CRIU.
+  static constexpr int kNotExecuted = 126;
+
+  pid_t pid() const { return pid_; }
+  int pidfd() const { return pidfd_.get(); }
+  int transport() const { return transport_.get(); }  // transport_socket.h
+  uint32_t processes() const { return processes_; }
+  pid_t last_number() const { return last_number_; }
+
+ private:
+  DumpTracer() = default;
+  UniqueFd socket_, pidfd_, transport_;
+  pid_t pid_ = 0;
+  uint32_t processes_ = 0;
+  pid_t last_number_ = 0;
+};
+
+}  // namespace spore

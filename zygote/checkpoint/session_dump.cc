@@ -1,0 +1,212 @@
+#include "zygote/checkpoint/session_dump.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+#include "sandbox/sys/fault_point.h"
+#include "zygote/branch/copy_files.h"
+#include "zygote/branch/thread_state.h"
+#include "zygote/checkpoint/await_criu.h"
+#include "zygote/checkpoint/clone_inside.h"
+#include "zygote/checkpoint/dump_filter.h"
+#include "zygote/checkpoint/dump_notifier.h"
+#include "zygote/checkpoint/take_back.h"
+
+namespace spore {
+namespace {
+
+using wire::SessionFate;
+
+constexpr int kMostTries = 50;
+constexpr useconds_t kBetweenTriesUs = 20'000;
+constexpr size_t kMostLog = 1 << 20;
+
+// The user namespace that a pid namespace belongs to: the image's (ioctl_ns(2)).
+Result<UniqueFd> OpenUserNamespace(pid_t agent) {
+  const UniqueFd pids(open(fmt::format("/proc/{}/ns/pid", agent).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!pids) return SysError("open a session's pid namespace");
+  UniqueFd owner(ioctl(pids.get(), NS_GET_USERNS));
+  if (!owner) return SysError("NS_GET_USERNS");
+  return owner;
+}
+
+// Of CRIU's writing, and so of a tenant's perhaps.
+std::string ReadLog() {
+  const std::string path = std::string(wire::kCheckpointImages) + "/" + wire::kCheckpointLog;
+  const UniqueFd log(openat(wire::kCheckpointFolderFd, path.c_str(),
+                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  std::string text(kMostLog, '\0');
+  const ssize_t got = log ? read(log.get(), text.data(), text.size()) : 0;
+  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return text;
+}
+
+}  // namespace
+
+Result<> SessionDump::Run() {
+  SPORE_TRY(Prepare());
+  SPORE_ASSIGN(const SeccompProgram program, CompileDumpProgram());
+  const uint64_t started = StepLog::Now();
+  // Until it is known to go on as it was.
+  report_.fate = SessionFate::kLost;
+  if (const Result<> held = Hold(program); !held) {
+    SPORE_TRY(GoOn());
+    return held;
+  }
+  report_.steps.Add("hold", started);
+  const Result<> done = DumpHeld();
+  room_.reset();
+  tracer_.reset();
+  report_.stopped_us = (StepLog::Now() - held_since_) / 1000;
+  return done;
+}
+
+Result<> SessionDump::Prepare() {
+  agent_ = PidBehind(wire::kCheckpointProcessFd);
+  if (agent_ <= 0) return MakeError(ErrorKind::kPrecondition, "the session has ended");
+  if (NumberInside(agent_) != options_.agent)
+    return MakeError(ErrorKind::kInternal, "the session's agent has another pid");
+  SPORE_ASSIGN(SessionCgroup cgroup, SessionCgroup::Open(options_.cgroups));
+  cgroup_.emplace(std::move(cgroup));
+  SPORE_ASSIGN(user_namespace_, OpenUserNamespace(agent_));
+  return {};
+}
+
+// In the middle of vfork(2) nothing can be held: a moment later it can, as a rule.
+Result<> SessionDump::Hold(const SeccompProgram& program) {
+  const TracerParts parts{options_, *cgroup_, wire::kCheckpointProcessFd, user_namespace_.get(),
+                          program};
+  for (int tries = 0;; ++tries) {
+    held_since_ = StepLog::Now();
+    auto tracer = DumpTracer::Start(parts);
+    if (tracer) {
+      tracer_.emplace(std::move(*tracer));
+      report_.processes = tracer_->processes();
+      report_.last_number = tracer_->last_number();
+      return {};
+    }
+    if (tracer.error().kind != ErrorKind::kOverloaded || tries == kMostTries)
+      return tl::unexpected(std::move(tracer).error());
+    SPORE_TRY(cgroup_->Thaw());
+    usleep(kBetweenTriesUs);
+  }
+}
+
+Result<> SessionDump::CopyAllFiles() {
+  const std::string uid = StatusLine(agent_, "Uid");
+  FilesOrder order{.folders = {}, .owner = 0, .cgroups = options_.enter};
+  std::from_chars(uid.data(), uid.data() + uid.size(), order.owner);
+  if (order.owner == 0) return MakeError(ErrorKind::kPrecondition, "the session has ended");
+  const std::pair<const char*, const char*> places[] = {{kWritablePlaces[0], wire::kCheckpointTmp},
+                                                        {kWritablePlaces[1], wire::kCheckpointShm}};
+  std::vector<UniqueFd> held;
+  for (const auto& [place, folder] : places) {
+    SPORE_ASSIGN(UniqueFd from, OpenPlace(agent_, place));
+    UniqueFd to(
+        openat(wire::kCheckpointFolderFd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!to) return SysError("open", folder);
+    order.folders.push_back({from.get(), to.get(), place});
+    held.push_back(std::move(from));
+    held.push_back(std::move(to));
+  }
+  return CopyFiles(order);
+}
+
+Result<> SessionDump::DumpHeld() {
+  uint64_t t = StepLog::Now();
+  const auto prepare = [&]() -> Result<SessionSnapshot> {
+    SPORE_TRY(FaultPoint("checkpoint-held"));
+    SPORE_TRY(CheckNothingInFlight(*cgroup_));
+    SPORE_TRY(CopyAllFiles());
+    t = report_.steps.Add("files", t);
+    SPORE_ASSIGN(SessionSnapshot before, SessionSnapshot::Take(*cgroup_, agent_));
+    SPORE_ASSIGN(SessionRoom room,
+                 SessionRoom::Open(wire::kCheckpointProcessFd, {.files = wire::kCheckpointMountFd,
+                                                                .criu = wire::kCheckpointCriuFd,
+                                                                .whole_proc = true}));
+    room_.emplace(std::move(room));
+    SPORE_TRY(FaultPoint("checkpoint-workplace"));
+    t = report_.steps.Add("prepare", t);
+    return before;
+  };
+  auto before = prepare();
+  if (!before) {
+    SPORE_TRY(tracer_->LetGo());
+    SPORE_TRY(GoOn());
+    return tl::unexpected(std::move(before).error());
+  }
+  const Result<> dumped = RunCriu(*before);
+  report_.steps.Add("criu", t);
+  return dumped;
+}
+
+Result<> SessionDump::RunCriu(const SessionSnapshot& before) {
+  SPORE_TRY(cgroup_->Thaw());
+  SPORE_ASSIGN(UniqueFd listener, tracer_->BecomeCriu());
+  DumpNotifier notifier({.listener = std::move(listener),
+                         .transport = tracer_->transport(),
+                         .criu = tracer_->pid(),
+                         .criu_pidfd = tracer_->pidfd(),
+                         .held = before.numbers(),
+                         .cgroup = *cgroup_});
+  SPORE_ASSIGN(const CriuEnd end, notifier.Serve(options_.limit));
+  if (end == CriuEnd::kDied)
+    return MakeError(ErrorKind::kUnavailable, "CRIU was killed",
+                     "its memory may not have sufficed");
+  SPORE_TRY(TakeBack(tracer_->pid(), before.numbers(), *cgroup_, before, agent_));
+  tracer_->End();
+  SPORE_TRY(EndOthers(options_.enter, 0));
+  SPORE_TRY(FaultPoint("checkpoint-dumped"));
+  Result<> dumped;
+  if (end == CriuEnd::kLate) {
+    dumped = MakeError(ErrorKind::kOverloaded,
+                       fmt::format("CRIU was not done within {} ms", options_.limit.count()));
+  } else {
+    dumped = Complaint(notifier.exit_code());
+  }
+  SPORE_TRY(RemoveTraces());
+  if (!dumped || options_.leave_running) SPORE_TRY(GoOn());
+  if (dumped) report_.fate = SessionFate::kDumped;
+  return dumped;
+}
+
+Result<> SessionDump::Complaint(int exit_code) const {
+  if (exit_code == 0) return {};
+  if (exit_code == DumpTracer::kNotExecuted)
+    return MakeError(ErrorKind::kPrecondition, "CRIU cannot be executed",
+                     "spore.toml(5), `criu`, says where it is looked for");
+  return MakeError(ErrorKind::kPrecondition, "CRIU failed: " + FirstComplaint(ReadLog()));
+}
+
+// Of what no checkpoint needs.
+Result<> SessionDump::RemoveTraces() {
+  for (const char* name : {wire::kCheckpointLog, wire::kCheckpointKernel}) {
+    const std::string path = std::string(wire::kCheckpointImages) + "/" + name;
+    if (unlinkat(wire::kCheckpointFolderFd, path.c_str(), 0) < 0 && errno != ENOENT)
+      return SysError("remove", path);
+  }
+  return CloseRoom();
+}
+
+Result<> SessionDump::CloseRoom() {
+  if (room_) SPORE_TRY(room_->Close());
+  room_.reset();
+  return {};
+}
+
+Result<> SessionDump::GoOn() {
+  SPORE_TRY(CloseRoom());
+  SPORE_TRY(cgroup_->Thaw());
+  report_.fate = SessionFate::kGoesOn;
+  return {};
+}
+
+}  // namespace spore

@@ -1,0 +1,159 @@
+#include "zygote/checkpoint/session_snapshot.h"
+
+#include <dirent.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "sandbox/sys/printable.h"
+#include "zygote/branch/process_maps.h"
+#include "zygote/branch/source_process.h"
+#include "zygote/branch/thread_state.h"
+
+namespace spore {
+namespace {
+
+constexpr const char* kNamespaces[] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"};
+
+std::string ReadLink(const std::string& path) {
+  char target[PATH_MAX];
+  const ssize_t length = readlink(path.c_str(), target, sizeof target);
+  return {target, length > 0 ? static_cast<size_t>(length) : 0};
+}
+
+std::string ReadFile(const std::string& path) {
+  const std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// Without what goes on by itself: signals that wait, memory, times.
+std::string IdentityOf(pid_t tid) {
+  static constexpr std::string_view kNames[] = {
+      "Name:",   "Umask:",  "Tgid:",   "PPid:",       "Uid:",    "Gid:",
+      "Groups:", "SigBlk:", "SigIgn:", "SigCgt:",     "CapInh:", "CapPrm:",
+      "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp"};
+  std::ifstream status(fmt::format("/proc/{}/status", tid));
+  std::string kept;
+  for (std::string line; std::getline(status, line);) {
+    for (const std::string_view name : kNames)
+      if (line.starts_with(name)) kept += line + "\n";
+  }
+  return kept;
+}
+
+Result<std::vector<pid_t>> ProcessesOf(const SessionCgroup& cgroup, pid_t agent) {
+  SPORE_ASSIGN(const std::vector<pid_t> all, cgroup.Processes());
+  const std::string inside = ReadLink(fmt::format("/proc/{}/ns/pid", agent));
+  if (inside.empty()) return MakeError(ErrorKind::kPrecondition, "the session has ended");
+  std::vector<pid_t> pids;
+  for (const pid_t pid : all) {
+    // Beside it: the proxy of a session with a way out, and its init.
+    if (ReadLink(fmt::format("/proc/{}/ns/pid", pid)) == inside && NumberInside(pid) > 1)
+      pids.push_back(pid);
+  }
+  return pids;
+}
+
+}  // namespace
+
+void SessionSnapshot::Add(pid_t pid, const char* what, std::string value) {
+  facts_.emplace(fmt::format("{} {}", pid, what), std::move(value));
+}
+
+Result<SessionSnapshot> SessionSnapshot::Take(const SessionCgroup& cgroup, pid_t agent) {
+  SessionSnapshot snapshot;
+  snapshot.agent_ = agent;
+  SPORE_ASSIGN(const std::vector<pid_t> pids, ProcessesOf(cgroup, agent));
+  for (const pid_t pid : pids) {
+    const Result<> added = snapshot.AddProcess(pid);
+    if (!added && added.error().kind != ErrorKind::kNotFound) return tl::unexpected(added.error());
+  }
+  return snapshot;
+}
+
+Result<> SessionSnapshot::AddProcess(pid_t pid) {
+  SPORE_ASSIGN(const std::vector<pid_t> threads, ThreadsOf(pid));
+  const std::string place = fmt::format("/proc/{}/", pid);
+  Add(pid, "maps", ReadFile(place + "maps"));
+  for (const char* name : kNamespaces) Add(pid, name, ReadLink(place + "ns/" + name));
+  for (const char* name : {"exe", "cwd", "root"}) Add(pid, name, ReadLink(place + name));
+  std::string descriptors;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(place + "fd", error))
+    descriptors += entry.path().filename().string() + " " + ReadLink(entry.path()) + "\n";
+  Add(pid, "descriptors", std::move(descriptors));
+  SPORE_TRY(AddFirstPages(pid));
+  for (const pid_t tid : threads) SPORE_TRY(AddThread(tid));
+  return {};
+}
+
+Result<> SessionSnapshot::AddThread(pid_t tid) {
+  const pid_t number = NumberInside(tid);
+  if (number == 0) return MakeError(ErrorKind::kNotFound, "it has ended");
+  numbers_.push_back(number);
+  Add(tid, "identity", IdentityOf(tid));
+  // Where it is, and in which call with which arguments.
+  Add(tid, "place", ReadFile(fmt::format("/proc/{}/syscall", tid)));
+  return {};
+}
+
+// Where CRIU puts an instruction of its own for a moment: at the beginning of what can be executed.
+Result<> SessionSnapshot::AddFirstPages(pid_t pid) {
+  SPORE_ASSIGN(const std::vector<Mapping> maps, ReadMappings(pid));
+  std::string pages, page(kPageBytes, '\0');
+  for (const Mapping& mapping : maps) {
+    if ((mapping.protection & PROT_EXEC) == 0 || mapping.IsKernels()) continue;
+    iovec own{page.data(), page.size()};
+    iovec theirs{reinterpret_cast<void*>(mapping.begin), page.size()};
+    const ssize_t got = process_vm_readv(pid, &own, 1, &theirs, 1, 0);
+    pages.append(page, 0, got > 0 ? static_cast<size_t>(got) : 0);
+    pages += '\n';
+  }
+  Add(pid, "code", std::move(pages));
+  return {};
+}
+
+Result<> SessionSnapshot::Compare(const SessionSnapshot& now) const {
+  if (now.facts_.find(fmt::format("{} maps", agent_)) == now.facts_.end())
+    return MakeError(ErrorKind::kPrecondition, "the session has ended meanwhile");
+  for (const auto& [name, value] : now.facts_) {
+    const auto before = facts_.find(name);
+    if (before != facts_.end() && before->second == value) continue;
+    const pid_t pid = static_cast<pid_t>(strtol(name.c_str(), nullptr, 10));
+    return MakeError(ErrorKind::kInternal,
+                     fmt::format("process {} of the session is not as it was: {}",
+                                 NumberInside(pid), name.substr(name.find(' ') + 1)));
+  }
+  return {};
+}
+
+Result<> CheckNothingInFlight(const SessionCgroup& cgroup) {
+  SPORE_ASSIGN(const std::vector<pid_t> pids, cgroup.Processes());
+  for (const pid_t pid : pids) {
+    std::error_code error;
+    const std::string place = fmt::format("/proc/{}/fdinfo", pid);
+    for (const auto& entry : std::filesystem::directory_iterator(place, error)) {
+      std::ifstream info(entry.path());
+      for (std::string line; std::getline(info, line);) {
+        if (!line.starts_with("scm_fds:") || strtol(line.c_str() + 8, nullptr, 10) == 0) continue;
+        return MakeError(ErrorKind::kPrecondition,
+                         fmt::format("descriptors are on their way over a socket of process {}",
+                                     NumberInside(pid)),
+                         "try again when they have been received");
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace spore
