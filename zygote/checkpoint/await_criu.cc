@@ -48,8 +48,11 @@ std::string FirstComplaint(std::string_view log) {
     const std::string_view line = log.substr(0, log.find('\n'));
     log.remove_prefix(std::min(line.size() + 1, log.size()));
     const size_t found = line.find("Error (");
-    // CRIU always says this of itself in a user namespace, and goes on.
-    if (found == line.npos || line.find("RLIMIT_NOFILE") != line.npos) continue;
+    // CRIU always says this of itself in a user namespace or under a filter, and goes on.
+    if (found == line.npos || line.find("RLIMIT_NOFILE") != line.npos ||
+        line.find("ia32 mmap") != line.npos) {
+      continue;
+    }
     const size_t colon = line.find("): ", found);
     const std::string_view words = line.substr(colon == line.npos ? found : colon + 3);
     return Printable(words.substr(0, kLongestComplaint));

@@ -20,7 +20,8 @@ namespace {
 
 constexpr uint64_t kTypes = 0xf;  // SOCK_TYPE_MASK of linux/net.h; the rest are flags
 // linux/ptrace.h, which cannot be included beside sys/ptrace.h; asm/ptrace-abi.h.
-constexpr uint64_t kArchPrctl = 30, kGetDispatch = 0x4211;
+constexpr uint64_t kGetThreadArea = 25, kSetThreadArea = 26, kArchPrctl = 30;
+constexpr uint64_t kGetDispatch = 0x4211;
 
 // On one that it holds, or on a child of its own with which it tries what the kernel has.
 constexpr std::array kTraces = std::to_array<uint64_t>({
@@ -30,7 +31,7 @@ constexpr std::array kTraces = std::to_array<uint64_t>({
     PTRACE_GETFPREGS,  PTRACE_SETFPREGS,  PTRACE_ATTACH,      PTRACE_SYSCALL,
     PTRACE_GETREGSET,  PTRACE_SETREGSET,  PTRACE_GETSIGINFO,  PTRACE_PEEKSIGINFO,
     PTRACE_GETSIGMASK, PTRACE_SETSIGMASK, PTRACE_GETEVENTMSG, PTRACE_GET_RSEQ_CONFIGURATION,
-    kArchPrctl,        kGetDispatch,
+    kGetThreadArea,    kSetThreadArea,    kArchPrctl,         kGetDispatch,
 });
 
 void AddTracing(ProgramBuilder& builder) {
@@ -74,7 +75,9 @@ Result<SeccompProgram> CompileDumpProgram() {
       builder.Add(name == "exit_group" ? SCMP_ACT_NOTIFY : SCMP_ACT_ALLOW, name);
   }
   // process_vm_readv: memory. kcmp: what processes share. tee: what is in a pipe.
-  for (const char* name : {"process_vm_readv", "kcmp", "tee", "fcntl", "prctl"})
+  // inotify_*: it tries whether watches can be given a number.
+  for (const char* name : {"process_vm_readv", "kcmp", "tee", "fcntl", "prctl", "inotify_init",
+                           "inotify_init1", "inotify_add_watch", "inotify_rm_watch"})
     builder.Add(SCMP_ACT_ALLOW, name);
   for (const uint64_t flag : {uint64_t{TIOCSTI}, uint64_t{TIOCLINUX}}) {
     builder.Add(SCMP_ACT_ERRNO(EPERM), "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, kLow32, flag));

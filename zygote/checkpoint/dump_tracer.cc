@@ -58,6 +58,11 @@ class Tracer {
     SPORE_TRY(JoinSession(parts_.session));
     SPORE_ASSIGN(HeldSession session, HeldSession::Hold(parts_.cgroup));
     const Result<> done = RunHolding(session);
+    if (!done && in_place_) {
+      // What CRIU needs must go before anything of the session does: so we are told when.
+      (void)SendStruct(socket_, ReportOf(done.error()));
+      (void)AwaitOrder();
+    }
     SPORE_TRY(session.LetGo());
     return done;
   }
@@ -66,18 +71,26 @@ class Tracer {
   Result<> RunHolding(const HeldSession& session) {
     const pid_t agent = parts_.options.agent;
     SPORE_TRY(session.CheckDescent(agent));
+    // All of it stands in stops of ours. What is frozen makes no call.
+    SPORE_TRY(parts_.cgroup.Thaw());
     SPORE_ASSIGN(const UniqueFd transport, MakeTransportSocket(agent));
     SPORE_TRY(session.TieToUs());
     const Report report{.processes = static_cast<uint32_t>(session.processes().size()),
                         .last_number = session.last_number()};
     const int sent[] = {transport.get()};
     SPORE_TRY(SendStruct(socket_, report, sent));
-    char order = 0;
-    if (TEMP_FAILURE_RETRY(recv(socket_, &order, 1, 0)) != 1 || order != kGo) return {};
-    return BecomeCriu();
+    if (AwaitOrder() != kGo) return {};
+    in_place_ = true;
+    SPORE_TRY(BecomeTenant());
+    return Execute();
   }
 
-  Result<> BecomeCriu() {
+  char AwaitOrder() const {
+    char order = 0;
+    return TEMP_FAILURE_RETRY(recv(socket_, &order, 1, 0)) == 1 ? order : '\0';
+  }
+
+  Result<> BecomeTenant() {
     const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!null) return SysError("open", "/dev/null");
     if (setns(parts_.user_namespace, CLONE_NEWUSER) < 0)
@@ -88,8 +101,13 @@ class Tracer {
     if (chdir("/") < 0) return SysError("chdir", "/");
     for (int fd = 0; fd <= STDERR_FILENO; ++fd)
       if (dup2(null.get(), fd) < 0) return SysError("dup2", "/dev/null");
+    return {};
+  }
+
+  Result<> Execute() {
     SPORE_ASSIGN(UniqueFd listener, LoadDumpProgram(parts_.program));
     const int sent[] = {listener.get()};
+    in_place_ = false;  // letting go is told by the filter
     SPORE_TRY(SendStruct(socket_, Report{}, sent));
     listener.Reset();
     const std::string place = kCheckpointPlace, images = place + "/" + wire::kCheckpointImages;
@@ -103,6 +121,7 @@ class Tracer {
 
   const TracerParts& parts_;
   int socket_;
+  bool in_place_ = false;  // what CRIU needs is in the session
 };
 
 Result<Report> Receive(int socket, UniqueFd& fd) {
@@ -170,7 +189,7 @@ void DumpTracer::End() {
 Result<> DumpTracer::LetGo() {
   if (send(socket_.get(), &kLetGo, 1, MSG_NOSIGNAL) != 1) return SysError("let the session go");
   int status = 0;
-  if (TEMP_FAILURE_RETRY(waitpid(std::exchange(pid_, 0), &status, 0)) < 0 || status != 0)
+  if (TEMP_FAILURE_RETRY(waitpid(std::exchange(pid_, 0), &status, 0)) < 0 || !WIFEXITED(status))
     return MakeError(ErrorKind::kInternal, "the process that held the session was ended");
   return {};
 }

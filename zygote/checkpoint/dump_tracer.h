@@ -25,17 +25,18 @@ struct TracerParts {
 
 class DumpTracer {
  public:
-  // All of the session is held when this has returned, frozen still, and ends with the tracer.
+  // All of the session is held when this has returned, and ends with the tracer. The cgroup is not
+  // frozen any more.
   // kOverloaded: it may work a moment later. After an error nothing is held.
   static Result<DumpTracer> Start(const TracerParts& parts);
   ~DumpTracer();  // kills it, and with it what it holds
   DumpTracer(DumpTracer&& other) noexcept;
   DumpTracer& operator=(DumpTracer&&) = delete;
 
-  // Instead of the next: nothing is held any more.
+  // Nothing is held any more: what is not to run is to be frozen before.
   Result<> LetGo();
-  // Gives where the notifications of its filter come. After an error the tracer may still hold
-  // everything.
+  // Gives where the notifications of its filter come. After an error everything is still held, or
+  // ends.
   Result<UniqueFd> BecomeCriu();
   // When it is to end: kills it, and waits.
   void End();

@@ -18,6 +18,7 @@
 #include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/dump_filter.h"
 #include "zygote/checkpoint/dump_notifier.h"
+#include "zygote/checkpoint/foreign_mounts.h"
 #include "zygote/checkpoint/take_back.h"
 
 namespace spore {
@@ -36,6 +37,22 @@ Result<UniqueFd> OpenUserNamespace(pid_t agent) {
   UniqueFd owner(ioctl(pids.get(), NS_GET_USERNS));
   if (!owner) return SysError("NS_GET_USERNS");
   return owner;
+}
+
+// The image's, whose child the session's init is.
+Result<pid_t> FindSupervisor(const SessionCgroup& cgroup, pid_t agent) {
+  SPORE_ASSIGN(const std::vector<pid_t> pids, cgroup.Processes());
+  const auto pid_namespace = [](pid_t pid) {
+    struct stat status {};
+    const std::string path = fmt::format("/proc/{}/ns/pid", pid);
+    return stat(path.c_str(), &status) < 0 ? 0 : status.st_ino;
+  };
+  const ino_t inside = pid_namespace(agent);
+  for (const pid_t pid : pids) {
+    if (NumberInside(pid) == 1 && pid_namespace(pid) == inside)
+      return static_cast<pid_t>(strtol(StatusLine(pid, "PPid").c_str(), nullptr, 10));
+  }
+  return MakeError(ErrorKind::kPrecondition, "the session has ended");
 }
 
 // Of CRIU's writing, and so of a tenant's perhaps.
@@ -77,6 +94,7 @@ Result<> SessionDump::Prepare() {
   SPORE_ASSIGN(SessionCgroup cgroup, SessionCgroup::Open(options_.cgroups));
   cgroup_.emplace(std::move(cgroup));
   SPORE_ASSIGN(user_namespace_, OpenUserNamespace(agent_));
+  SPORE_ASSIGN(supervisor_, FindSupervisor(*cgroup_, agent_));
   return {};
 }
 
@@ -120,6 +138,15 @@ Result<> SessionDump::CopyAllFiles() {
   return CopyFiles(order);
 }
 
+SessionRoom::Parts SessionDump::RoomParts() const {
+  return {.session = wire::kCheckpointProcessFd,
+          .workplace = {.files = wire::kCheckpointMountFd,
+                        .criu = wire::kCheckpointCriuFd,
+                        .whole_proc = true},
+          .image_mounts = ReadMounts(supervisor_),
+          .shown_by = {options_.agent, NumberInside(tracer_->pid())}};
+}
+
 Result<> SessionDump::DumpHeld() {
   uint64_t t = StepLog::Now();
   const auto prepare = [&]() -> Result<SessionSnapshot> {
@@ -128,10 +155,7 @@ Result<> SessionDump::DumpHeld() {
     SPORE_TRY(CopyAllFiles());
     t = report_.steps.Add("files", t);
     SPORE_ASSIGN(SessionSnapshot before, SessionSnapshot::Take(*cgroup_, agent_));
-    SPORE_ASSIGN(SessionRoom room,
-                 SessionRoom::Open(wire::kCheckpointProcessFd, {.files = wire::kCheckpointMountFd,
-                                                                .criu = wire::kCheckpointCriuFd,
-                                                                .whole_proc = true}));
+    SPORE_ASSIGN(SessionRoom room, SessionRoom::Open(RoomParts()));
     room_.emplace(std::move(room));
     SPORE_TRY(FaultPoint("checkpoint-workplace"));
     t = report_.steps.Add("prepare", t);
@@ -139,8 +163,7 @@ Result<> SessionDump::DumpHeld() {
   };
   auto before = prepare();
   if (!before) {
-    SPORE_TRY(tracer_->LetGo());
-    SPORE_TRY(GoOn());
+    SPORE_TRY(LetGo());
     return tl::unexpected(std::move(before).error());
   }
   const Result<> dumped = RunCriu(*before);
@@ -149,9 +172,12 @@ Result<> SessionDump::DumpHeld() {
 }
 
 Result<> SessionDump::RunCriu(const SessionSnapshot& before) {
-  SPORE_TRY(cgroup_->Thaw());
-  SPORE_ASSIGN(UniqueFd listener, tracer_->BecomeCriu());
-  DumpNotifier notifier({.listener = std::move(listener),
+  auto listener = tracer_->BecomeCriu();
+  if (!listener) {
+    SPORE_TRY(LetGo());
+    return tl::unexpected(std::move(listener).error());
+  }
+  DumpNotifier notifier({.listener = std::move(*listener),
                          .transport = tracer_->transport(),
                          .criu = tracer_->pid(),
                          .criu_pidfd = tracer_->pidfd(),
@@ -200,6 +226,13 @@ Result<> SessionDump::CloseRoom() {
   if (room_) SPORE_TRY(room_->Close());
   room_.reset();
   return {};
+}
+
+// Before CRIU could change anything.
+Result<> SessionDump::LetGo() {
+  SPORE_TRY(cgroup_->BeginToFreeze());
+  SPORE_TRY(tracer_->LetGo());
+  return GoOn();
 }
 
 Result<> SessionDump::GoOn() {

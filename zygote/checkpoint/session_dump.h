@@ -29,16 +29,18 @@ class SessionDump {
   Result<> Prepare();
   Result<> Hold(const SeccompProgram& program);
   Result<> CopyAllFiles();
+  SessionRoom::Parts RoomParts() const;
   Result<> DumpHeld();
   Result<> RunCriu(const SessionSnapshot& before);
   Result<> Complaint(int exit_code) const;
   Result<> RemoveTraces();
   Result<> CloseRoom();
+  Result<> LetGo();
   Result<> GoOn();
 
   CheckpointOptions options_;
   wire::CheckpointSessionDone report_;
-  pid_t agent_ = 0;  // as the host knows it
+  pid_t agent_ = 0, supervisor_ = 0;  // as the host knows them
   UniqueFd user_namespace_;
   std::optional<SessionCgroup> cgroup_;
   std::optional<DumpTracer> tracer_;

@@ -10,6 +10,7 @@
 
 #include "sandbox/sys/fd_message.h"
 #include "zygote/checkpoint/clone_inside.h"
+#include "zygote/checkpoint/foreign_mounts.h"
 #include "zygote/protocol.h"
 
 namespace spore {
@@ -24,12 +25,15 @@ bool Tell(int socket, const Result<>& result) {
   return SendStruct(socket, failure).has_value();
 }
 
-void Keep(int socket, int session, const WorkplaceParts& parts) {
-  if (const Result<> joined = JoinSession(session); !joined) {
-    (void)Tell(socket, joined);
-    return;
-  }
-  Result<Workplace> place = Workplace::Open(parts);
+Result<Workplace> Make(const SessionRoom::Parts& parts) {
+  SPORE_TRY(JoinSession(parts.session));
+  SPORE_ASSIGN(Workplace place, Workplace::Open(parts.workplace));
+  SPORE_TRY(ShowMounts(parts.image_mounts, parts.shown_by));
+  return place;
+}
+
+void Keep(int socket, const SessionRoom::Parts& parts) {
+  Result<Workplace> place = Make(parts);
   if (!place) {
     (void)Tell(socket, tl::unexpected(place.error()));
     return;
@@ -41,17 +45,17 @@ void Keep(int socket, int session, const WorkplaceParts& parts) {
 
 }  // namespace
 
-Result<SessionRoom> SessionRoom::Open(int session, const WorkplaceParts& parts) {
+Result<SessionRoom> SessionRoom::Open(const Parts& parts) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return SysError("socketpair");
   SessionRoom room;
   room.socket_.Reset(pair[0]);
   UniqueFd theirs(pair[1]);
-  SPORE_ASSIGN(room.pid_, CloneInside(session, nullptr));
+  SPORE_ASSIGN(room.pid_, CloneInside(parts.session, nullptr));
   if (room.pid_ == 0) {
     room.socket_.Reset();
-    Keep(theirs.get(), session, parts);
+    Keep(theirs.get(), parts);
     _exit(0);
   }
   theirs.Reset();

@@ -3,6 +3,9 @@
 
 #include <sys/types.h>
 
+#include <string>
+#include <vector>
+
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/checkpoint/workplace.h"
@@ -12,8 +15,13 @@ namespace spore {
 // Kept by a process in those namespaces, which ends with the caller.
 class SessionRoom {
  public:
-  // `session`: the pidfd of a process in it.
-  static Result<SessionRoom> Open(int session, const WorkplaceParts& parts);
+  struct Parts {
+    int session = -1;  // the pidfd of a process in it
+    WorkplaceParts workplace;
+    std::string image_mounts;     // foreign_mounts.h
+    std::vector<pid_t> shown_by;  // likewise
+  };
+  static Result<SessionRoom> Open(const Parts& parts);
   ~SessionRoom();
   SessionRoom(SessionRoom&& other) noexcept;
   SessionRoom& operator=(SessionRoom&&) = delete;

@@ -293,6 +293,14 @@ UniqueFd BlockSignals() {
   return UniqueFd(signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+// What was opened outside of the session cannot be put on disk with it.
+bool OpenOwnStreams() {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (int fd = 0; null && fd <= STDERR_FILENO; ++fd)
+    if (dup2(null.get(), fd) < 0) return false;
+  return null.valid();
+}
+
 void BecomeInterpreter(const SessionHost& host, const SessionInterpreter::Places& places) {
   (void)setsid();
   const int numbers[] = {places.streams[0], places.streams[1], places.streams[2], places.channel};
@@ -310,7 +318,8 @@ void BecomeInterpreter(const SessionHost& host, const SessionInterpreter::Places
 
 void ServeSession(const SessionHost& host) {
   const std::optional<HostFrame> frame = ReadFrame(kInstanceFd);
-  if (!frame || frame->type != FrameType::kLoad || chdir("/tmp") < 0) _exit(125);
+  if (!frame || frame->type != FrameType::kLoad || chdir("/tmp") < 0 || !OpenOwnStreams())
+    _exit(125);
   Reader load(frame->body, /*has_op=*/false);
   PrepareEnvironment(load.All(Tag::kVariable));
   UniqueFd child_signals = BlockSignals();
