@@ -37,6 +37,26 @@ struct BranchOptions {
   bool only_interpreter = false;    // leave other programs out, rather than fail
 };
 
+struct CheckpointOptions {
+  std::string name;            // empty: one is made of the sandbox's id
+  bool leave_running = false;  // else the sandbox is ended when it is on disk
+};
+
+struct RestoreOptions {
+  std::chrono::milliseconds ttl{};  // 0: the time that the one on disk had left
+  std::string label;                // empty: that of the one on disk
+};
+
+// A sandbox on disk.
+struct CheckpointInfo {
+  std::string name;
+  std::string sandbox, label, image;  // of the one that it was made of
+  TimePoint created;
+  std::uint64_t bytes = 0;      // on disk
+  std::uint32_t processes = 0;  // that ran in it
+  std::string unusable;         // why it cannot be restored here; empty: it can
+};
+
 enum class SandboxState { kStarting, kRunning, kPaused, kEnding, kDead };
 
 struct SandboxInfo {
@@ -128,6 +148,11 @@ class SPORE_CLIENT_API Sandbox {
   static Result<Sandbox> Create(const Client& client, const SandboxOptions& options = {});
   // One that is there already, by its id or a unique prefix of it. It stays when this is destroyed.
   static Result<Sandbox> Connect(const Client& client, std::string_view id);
+  // One that goes on where the one that Checkpoint has put on disk was. That stays.
+  static Result<Sandbox> Restore(const Client& client, std::string_view name,
+                                 const RestoreOptions& options = {});
+  static Result<std::vector<CheckpointInfo>> ListCheckpoints(const Client& client);
+  static Result<> RemoveCheckpoint(const Client& client, std::string_view name);
   // All that the caller may see.
   static Result<std::vector<SandboxInfo>> List(const Client& client, bool include_dead = false);
 
@@ -149,6 +174,8 @@ class SPORE_CLIENT_API Sandbox {
   // Copies of it as it is now, each a sandbox of its own: what its interpreter has in memory, and
   // files.
   Result<std::vector<Sandbox>> Branch(const BranchOptions& options = {}) const;
+  // Puts all that runs in it on disk, and its files: for Restore, as often as wanted.
+  Result<CheckpointInfo> Checkpoint(const CheckpointOptions& options = {}) const;
 
   // Runs a program to its end. args[0]: a path, or a name that is looked up in PATH. No shell.
   Result<ExecResult> Exec(const std::vector<std::string>& args,

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tools/client/start_kind.h"
 #include "tools/gateway/dashboard_errors.h"
 #include "tools/gateway/dashboard_latency.h"
 
@@ -30,21 +31,6 @@ const char* StateName(v1::Zygote::State state) {
       return "absent";
     default:
       return "unknown";
-  }
-}
-
-const char* KindName(v1::StartKind kind) {
-  switch (kind) {
-    case v1::START_KIND_WARM:
-      return "warm";
-    case v1::START_KIND_FORK:
-      return "fork";
-    case v1::START_KIND_RESTORE:
-      return "restore";
-    case v1::START_KIND_COLD:
-      return "cold";
-    default:
-      return "";
   }
 }
 
@@ -165,7 +151,7 @@ void AddZygotes(const v1::ListZygotesResponse& zygotes, json& out) {
                     {"ready", zygote.sandboxes_ready()},
                     {"spare", zygote.sandboxes_spare()},
                     {"instances", zygote.instances()},
-                    {"start_kind", KindName(zygote.start_kind())},
+                    {"start_kind", client::StartName(zygote.start_kind())},
                     {"start_us", zygote.start_us()},
                     {"import_us", zygote.import_us()},
                     {"unique_bytes", zygote.unique_bytes()},

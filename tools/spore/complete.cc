@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "spore/v1/session_checkpoints.pb.h"
 #include "tools/spore/observability.h"
 #include "tools/spore/output.h"
 
@@ -15,7 +16,7 @@ namespace spore::cli {
 namespace {
 
 // What stands at a place where no fixed word does.
-enum class Kind { kNothing, kFiles, kFunctions, kImages, kInstances, kCheckpoints };
+enum class Kind { kNothing, kFiles, kFunctions, kImages, kInstances, kCheckpoints, kKept };
 
 // Where on the command line the word is that is being typed.
 struct Place {
@@ -77,6 +78,7 @@ Kind KindOf(const CLI::App& command, std::string_view name) {
   if (name == "PATH" || name == "FILE" || name == "SCRIPT" || name == "DIR") return Kind::kFiles;
   if (name == "FUNCTION") return Kind::kFunctions;
   if (name.substr(0, 5) == "IMAGE") return Kind::kImages;
+  if (name == "NAME" && (parent == "sandbox" || parent == "checkpoints")) return Kind::kKept;
   if (name == "NAME") return parent == "image" ? Kind::kImages : Kind::kFunctions;
   if (name == "ID" && parent == "checkpoint") return Kind::kCheckpoints;
   // Of a command at the top: that of the instances.
@@ -113,6 +115,11 @@ std::vector<Candidate> NamesOf(Kind kind, const Context& context) {
             Ask<v1::ListCheckpointsResponse>(context, "Checkpoints", v1::ListCheckpointsRequest()))
       for (const v1::Checkpoint& checkpoint : list->checkpoints())
         names.push_back({checkpoint.id(), checkpoint.image()});
+  } else if (kind == Kind::kKept) {
+    if (auto list = Ask<v1::ListSessionCheckpointsResponse>(context, "SessionCheckpoints",
+                                                            v1::ListSessionCheckpointsRequest()))
+      for (const v1::SessionCheckpoint& checkpoint : list->checkpoints())
+        names.push_back({checkpoint.name(), checkpoint.image()});
   }
   return names;
 }

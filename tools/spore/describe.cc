@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "tools/client/start_kind.h"
 #include "tools/spore/output.h"
 #include "tools/spore/units.h"
 
@@ -57,8 +58,8 @@ std::string StateName(v1::Zygote::State state) {
 }
 
 std::string StartName(v1::StartKind kind) {
-  if (kind == v1::START_KIND_UNSPECIFIED) return "-";
-  return Words(v1::StartKind_Name(kind).substr(std::strlen("START_KIND_")));
+  const std::string name = client::StartName(kind);
+  return name.empty() ? "-" : name;
 }
 
 std::string IsolationName(v1::Isolation isolation) {

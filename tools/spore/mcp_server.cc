@@ -133,13 +133,13 @@ void McpServer::CallTool(const Json& id, const Json& params) {
   }
   const auto given = params.find("arguments");
   Json arguments = given != params.end() ? *given : Json::object();
-  auto sandbox = SandboxFor(arguments);
+  auto sandbox = tool->in_sandbox ? SandboxFor(arguments) : Expected<std::string>(std::string());
   if (!sandbox) return Answer(id, TextResult(sandbox.error().message, true));
   auto call = tool->prepare(arguments, *sandbox);
   if (!call) return Answer(id, TextResult(call.error(), true));
   auto connection = context_.Connect();
   if (!connection) return Answer(id, TextResult(connection.error().message, true));
-  if (auto sent = connection->Send(kService, call->method, *call->request); !sent) {
+  if (auto sent = connection->Send(call->service, call->method, *call->request); !sent) {
     return Answer(id, TextResult(Explain(sent.error(), context_.socket).message, true));
   }
   pending_.push_back({id, *sandbox, std::move(*connection), std::move(*call)});
@@ -156,7 +156,9 @@ void McpServer::Finish(Pending& pending) {
   }
   const client::Error& error = reply.error();
   std::string message = Explain(error, context_.socket).message;
-  if (error.code == client::kNotFound || error.code == client::kFailedPrecondition) {
+  const bool may_be_over =
+      error.code == client::kNotFound || error.code == client::kFailedPrecondition;
+  if (may_be_over && !pending.sandbox.empty()) {
     // A session that has ended says why when it is asked; the next call gets a fresh one.
     v1::InspectSandboxRequest request;
     request.set_id(pending.sandbox);
@@ -189,7 +191,8 @@ Expected<std::string> McpServer::SandboxFor(Json& arguments) {
   arguments.erase(named);
   if (std::find(branches_.begin(), branches_.end(), id) != branches_.end()) return id;
   if (!id.empty() && id == sandbox_) return id;
-  return Fail(kUsage, fmt::format("{}: expected an id that branch has given", kSandboxArgument));
+  return Fail(kUsage,
+              fmt::format("{}: expected an id that branch or restore has given", kSandboxArgument));
 }
 
 void McpServer::EndSandbox() {

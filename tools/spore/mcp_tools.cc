@@ -6,6 +6,7 @@
 #include <optional>
 #include <string_view>
 
+#include "spore/v1/session_checkpoints.pb.h"
 #include "tools/client/base64.h"
 #include "tools/spore/output.h"
 
@@ -17,6 +18,7 @@ constexpr double kLongestTimeout = 86400;
 constexpr size_t kMostFileBytes = 1u << 20;  // of one read or write, as sandboxes.proto says
 constexpr int kMostListed = 1000;
 constexpr double kMostCopies = 16;
+constexpr const char* kCheckpoints = "spore.v1.SessionCheckpoints";
 
 // Reads a tool's arguments; the first that is wrong is kept.
 class Arguments {
@@ -318,8 +320,55 @@ Tool Branch() {
           }};
 }
 
+Tool Checkpoint() {
+  return {"checkpoint",
+          "Keeps the sandbox on disk as it is now, files and all that runs in it included, to be "
+          "restored later, also by another client. It goes on. Gives the name of what is kept.",
+          Schema({{"name", Property("string", "What it is to be called; one is made without it")}},
+                 Json::array()),
+          [](const Json& json, const std::string& id) -> Prepared {
+            Arguments arguments(json);
+            v1::CreateSessionCheckpointRequest request;
+            request.set_id(id);
+            request.set_name(arguments.String("name"));
+            request.set_leave_running(true);
+            Prepared call =
+                Call<v1::CreateSessionCheckpointRequest, v1::CreateSessionCheckpointResponse>(
+                    arguments, "Create", std::move(request),
+                    [](const v1::CreateSessionCheckpointResponse& response) {
+                      return TextResult(response.checkpoint().name(), false);
+                    });
+            if (call) call->service = kCheckpoints;
+            return call;
+          }};
+}
+
+Tool Restore() {
+  return {"restore",
+          "Makes a sandbox of what `checkpoint` has kept. Gives its id: pass it as `sandbox` to "
+          "any tool.",
+          Schema({{"name", Property("string", "Of what is kept")}}, Json::array({"name"})),
+          [](const Json& json, const std::string&) -> Prepared {
+            Arguments arguments(json);
+            v1::RestoreSessionRequest request;
+            request.set_name(arguments.String("name", true));
+            Prepared call = Call<v1::RestoreSessionRequest, v1::Session>(
+                arguments, "Restore", std::move(request),
+                [](const v1::Session& session) { return TextResult(session.id(), false); });
+            if (!call) return call;
+            call->service = kCheckpoints;
+            call->made = [](const std::string& payload) {
+              v1::Session session;
+              return session.ParseFromString(payload) ? std::vector{session.id()}
+                                                      : std::vector<std::string>();
+            };
+            return call;
+          },
+          false};
+}
+
 Tool EndBranch() {
-  return {"end_branch", "Ends a copy that `branch` has made.",
+  return {"end_branch", "Ends a copy that `branch` or `restore` has made.",
           Schema(Json::object(), Json::array()), [](const Json& json, const std::string& id) {
             Arguments arguments(json);
             v1::KillSandboxRequest request;
@@ -340,11 +389,13 @@ Json TextResult(const std::string& text, bool is_error) {
 std::vector<Tool> SandboxTools(const std::string& language) {
   std::vector<Tool> tools;
   if (!language.empty()) tools.push_back(RunCode(language));
-  for (const auto make : {RunCommand, ReadFile, WriteFile, ListFiles, Branch, EndBranch})
+  for (const auto make :
+       {RunCommand, ReadFile, WriteFile, ListFiles, Branch, Checkpoint, Restore, EndBranch})
     tools.push_back(make());
   for (Tool& tool : tools) {
+    if (!tool.in_sandbox) continue;
     tool.input_schema["properties"][kSandboxArgument] =
-        Property("string", "A copy's id, from branch; without it, the first sandbox");
+        Property("string", "An id from branch or restore; without it, the first sandbox");
   }
   tools.back().input_schema["required"].push_back(kSandboxArgument);
   return tools;

@@ -1,5 +1,5 @@
 // What `spore mcp` offers to an agent: each tool's description, and how a call of it becomes a call
-// of spore.v1.Sandboxes and its answer a result.
+// of spored's and its answer a result.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ namespace spore::cli {
 
 using Json = nlohmann::ordered_json;
 
-// A call of spore.v1.Sandboxes that carries out a tool.
+// A call that carries out a tool.
 struct ToolCall {
   std::string method;
   std::unique_ptr<google::protobuf::MessageLite> request;
@@ -23,6 +23,7 @@ struct ToolCall {
   std::function<Json(const std::string& payload)> finish;
   // The sandboxes that it has made, by the same; none: it makes none.
   std::function<std::vector<std::string>(const std::string& payload)> made = {};
+  std::string service = "spore.v1.Sandboxes";
 };
 
 struct Tool {
@@ -32,10 +33,11 @@ struct Tool {
   // The call for these arguments in the session `id`; else what is wrong with them.
   std::function<tl::expected<ToolCall, std::string>(const Json& arguments, const std::string& id)>
       prepare;
+  bool in_sandbox = true;  // else `id` is empty, and none is made for it
 };
 
-// The argument, of all tools, that names a sandbox other than the first: one that `branch` has
-// made.
+// The argument, of all tools that work in one, that names a sandbox other than the first: one that
+// `branch` or `restore` has made.
 constexpr const char* kSandboxArgument = "sandbox";
 
 // `language`: what run_code takes in this image; empty: it is not offered.

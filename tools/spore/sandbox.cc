@@ -1,5 +1,6 @@
 // spore sandbox: sandboxes that live. What is done in them: sandbox_exec.cc, sandbox_code.cc,
-// sandbox_files.cc, sandbox_copy.cc.
+// sandbox_files.cc, sandbox_copy.cc; copies and what is on disk: sandbox_branch.cc,
+// sandbox_checkpoint.cc.
 #include "tools/spore/sandbox.h"
 
 #include <fmt/format.h>
@@ -106,6 +107,7 @@ void PrintSession(const v1::Session& session) {
       {"Label", session.label()},
       {"Image", session.image()},
       {"Branch of", session.branched_from()},
+      {"Restored from", session.restored_from()},
       {"State", StateName(session.state())},
       {"Created", HumanTime(session.created_unix_ms())},
       {"Expires", dead ? ""
@@ -341,6 +343,7 @@ void AddSandbox(CLI::App& app, Context& context) {
   sandbox->require_subcommand(1);
   AddCreate(*sandbox, context);
   AddSandboxBranch(*sandbox, context);
+  AddSandboxCheckpoint(*sandbox, context);
   AddSandboxExec(*sandbox, context);
   AddSandboxCode(*sandbox, context);
   AddLists(*sandbox, context);

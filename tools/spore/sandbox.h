@@ -33,6 +33,7 @@ Expected<Response> CallSandbox(const Context& context, client::Connection& conne
 // What a session is made with: image, limits, times, environment.
 void AddSessionOptions(CLI::App& command, const std::shared_ptr<v1::CreateSandboxRequest>& request);
 void AddSandboxBranch(CLI::App& sandbox, Context& context);
+void AddSandboxCheckpoint(CLI::App& sandbox, Context& context);
 void AddSandboxCode(CLI::App& sandbox, Context& context);
 void AddSandboxCopy(CLI::App& sandbox, Context& context);
 void AddSandboxExec(CLI::App& sandbox, Context& context);

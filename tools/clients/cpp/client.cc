@@ -8,6 +8,7 @@
 #include "spore/v1/spore.pb.h"
 #include "tools/client/memfd.h"
 #include "tools/client/pack.h"
+#include "tools/client/start_kind.h"
 #include "tools/clients/cpp/link.h"
 
 namespace spore {
@@ -197,7 +198,7 @@ Result<InvokeResult> Client::InvokeForResult(std::string_view name, std::string_
     if (!contents) return tl::unexpected(LocalFailure(contents.error()));
     result.value = std::move(*contents);
   }
-  result.start_kind = StartName(response->start_kind());
+  result.start_kind = client::StartName(response->start_kind());
   result.request_id = response->request_id();
   result.instance_id = response->instance_id();
   result.executed_version = response->executed_version();

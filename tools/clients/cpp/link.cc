@@ -153,20 +153,5 @@ v1::Limits ToMessage(const Limits& limits) {
   return message;
 }
 
-std::string StartName(v1::StartKind kind) {
-  switch (kind) {
-    case v1::START_KIND_WARM:
-      return "warm";
-    case v1::START_KIND_FORK:
-      return "fork";
-    case v1::START_KIND_RESTORE:
-      return "restore";
-    case v1::START_KIND_COLD:
-      return "cold";
-    default:
-      return "";
-  }
-}
-
 }  // namespace client_0
 }  // namespace spore

@@ -61,7 +61,6 @@ Error Failure(ErrorKind kind, const v1::FunctionError& error);
 uint64_t Milliseconds(std::chrono::milliseconds time);
 TimePoint AtMilliseconds(int64_t unix_ms);
 v1::Limits ToMessage(const Limits& limits);
-std::string StartName(v1::StartKind kind);
 
 }  // namespace client_0
 }  // namespace spore

@@ -107,6 +107,16 @@ export class Sandbox {
     return new Sandbox(used, await used.services.sandboxes.inspect({ id }), client === undefined);
   }
 
+  // One that goes on where the one that `checkpoint` has put on disk was. That stays; it is listed and
+  // removed by `client.services.sessionCheckpoints`. Without `ttlMs` it has the time that was left then.
+  static async restore(name: string, options: { label?: string; ttlMs?: number; client?: Client } = {}):
+      Promise<Sandbox> {
+    const used = options.client ?? new Client();
+    const session = await used.services.sessionCheckpoints.restore(
+        { name, label: options.label, ttlMs: options.ttlMs });
+    return new Sandbox(used, session, options.client === undefined);
+  }
+
   get id(): string {
     return this.session.id;
   }
@@ -143,6 +153,13 @@ export class Sandbox {
       Promise<Sandbox[]> {
     const made = await this.calls.branch({ id: this.id, copies, ...options });
     return made.sessions.map((session) => new Sandbox(this.client, session, false));
+  }
+
+  // Puts all that runs in it on disk, and its files, under a name; without one, under its id. It ends then, or
+  // goes on with `leaveRunning`. `restore` makes sandboxes of it.
+  async checkpoint(options: { name?: string; leaveRunning?: boolean } = {}): Promise<m.SessionCheckpoint> {
+    const made = await this.client.services.sessionCheckpoints.create({ id: this.id, ...options });
+    return made.checkpoint!;
   }
 
   async resume(): Promise<void> {

@@ -101,6 +101,19 @@ class AsyncSandbox:
         session = await used.services.sandboxes.inspect(m.InspectSandboxRequest(id=id))
         return cls(used, session, client is None)
 
+    @classmethod
+    async def restore(cls, name: str, *, label: str = "", ttl: float = 0,
+                      client: Optional[AsyncClient] = None) -> AsyncSandbox:
+        """One that goes on where the one that `checkpoint` has put on disk was. That stays.
+
+        It has the time that was left then, or `ttl` seconds. What is on disk is listed and removed
+        by `client.services.session_checkpoints`.
+        """
+        used = client or AsyncClient()
+        session = await used.services.session_checkpoints.restore(m.RestoreSessionRequest(
+            name=name, label=label, ttl_ms=milliseconds(ttl)))
+        return cls(used, session, client is None)
+
     @property
     def id(self) -> str:
         return self.session.id
@@ -148,6 +161,16 @@ class AsyncSandbox:
             id=self.id, copies=copies, label=label, ttl_ms=milliseconds(ttl),
             only_interpreter=only_interpreter))
         return [AsyncSandbox(self._client, session) for session in made.sessions]
+
+    async def checkpoint(self, name: str = "", *, leave_running: bool = False) -> m.SessionCheckpoint:
+        """Puts all that runs in it on disk, and its files, under a name; without one, under its id.
+
+        It ends then, or goes on with `leave_running`. `restore` makes sandboxes of it.
+        """
+        made = await self._client.services.session_checkpoints.create(
+            m.CreateSessionCheckpointRequest(id=self.id, name=name, leave_running=leave_running))
+        assert made.checkpoint is not None
+        return made.checkpoint
 
     # ---- programs ----
 

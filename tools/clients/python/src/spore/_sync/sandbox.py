@@ -102,6 +102,19 @@ class Sandbox:
         session = used.services.sandboxes.inspect(m.InspectSandboxRequest(id=id))
         return cls(used, session, client is None)
 
+    @classmethod
+    def restore(cls, name: str, *, label: str = "", ttl: float = 0,
+                      client: Optional[Client] = None) -> Sandbox:
+        """One that goes on where the one that `checkpoint` has put on disk was. That stays.
+
+        It has the time that was left then, or `ttl` seconds. What is on disk is listed and removed
+        by `client.services.session_checkpoints`.
+        """
+        used = client or Client()
+        session = used.services.session_checkpoints.restore(m.RestoreSessionRequest(
+            name=name, label=label, ttl_ms=milliseconds(ttl)))
+        return cls(used, session, client is None)
+
     @property
     def id(self) -> str:
         return self.session.id
@@ -149,6 +162,16 @@ class Sandbox:
             id=self.id, copies=copies, label=label, ttl_ms=milliseconds(ttl),
             only_interpreter=only_interpreter))
         return [Sandbox(self._client, session) for session in made.sessions]
+
+    def checkpoint(self, name: str = "", *, leave_running: bool = False) -> m.SessionCheckpoint:
+        """Puts all that runs in it on disk, and its files, under a name; without one, under its id.
+
+        It ends then, or goes on with `leave_running`. `restore` makes sandboxes of it.
+        """
+        made = self._client.services.session_checkpoints.create(
+            m.CreateSessionCheckpointRequest(id=self.id, name=name, leave_running=leave_running))
+        assert made.checkpoint is not None
+        return made.checkpoint
 
     # ---- programs ----
 
