@@ -20,9 +20,13 @@
 namespace spore {
 namespace {
 
-using namespace session_archive;  // NOLINT: the format's words
+using session_archive::kChunk;
+using session_archive::Kind;
+using session_archive::kMark;
+using session_archive::kMaxDepth;
+using session_archive::kMaxTarget;
 
-constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 constexpr uint64_t kPage = 4096;
 constexpr size_t kMaxImages = 20000;  // several for each process
 
@@ -77,7 +81,7 @@ class Packer {
                   const struct stat& status, size_t depth) {
     if (depth > kMaxDepth)
       return MakeError(ErrorKind::kPrecondition, "its folders are nested too deeply");
-    UniqueFd folder(openat(parent, name.c_str(), kFolderFlags));
+    UniqueFd folder(openat(parent, name.c_str(), kFolderFlags | O_CLOEXEC));
     if (!folder) return SysError("open the folder", name);
     SPORE_ASSIGN(std::vector<std::string> names, ListNames(folder.get()));
     std::sort(names.begin(), names.end());

@@ -19,9 +19,15 @@
 namespace spore {
 namespace {
 
-using namespace session_archive;  // NOLINT: the format's words
+using session_archive::kChunk;
+using session_archive::Kind;
+using session_archive::kMark;
+using session_archive::kMaxDepth;
+using session_archive::kMaxName;
+using session_archive::kMaxPath;
+using session_archive::kMaxTarget;
 
-constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 constexpr uint64_t kNanoseconds = 1'000'000'000;
 
 tl::unexpected<Error> Strange(const char* what) {
@@ -136,7 +142,7 @@ class Unpacker {
     SPORE_ASSIGN(inner.mode, Mode());
     SPORE_ASSIGN(inner.time, Time());
     if (mkdirat(folder(), name.c_str(), 0700) != 0) return SysError("make a folder of the session");
-    inner.folder.Reset(openat(folder(), name.c_str(), kFolderFlags));
+    inner.folder.Reset(openat(folder(), name.c_str(), kFolderFlags | O_CLOEXEC));
     if (!inner.folder) return SysError("open a folder of the session");
     open_.push_back(std::move(inner));
     return {};
@@ -207,7 +213,7 @@ class Unpacker {
     for (size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', begin)) {
       const std::string part = path.substr(begin, slash - begin);
       if (!IsName(part) || (begin == 0 && part != "files")) return Strange("a link to nowhere");
-      UniqueFd inner(openat(at, part.c_str(), kFolderFlags));
+      UniqueFd inner(openat(at, part.c_str(), kFolderFlags | O_CLOEXEC));
       if (!inner) return Strange("a link to nowhere");
       held = std::move(inner);
       at = held.get();

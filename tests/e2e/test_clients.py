@@ -268,6 +268,23 @@ def test_sandbox_branches(box):
         each.kill()
 
 
+def test_sandbox_checkpoints(box, client):
+    box.run_code("x = [1]")
+    kept = box.checkpoint("py", leave_running=True)
+    assert (kept.name, kept.session, kept.label) == ("py", box.id, "test") and kept.bytes > 0
+    box.run_code("x.append(2)")
+    with spore.Sandbox.restore("py", ttl=60, label="back", client=client) as back:
+        assert back.run_code("x").data == [1] and box.run_code("x").data == [1, 2]
+        assert (back.session.restored_from, back.session.label) == ("py", "back")
+    on_disk = client.services.session_checkpoints
+    assert [each.name for each in on_disk.list().checkpoints] == ["py"]
+    with pytest.raises(spore.AlreadyExists):
+        box.checkpoint("py")
+    on_disk.remove(m.RemoveSessionCheckpointRequest(name="py"))
+    with pytest.raises(spore.NotFound):
+        spore.Sandbox.restore("py", client=client)
+
+
 def test_sandbox_with_asyncio(spored):
     async def go():
         async with spore.AsyncClient(str(spored.socket)) as client:
@@ -357,11 +374,16 @@ def test_typescript_sandbox(package, spored):
           const [copy] = await box.branch(1, { label: "copy" });
           const copied = (await copy.runCode("json.dumps(1)")).data;
           await copy.kill();
+          const kept = await box.checkpoint({ name: "ts", leaveRunning: true });
+          const back = await Sandbox.restore("ts", { client, label: "back", ttlMs: 60000 });
+          const label = [kept.session === box.id, back.session.restoredFrom, back.session.label].join();
+          await back.kill();
+          await client.services.sessionCheckpoints.remove({ name: "ts" });
           const names = (await box.listFiles()).map((file) => new TextDecoder().decode(file.path));
-          return [code.data, exitCode, text, await process.wait(), names.includes("x")];
+          return [code.data, exitCode, text, await process.wait(), names.includes("x"), label];
         } finally {
           await box.kill();
-        }""") == [42, 3, "text", 137, True]
+        }""") == [42, 3, "text", 137, True, "true,ts,back"]
 
 
 # ---- Go: a client that nobody here wrote ----

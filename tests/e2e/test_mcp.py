@@ -64,7 +64,8 @@ def sessions(spored):
 
 def test_tools_are_described(agent, spored):
     tools = {tool["name"]: tool for tool in agent.ask("tools/list")["result"]["tools"]}
-    assert set(tools) == {"run_code", "run_command", "read_file", "write_file", "list_files", "branch", "end_branch"}
+    assert set(tools) == {"run_code", "run_command", "read_file", "write_file", "list_files", "branch", "end_branch",
+                          "checkpoint", "restore"}
     assert tools["run_code"]["inputSchema"]["required"] == ["code"]
     assert agent.ask("ping")["result"] == {}
     assert not sessions(spored), "there is a sandbox before anything was asked for"
@@ -110,6 +111,24 @@ def test_branches(agent, spored):
         text, failed = agent.tool("run_code", code="x", sandbox=wrong)
         assert failed and "sandbox: expected an id" in text
     assert agent.tool("run_code", code="x")[0] == "[value]\n[1]"
+
+
+def test_checkpoints(agent, spored):
+    agent.tool("run_code", code="x = [1]")
+    assert agent.tool("checkpoint", name="agent") == ("agent", False)
+    agent.tool("run_code", code="x.append(2)")
+    try:
+        back, failed = agent.tool("restore", name="agent")
+        assert not failed and len(sessions(spored)) == 2
+        assert agent.tool("run_code", code="x", sandbox=back) == ("[value]\n[1]", False)
+        assert agent.tool("run_code", code="x") == ("[value]\n[1, 2]", False)
+        assert agent.tool("end_branch", sandbox=back)[1] is False
+        text, failed = agent.tool("checkpoint", name="agent")
+        assert failed and "already" in text
+    finally:
+        spored.call("SessionCheckpoints", "Remove", {"name": "agent"})
+    text, failed = agent.tool("restore", name="agent")
+    assert failed and 'no session checkpoint "agent"' in text
 
 
 def test_what_is_refused_is_a_result(agent):

@@ -12,7 +12,8 @@ CXX = tree.files_ending(".cc", ".h")
 MAY_INCLUDE = {
     "sandbox": (),
     "zygote": ("sandbox/", "include/"),
-    "daemon": ("sandbox/", "zygote/protocol.h", "zygote/session_protocol.h", "zygote/branch_protocol.h", "spore/v1/"),
+    "daemon": ("sandbox/", "zygote/protocol.h", "zygote/session_protocol.h", "zygote/branch_protocol.h",
+               "zygote/checkpoint_protocol.h", "spore/v1/"),
     "tools": ("spore/v1/",),
 }
 # Layers inside sandbox/: a lower one knows nothing of the higher.

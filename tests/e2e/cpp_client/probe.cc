@@ -201,6 +201,24 @@ void Sandboxes(const spore::Client& client) {
   }
   EXPECT(VALUE(spore::Sandbox::List(client)).empty());
 
+  {
+    const auto source = VALUE(spore::Sandbox::Create(client));
+    VALUE(source.RunCode("x = 41"));
+    spore::CheckpointOptions kept;
+    kept.name = "cpp";
+    EXPECT(VALUE(source.Checkpoint(kept)).sandbox == source.id());
+    EXPECT(VALUE(source.GetInfo()).state == spore::SandboxState::kDead);
+    spore::RestoreOptions options_of_it;
+    options_of_it.label = "back";
+    const auto back = VALUE(spore::Sandbox::Restore(client, "cpp", options_of_it));
+    EXPECT(VALUE(back.RunCode("x + 1")).value == "42" && VALUE(back.GetInfo()).label == "back");
+    const auto on_disk = VALUE(spore::Sandbox::ListCheckpoints(client));
+    EXPECT(on_disk.size() == 1 && on_disk[0].name == "cpp" && on_disk[0].unusable.empty());
+    VALUE(spore::Sandbox::RemoveCheckpoint(client, "cpp"));
+    REFUSAL(spore::Sandbox::Restore(client, "cpp"), kNotFound);
+  }
+  EXPECT(VALUE(spore::Sandbox::List(client)).empty());
+
   auto left = VALUE(spore::Sandbox::Create(client));
   left.Release();
   left = VALUE(spore::Sandbox::Create(client));
