@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -20,6 +21,7 @@
 #include "sandbox/sys/clone.h"
 #include "sandbox/sys/fault_point.h"
 #include "sandbox/sys/fd_message.h"
+#include "sandbox/sys/step_log.h"
 #include "zygote/checkpoint/await_criu.h"
 #include "zygote/checkpoint/clone_with_number.h"
 #include "zygote/checkpoint/workplace.h"
@@ -30,6 +32,8 @@ namespace {
 
 constexpr const char* kLastPid = "/proc/sys/kernel/ns_last_pid";
 constexpr int kBesideCriuMs = 10'000;  // everything but CRIU, which has a limit of its own
+constexpr uint64_t kEndLimitNs = 2'000'000'000;
+constexpr useconds_t kLookUs = 100;
 constexpr size_t kMostDevices = 4;
 constexpr uint64_t kTruncate = 1u << 14;  // Landlock's, of its ABI 3
 
@@ -201,8 +205,16 @@ RestoreWorker::RestoreWorker(RestoreWorker&& other) noexcept
       limit_(other.limit_),
       devices_(std::move(other.devices_)) {}
 
+// It removes the workplace when it sees that nobody waits for it.
 RestoreWorker::~RestoreWorker() {
   if (pid_ <= 0) return;
+  socket_.Reset();
+  const uint64_t until = StepLog::Now() + kEndLimitNs;
+  while (StepLog::Now() < until) {
+    const pid_t ended = waitpid(pid_, nullptr, WNOHANG);
+    if (ended == pid_ || (ended < 0 && errno != EINTR)) return;
+    usleep(kLookUs);
+  }
   kill(pid_, SIGKILL);
   (void)TEMP_FAILURE_RETRY(waitpid(pid_, nullptr, 0));
 }

@@ -16,7 +16,7 @@ namespace spore {
 namespace {
 
 constexpr long kOptions = PTRACE_O_EXITKILL | PTRACE_O_SUSPEND_SECCOMP;
-constexpr uint64_t kLimitNs = 10'000'000'000;
+constexpr uint64_t kLimitNs = 3'000'000'000;
 constexpr useconds_t kLookUs = 100;
 
 // What has ended but is not reaped cannot be held, and does nothing.

@@ -1,0 +1,150 @@
+"""Restores of sessions by `spore-zygote restore` alone: its images and its CRIU are a test's."""
+import contextlib
+import ctypes
+import fcntl
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+
+import daemon
+import natives
+import sandboxes
+
+NUMBER, DESCRIPTOR = 50, 4  # of what tests/natives/hostile_criu.c restores
+FSOPEN, FSCONFIG, FSMOUNT, OPEN_TREE = 430, 431, 432, 428
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def call(number, *args):
+    done = libc.syscall(number, *[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
+    if done < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return done
+
+
+def status(pid, name):
+    """A line of a process's status; None once it has ended."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return line.split(":", 1)[1].strip()
+    return None
+
+
+class Empty:
+    """A sandbox of a daemon that holds still, and nothing but its init runs in it."""
+
+    def __init__(self, spored, **fields):
+        self.spored = spored
+        made = sandboxes.create(spored, **fields)
+        session = made.call("Inspect")
+        self.cgroups = session["cgroups"]
+        os.kill(spored.process.pid, signal.SIGSTOP)
+        inside = os.readlink(f"/proc/{session['pid']}/ns/pid")
+        pids = {pid: status(pid, "NSpid").split()[-1] for pid in self.processes()
+                if os.readlink(f"/proc/{pid}/ns/pid") == inside}
+        self.init = next(pid for pid, number in pids.items() if number == "1")
+        others = set(pids) - {self.init}
+        for pid in others:
+            os.kill(pid, signal.SIGKILL)
+        daemon.wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in others))
+        self.uid = int(status(self.init, "Uid").split()[0])
+        first = int(pathlib.Path(f"/proc/{self.init}/uid_map").read_text().split()[1])
+        self.inner_uid = self.uid - first
+        self.before = self.view()
+
+    def processes(self):
+        return {int(pid) for path in self.cgroups
+                for pid in pathlib.Path(path, "cgroup.procs").read_text().split()}
+
+    def view(self):
+        """What a restore must leave as it was, if it fails: processes, mounts, `lo`."""
+        mounts = pathlib.Path(f"/proc/{self.init}/mountinfo").read_text()
+        flags = subprocess.run(["nsenter", f"--net=/proc/{self.init}/ns/net", "cat",
+                                "/proc/net/if_inet6"], capture_output=True, check=True).stdout
+        return self.processes(), mounts, flags
+
+    def read(self, path):
+        return pathlib.Path(f"/proc/{self.init}/root{path}").read_text()
+
+    def end(self):
+        os.kill(self.spored.process.pid, signal.SIGCONT)
+
+
+class Restored:
+    """What `spore-zygote restore` has said."""
+
+    def __init__(self, code, message, fds):
+        self.code, self.fds = code, fds
+        self.kind, self.processes = struct.unpack_from("<II", message) if message else (None, 0)
+        self.error = message[8:520].split(b"\0")[0].decode()
+
+    def __repr__(self):
+        return f"exit {self.code}, {self.processes} processes, error: {self.error!r}"
+
+
+@contextlib.contextmanager
+def checkpoint_files(owner, images, files):
+    """A tmpfs as spored makes it: (mount, folder)."""
+    context = call(FSOPEN, b"tmpfs", 1)
+    call(FSCONFIG, context, 6, None, None, 0)
+    mount = call(FSMOUNT, context, 1, 0)
+    os.close(context)
+    root = f"/proc/self/fd/{mount}"
+    os.chmod(root, 0o711)
+    for name in ("files/tmp", "files/shm", "images"):
+        os.makedirs(f"{root}/{name}", 0o700)
+    for name, content in {**{f"images/{n}": c for n, c in images.items()},
+                          **{f"files/{n}": c for n, c in files.items()}}.items():
+        pathlib.Path(root, name).write_bytes(content)
+        os.chmod(f"{root}/{name}", 0o600)
+        os.chown(f"{root}/{name}", owner, owner)
+    os.chown(f"{root}/images", owner, owner)
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield mount, folder
+    finally:
+        os.close(folder)
+        os.close(mount)
+
+
+@contextlib.contextmanager
+def hostile_criu():
+    """A /usr whose CRIU is hostile_criu.c."""
+    usr = pathlib.Path(tempfile.mkdtemp(prefix="spore-criu-"))
+    try:
+        usr.chmod(0o755)
+        (usr / "lib64").mkdir(0o755)
+        shutil.copy(natives.program("hostile_criu.c", "-static"), usr / "lib64/ld-linux-x86-64.so.2")
+        yield usr
+    finally:
+        shutil.rmtree(usr)
+
+
+def restore(empty, criu, images, files=(), agent=NUMBER, descriptor=DESCRIPTOR, last=400,
+            limit_ms=20_000, fault="", words=()):
+    """Into an Empty; `images`: {name: bytes}."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, checkpoint_files(empty.uid, images, dict(files)) as (mount, folder):
+        # OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC
+        usr = call(OPEN_TREE, -100, str(criu).encode(), 1 | os.O_CLOEXEC)
+        init = os.pidfd_open(empty.init)
+        passed = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100)
+                  for fd in (theirs.fileno(), init, mount, folder, usr)]
+        arguments = [f"uid={empty.inner_uid}", f"agent={agent}", f"descriptor={descriptor}",
+                     f"last-number={last}", "open-files=1024", f"limit-ms={limit_ms}",
+                     *(f"cgroup={path}" for path in empty.cgroups), *words]
+        worker = subprocess.Popen(
+            [f"{daemon.helpers()}/spore-zygote", "restore", *arguments], close_fds=False,
+            stdin=subprocess.DEVNULL, env={"SPORE_FAULT": fault},
+            preexec_fn=lambda: [os.dup2(fd, 3 + i) for i, fd in enumerate(passed)])
+        for fd in (usr, init, theirs.detach(), *passed):
+            os.close(fd)
+        ours.settimeout(60)
+        message, fds, _, _ = socket.recv_fds(ours, 65536, 8)
+        return Restored(worker.wait(30), message, fds)
