@@ -8,7 +8,7 @@ import struct
 import pytest
 import restores
 
-SPORED_CONFIG = {"max-instances": 40}
+SPORED_CONFIG = {"max-instances": 40, "sessions": {"egress": ["*:*"]}}
 FILTERS = 4  # what CRIU ran under, and the three of every session
 # One thread without anything: a header, then an entry of a length, of one field of the first kind.
 THREAD = b"\x11\x22\x33\x44\x55\x66\x77\x88" + struct.pack("<I", 2) + b"\x08\x01"
@@ -103,7 +103,7 @@ def test_what_is_not_confined_is_refused(empty, criu, mode, expected):
 
 def test_sockets_are_those_that_the_sandbox_may_have(spored, criu):
     for mode, error in (("inet", ""), ("mptcp", "family 2, type 1, protocol 262")):
-        empty = restores.Empty(spored, network="loopback")
+        empty = restores.Empty(spored, network="egress:web.test:80")
         try:
             done = attempt(empty, criu, mode, words=["loopback"])
             for fd in done.fds:

@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <utility>
 #include <vector>
 
@@ -24,6 +23,7 @@
 #include "zygote/branch/thread_state.h"
 #include "zygote/checkpoint/check_restored.h"
 #include "zygote/checkpoint/checkpoint_options.h"
+#include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/load_filters.h"
 #include "zygote/checkpoint/restore_worker.h"
 #include "zygote/checkpoint/restored_processes.h"
@@ -35,13 +35,6 @@ namespace {
 constexpr int kAboveFixedFds = 16;
 constexpr unsigned kBesideCriuSeconds = 60;  // each wait has a limit of its own; this is for what
                                              // nobody has thought of
-
-pid_t PidOf(int pidfd) {
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("Pid:")) return static_cast<pid_t>(strtol(line.c_str() + 4, nullptr, 10));
-  return 0;
-}
 
 int OwnFilters() {
   const std::string count = StatusLine(getpid(), "Seccomp_filters");
@@ -109,7 +102,7 @@ class Restore {
 
   Result<Restored> Run() {
     uint64_t t = StepLog::Now();
-    init_ = PidOf(wire::kCheckpointProcessFd);
+    init_ = PidBehind(wire::kCheckpointProcessFd);
     if (init_ <= 0) return MakeError(ErrorKind::kUnavailable, "the sandbox has ended");
     SPORE_ASSIGN(const std::vector<SeccompProgram> programs, SessionPrograms(options_));
     SPORE_ASSIGN(const ConfinedCriu criu, PrepareCriu(options_, init_));

@@ -23,6 +23,7 @@
 #include "sandbox/sys/fd_message.h"
 #include "sandbox/sys/step_log.h"
 #include "zygote/checkpoint/await_criu.h"
+#include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/clone_with_number.h"
 #include "zygote/checkpoint/workplace.h"
 #include "zygote/checkpoint_protocol.h"
@@ -138,12 +139,6 @@ Result<Report> Receive(int socket, int limit_ms) {
   return MakeError(static_cast<ErrorKind>(report.error_kind), report.error);
 }
 
-Result<> JoinSandbox(int init_pidfd) {
-  constexpr int kKinds = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (setns(init_pidfd, kKinds) < 0) return SysError("setns to a sandbox's namespaces");
-  return {};
-}
-
 Result<int> MakeRuleset(bool loopback) {
   constexpr const char* kWritable[] = {"/tmp", "/dev/shm"};
   int ruleset = -1;
@@ -155,7 +150,7 @@ Result<int> MakeRuleset(bool loopback) {
 
 // The rest of the process that restores. Every error is told; the workplace goes whatever comes.
 Result<> Work(const RestoreWorker::Order& order, int socket) {
-  SPORE_TRY(JoinSandbox(order.init_pidfd));
+  SPORE_TRY(JoinSession(order.init_pidfd));
   // Before the whole /proc is there: what is made here tells files by what they are.
   SPORE_ASSIGN(const int made, MakeRuleset(order.criu.options.loopback));
   const UniqueFd ruleset(made);
