@@ -74,10 +74,11 @@ Result<SeccompProgram> CompileDumpProgram() {
     for (const std::string_view name : group.names)
       builder.Add(name == "exit_group" ? SCMP_ACT_NOTIFY : SCMP_ACT_ALLOW, name);
   }
-  // process_vm_readv: memory. kcmp: what processes share. tee: what is in a pipe.
+  // process_vm_readv, vmsplice: memory. kcmp: what processes share. tee: what is in a pipe.
   // inotify_*: it tries whether watches can be given a number.
-  for (const char* name : {"process_vm_readv", "kcmp", "tee", "fcntl", "prctl", "inotify_init",
-                           "inotify_init1", "inotify_add_watch", "inotify_rm_watch"})
+  for (const char* name :
+       {"process_vm_readv", "vmsplice", "kcmp", "tee", "fcntl", "prctl", "inotify_init",
+        "inotify_init1", "inotify_add_watch", "inotify_rm_watch"})
     builder.Add(SCMP_ACT_ALLOW, name);
   for (const uint64_t flag : {uint64_t{TIOCSTI}, uint64_t{TIOCLINUX}}) {
     builder.Add(SCMP_ACT_ERRNO(EPERM), "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, kLow32, flag));
