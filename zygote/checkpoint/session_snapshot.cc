@@ -21,6 +21,8 @@
 namespace spore {
 namespace {
 
+constexpr int kMostLooks = 500;
+constexpr useconds_t kLookUs = 1000;
 constexpr const char* kNamespaces[] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"};
 
 std::string ReadLink(const std::string& path) {
@@ -49,6 +51,16 @@ std::string IdentityOf(pid_t tid) {
       if (line.starts_with(name)) kept += line + "\n";
   }
   return kept;
+}
+
+// On its way from one stop to the next, which takes a moment, it is nowhere.
+std::string PlaceOf(pid_t tid) {
+  std::string place = "running";
+  for (int i = 0; i < kMostLooks && place.starts_with("running"); ++i) {
+    if (i > 0) usleep(kLookUs);
+    place = ReadFile(fmt::format("/proc/{}/syscall", tid));
+  }
+  return place;
 }
 
 Result<std::vector<pid_t>> ProcessesOf(const SessionCgroup& cgroup, pid_t agent) {
@@ -102,7 +114,7 @@ Result<> SessionSnapshot::AddThread(pid_t tid) {
   if (number == 0) return MakeError(ErrorKind::kNotFound, "it has ended");
   numbers_.push_back(number);
   Add(tid, "identity", IdentityOf(tid));
-  Add(tid, "place", ReadFile(fmt::format("/proc/{}/syscall", tid)));
+  Add(tid, "place", PlaceOf(tid));
   return {};
 }
 
