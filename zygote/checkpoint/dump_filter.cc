@@ -44,6 +44,18 @@ void AddTracing(ProgramBuilder& builder) {
   builder.Add(SCMP_ACT_ERRNO(ENOENT), "ptrace", request(PTRACE_SECCOMP_GET_FILTER));
 }
 
+// Which sockets give their options, the kernel changes; see GiveOption in dump_notifier.cc.
+void AddSocketOptions(ProgramBuilder& builder) {
+  constexpr uint64_t kMostOptions = 128;
+  builder.Add(SCMP_ACT_ALLOW, "getsockopt", SCMP_A1(SCMP_CMP_NE, uint64_t{SOL_SOCKET}));
+  for (uint64_t option = 0; option < kMostOptions; ++option) {
+    const std::array both{scmp_arg_cmp(SCMP_A1(SCMP_CMP_EQ, uint64_t{SOL_SOCKET})),
+                          scmp_arg_cmp(SCMP_A2(SCMP_CMP_EQ, option))};
+    const bool told = option == SO_PASSCRED || option == SO_PASSSEC;
+    builder.Add(told ? SCMP_ACT_NOTIFY : SCMP_ACT_ALLOW, "getsockopt", both);
+  }
+}
+
 void AddSockets(ProgramBuilder& builder) {
   const scmp_arg_cmp local = SCMP_A0(SCMP_CMP_EQ, AF_UNIX);
   for (uint64_t type = 1; type <= kTypes; ++type) {
@@ -71,8 +83,10 @@ Result<SeccompProgram> CompileDumpProgram() {
   // As an older kernel would say; CRIU tries much that it then does without.
   ProgramBuilder builder(SCMP_ACT_ERRNO(ENOSYS), SCMP_ACT_ERRNO(ENOSYS));
   for (const CallGroup& group : TenantCalls()) {
-    for (const std::string_view name : group.names)
+    for (const std::string_view name : group.names) {
+      if (name == "getsockopt") continue;
       builder.Add(name == "exit_group" ? SCMP_ACT_NOTIFY : SCMP_ACT_ALLOW, name);
+    }
   }
   // process_vm_readv, vmsplice: memory. kcmp: what processes share. tee: what is in a pipe.
   // inotify_*: it tries whether watches can be given a number.
@@ -89,6 +103,7 @@ Result<SeccompProgram> CompileDumpProgram() {
   builder.Add(SCMP_ACT_ALLOW, "mknodat", SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO));
   AddTracing(builder);
   AddSockets(builder);
+  AddSocketOptions(builder);
   return builder.Export();
 }
 

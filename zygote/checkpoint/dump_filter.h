@@ -6,6 +6,7 @@
 //           SECCOMP_GET_FILTER ENOENT: none is dumped. They are Spore's, and need not come from
 //           disk DETACH             told: what is let go must be frozen
 //   socket  AF_UNIX, SOCK_SEQPACKET   told: one that the session has made is given
+//   getsockopt  SO_PASSCRED, SO_PASSSEC   told: 0 of sockets that do not have them any more
 //   exit_group                 told: what it still holds is taken from it before
 #pragma once
 

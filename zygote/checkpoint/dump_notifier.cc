@@ -7,6 +7,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,6 +53,21 @@ Result<> DumpNotifier::GiveSocket(uint64_t id) const {
   return {};
 }
 
+// Since 6.16 only sockets that can carry descriptors have SO_PASSCRED and SO_PASSSEC; CRIU before
+// that asks all of them and gives up. `value`: where it wants it.
+Result<> DumpNotifier::GiveOption(uint64_t id, int fd, uint64_t value) const {
+  const UniqueFd socket(static_cast<int>(syscall(SYS_pidfd_getfd, parts_.criu_pidfd, fd, 0)));
+  int family = AF_UNIX;
+  socklen_t length = sizeof family;
+  if (socket) (void)getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &family, &length);
+  if (family != AF_INET && family != AF_INET6) return Answer(id, /*in_its_place=*/false);
+  int none = 0;
+  iovec own{&none, sizeof none}, theirs{reinterpret_cast<void*>(value), sizeof none};
+  if (process_vm_writev(parts_.criu, &own, 1, &theirs, 1, 0) != sizeof none)
+    return Answer(id, /*in_its_place=*/false);
+  return Answer(id, /*in_its_place=*/true);
+}
+
 Result<> DumpNotifier::AnswerTrace(uint64_t id, uint64_t request, pid_t tid) {
   // A child of its own.
   if (held_.count(tid) == 0) return Answer(id, /*in_its_place=*/false);
@@ -84,6 +100,12 @@ Result<bool> DumpNotifier::ServeOne() {
     case SYS_socket:
       SPORE_TRY(by_criu ? GiveSocket(call.id) : Answer(call.id, /*in_its_place=*/false));
       return false;
+    case SYS_getsockopt: {
+      const int fd = static_cast<int>(call.data.args[0]);
+      SPORE_TRY(by_criu ? GiveOption(call.id, fd, call.data.args[3])
+                        : Answer(call.id, /*in_its_place=*/false));
+      return false;
+    }
     case SYS_exit_group:
       if (by_criu) {
         exit_code_ = static_cast<int>(call.data.args[0]);

@@ -42,6 +42,7 @@ class DumpNotifier {
   Result<> Answer(uint64_t id, bool in_its_place) const;
   Result<> AnswerTrace(uint64_t id, uint64_t request, pid_t tid);
   Result<> GiveSocket(uint64_t id) const;
+  Result<> GiveOption(uint64_t id, int fd, uint64_t value) const;
 
   Parts parts_;
   std::set<pid_t> held_, interrupted_;

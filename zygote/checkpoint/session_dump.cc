@@ -80,8 +80,6 @@ Result<> SessionDump::Run() {
   }
   report_.steps.Add("hold", started);
   const Result<> done = DumpHeld();
-  room_.reset();
-  tracer_.reset();
   report_.stopped_us = (StepLog::Now() - held_since_) / 1000;
   return done;
 }
@@ -187,21 +185,40 @@ Result<> SessionDump::RunCriu(const SessionSnapshot& before) {
   if (end == CriuEnd::kDied)
     return MakeError(ErrorKind::kUnavailable, "CRIU was killed",
                      "its memory may not have sufficed");
-  SPORE_TRY(TakeBack(tracer_->pid(), before.numbers(), *cgroup_, before, agent_));
-  tracer_->End();
-  SPORE_TRY(EndOthers(options_.enter, 0));
-  SPORE_TRY(FaultPoint("checkpoint-dumped"));
-  Result<> dumped;
-  if (end == CriuEnd::kLate) {
-    dumped = MakeError(ErrorKind::kOverloaded,
-                       fmt::format("CRIU was not done within {} ms", options_.limit.count()));
-  } else {
-    dumped = Complaint(notifier.exit_code());
+  Result<> dumped = end == CriuEnd::kLate ? Late() : Complaint(notifier.exit_code());
+  auto back = TakeBack(tracer_->pid(), before.numbers(), *cgroup_, before, agent_);
+  if (!back) {
+    // What CRIU says comes first: it may be why.
+    if (dumped) return back;
+    dumped.error().operation += "; then, " + back.error().operation;
+    return dumped;
   }
+  tracer_->End();
+  SPORE_TRY(EndOthers(options_.enter));
+  if (dumped) dumped = FaultPoint("checkpoint-dumped");
+  if (dumped) dumped = CheckImages(before);
   SPORE_TRY(RemoveTraces());
   if (!dumped || options_.leave_running) SPORE_TRY(GoOn());
   if (dumped) report_.fate = SessionFate::kDumped;
   return dumped;
+}
+
+Result<> SessionDump::Late() const {
+  return MakeError(ErrorKind::kOverloaded,
+                   fmt::format("CRIU was not done within {} ms", options_.limit.count()));
+}
+
+// CRIU has ended well, and left some out all the same.
+Result<> SessionDump::CheckImages(const SessionSnapshot& before) const {
+  for (const pid_t number : before.processes()) {
+    for (const char* kind : {"core", "mm"}) {
+      const std::string path = fmt::format("{}/{}-{}.img", wire::kCheckpointImages, kind, number);
+      if (faccessat(wire::kCheckpointFolderFd, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return MakeError(ErrorKind::kPrecondition,
+                         fmt::format("CRIU has left process {} of it out", number));
+    }
+  }
+  return {};
 }
 
 Result<> SessionDump::Complaint(int exit_code) const {

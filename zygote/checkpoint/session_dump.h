@@ -22,6 +22,7 @@ class SessionDump {
   explicit SessionDump(CheckpointOptions options) : options_(std::move(options)) {}
 
   // What it could not do is an error; what has become of the session is in the report either way.
+  // A session that is lost ends with this object.
   Result<> Run();
   wire::CheckpointSessionDone& report() { return report_; }
 
@@ -33,6 +34,8 @@ class SessionDump {
   Result<> DumpHeld();
   Result<> RunCriu(const SessionSnapshot& before);
   Result<> Complaint(int exit_code) const;
+  Result<> Late() const;
+  Result<> CheckImages(const SessionSnapshot& before) const;
   Result<> RemoveTraces();
   Result<> CloseRoom();
   Result<> LetGo();

@@ -106,6 +106,7 @@ Result<> SessionSnapshot::AddProcess(pid_t pid) {
   Add(pid, "descriptors", std::move(descriptors));
   SPORE_TRY(AddFirstPages(pid));
   for (const pid_t tid : threads) SPORE_TRY(AddThread(tid));
+  processes_.push_back(NumberInside(pid));
   return {};
 }
 

@@ -27,6 +27,7 @@ class SessionSnapshot {
   Result<> Compare(const SessionSnapshot& now) const;
   // Of all threads, in the session's pid namespace.
   const std::vector<pid_t>& numbers() const { return numbers_; }
+  const std::vector<pid_t>& processes() const { return processes_; }  // of them, the first ones
 
  private:
   Result<> AddProcess(pid_t pid);
@@ -36,7 +37,7 @@ class SessionSnapshot {
 
   pid_t agent_ = 0;
   std::map<std::string, std::string> facts_;
-  std::vector<pid_t> numbers_;
+  std::vector<pid_t> numbers_, processes_;
 };
 
 // That nothing is on its way over the session's sockets which nobody can look at when it comes

@@ -50,7 +50,7 @@ Result<> TakeBack(pid_t criu, const std::vector<pid_t>& held, const SessionCgrou
   return detached;
 }
 
-Result<> EndOthers(const std::vector<std::string>& cgroups, pid_t criu) {
+Result<> EndOthers(const std::vector<std::string>& cgroups) {
   const uint64_t until = StepLog::Now() + kEndLimitNs;
   for (bool found = true; found; usleep(kLookUs)) {
     found = false;
@@ -58,7 +58,7 @@ Result<> EndOthers(const std::vector<std::string>& cgroups, pid_t criu) {
       std::ifstream members(path + "/cgroup.procs");
       if (!members) return SysError("open", path + "/cgroup.procs");
       for (pid_t pid = 0; members >> pid;) {
-        if (pid == criu || pid <= 0) continue;
+        if (pid <= 0) continue;
         found = true;
         kill(pid, SIGKILL);
       }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <string>
 #include <vector>
 
 #include "sandbox/sys/result.h"
@@ -17,7 +18,7 @@ namespace spore {
 Result<> TakeBack(pid_t criu, const std::vector<pid_t>& held, const SessionCgroup& cgroup,
                   const SessionSnapshot& before, pid_t agent);
 
-// Everything in these cgroups but `criu`, and waits for the end of it.
-Result<> EndOthers(const std::vector<std::string>& cgroups, pid_t criu);
+// Everything in these cgroups, and waits for the end of it.
+Result<> EndOthers(const std::vector<std::string>& cgroups);
 
 }  // namespace spore
