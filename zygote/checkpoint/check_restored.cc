@@ -56,19 +56,22 @@ Result<> CheckThread(pid_t tid, pid_t init, int filters) {
   return {};
 }
 
-Result<> CheckNamespaces(pid_t tid, pid_t init) {
-  for (const char* name : {"pid", "pid_for_children", "user", "mnt", "net", "ipc", "uts", "cgroup",
-                           "time", "time_for_children"}) {
+Result<> CheckNamespaces(pid_t tid, const Confinement& confinement) {
+  for (const std::string_view name : {"pid", "pid_for_children", "user", "mnt", "net", "ipc", "uts",
+                                      "cgroup", "time", "time_for_children"}) {
+    if (confinement.clocks.any() && name.starts_with("time")) continue;
     struct stat own {
     }, expected{};
-    if (stat(fmt::format("/proc/{}/ns/{}", init, name).c_str(), &expected) < 0) {
+    if (stat(fmt::format("/proc/{}/ns/{}", confinement.init, name).c_str(), &expected) < 0) {
       if (errno == ENOENT) continue;  // the kernel has none such
       return SysError("stat a namespace", name);
     }
     if (stat(fmt::format("/proc/{}/ns/{}", tid, name).c_str(), &own) < 0)
       return SysError("stat a namespace", name);
-    if (own.st_ino != expected.st_ino) return Refuse("its namespace", name);
+    if (own.st_ino != expected.st_ino) return Refuse("its namespace", std::string(name));
   }
+  if (confinement.clocks.any() && ReadOffsets(tid) != TextOf(confinement.clocks))
+    return Refuse("its clock", "another");
   return {};
 }
 
@@ -175,7 +178,7 @@ Result<> CheckRestored(const std::vector<RestoredProcess>& processes,
   for (const RestoredProcess& process : processes) {
     for (const Tracee& thread : process.threads) {
       SPORE_TRY(CheckThread(thread.tid(), confinement.init, filters));
-      SPORE_TRY(CheckNamespaces(thread.tid(), confinement.init));
+      SPORE_TRY(CheckNamespaces(thread.tid(), confinement));
       SPORE_TRY(CheckPlaces(thread.tid(), confinement));
     }
     SPORE_TRY(CheckTables(process));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sandbox/sys/result.h"
+#include "zygote/checkpoint/clock_offsets.h"
 #include "zygote/checkpoint/restored_processes.h"
 
 namespace spore {
@@ -15,6 +16,7 @@ namespace spore {
 struct Confinement {
   pid_t init = 0;                        // whose uid and namespaces they must have
   bool loopback = false;                 // whether they may have TCP and UDP
+  ClockOffsets clocks;                   // 0: the init's
   std::vector<dev_t> forbidden_devices;  // file systems of which they may hold nothing
 };
 

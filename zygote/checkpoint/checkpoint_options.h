@@ -31,6 +31,8 @@ struct CheckpointOptions {
   uint64_t open_files = 0;  // open-files=N, file-size=N: as wire::Specialise has them
   uint64_t file_size_bytes = 0;
   std::string denied;  // denied=NAME,NAME: as wire::Prepare has them
+  // monotonic-ns=N, boottime-ns=N: what clocks of the session told when it was dumped
+  uint64_t monotonic_ns = 0, boottime_ns = 0;
 };
 
 Result<CheckpointOptions> ParseCheckpointOptions(int argc, char** argv);

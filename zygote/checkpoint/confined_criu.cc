@@ -44,6 +44,7 @@ Result<> BecomeTenant(const ConfinedCriu& criu) {
   if (setsid() < 0) return SysError("setsid");
   if (setns(criu.user_namespace.get(), CLONE_NEWUSER) < 0)
     return SysError("setns to the image's user namespace");
+  if (criu.clocks.any()) SPORE_TRY(EnterTimeNamespace(criu.clocks));
   SPORE_TRY(Try(LimitResources({criu.options.open_files, criu.options.file_size_bytes})));
   SPORE_TRY(TakeCriuRights(criu.options.uid, kRestoring));
   if (chdir("/") < 0) return SysError("chdir", "/");

@@ -7,12 +7,14 @@
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/checkpoint/checkpoint_options.h"
+#include "zygote/checkpoint/clock_offsets.h"
 
 namespace spore {
 
 // All that it needs of what cannot be reached from inside, made before.
 struct ConfinedCriu {
   const CheckpointOptions& options;
+  ClockOffsets clocks;                 // of what it restores
   std::vector<UniqueFd> cgroup_procs;  // of the session's cgroups
   UniqueFd user_namespace;             // the image's
   UniqueFd null;

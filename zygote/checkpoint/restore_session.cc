@@ -74,7 +74,8 @@ Result<UniqueFd> OpenAbove(const std::string& path, int flags) {
 }
 
 Result<ConfinedCriu> PrepareCriu(const CheckpointOptions& options, pid_t init) {
-  ConfinedCriu criu{options, {}, {}, {}, {}, {}};
+  ConfinedCriu criu{options, OffsetsTo(options.monotonic_ns, options.boottime_ns), {}, {}, {}, {},
+                    {}};
   for (const std::string& path : options.cgroups) {
     // v1's `tasks` moves one thread, without a lock of the whole kernel.
     const std::string tasks = path + "/tasks";
@@ -120,7 +121,8 @@ class Restore {
     t = report_.steps.Add("hold", t);
     const int filters = OwnFilters() + 1;
     SPORE_TRY(CheckRestored(processes.held(),
-                            {init_, options_.loopback, worker.forbidden_devices()}, filters));
+                            {init_, options_.loopback, criu.clocks, worker.forbidden_devices()},
+                            filters));
     SPORE_TRY(LoadFilters(processes.held(), programs));
     SPORE_TRY(CheckFilters(processes.held(), filters + static_cast<int>(programs.size())));
     SPORE_TRY(FaultPoint("restore-checked"));
