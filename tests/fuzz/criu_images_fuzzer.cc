@@ -11,5 +11,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto edited = spore::EditCore(image, order, first);
     if (edited && spore::EditCore(*edited, order, first) != edited) std::abort();
   }
+  for (const char* name : {"files.img", "memfd.img"}) {
+    const auto edited = spore::EditOwners(name, image, order.uid);
+    if (edited && spore::EditOwners(name, *edited, order.uid) != edited) std::abort();
+  }
+  const auto ghost = spore::EditGhostHead(image, order.uid);
+  if (ghost && ghost->size() != size) std::abort();
   return 0;
 }

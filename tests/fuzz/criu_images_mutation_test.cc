@@ -63,6 +63,12 @@ TEST(CriuImagesMutationTest, EditedOrRefused) {
   for (unsigned i = 0; i < kRounds; ++i) {
     std::string image = Image(random);
     Mutate(random, image);
+    if (const auto files = EditOwners("files.img", image, order.uid)) {
+      ASSERT_EQ(EditOwners("files.img", *files, order.uid), files) << "round " << i;
+    }
+    if (const auto ghost = EditGhostHead(image, order.uid)) {
+      ASSERT_EQ(ghost->size(), image.size()) << "round " << i;
+    }
     const bool first = random() % 2 == 0;
     const auto once = EditCore(image, order, first);
     if (!once) continue;

@@ -151,6 +151,43 @@ TEST(CriuImagesTest, WhatIsNoMessageIsNoImage) {
   EXPECT_TRUE(EditCore(Image({"", Number(1, 1)}), kOrder, false));
 }
 
+TEST(CriuImagesTest, WhatCriuMakesAnewIsTheTenants) {
+  const std::string permissions = Number(1, 0755) + Number(2, 1000) + Number(3, 7);
+  const std::string socket = Number(1, 4) + Bytes(13, permissions) + Bytes(11, "/tmp/s");
+  const std::string other = Number(1, 1) + Number(2, 5) + Bytes(3, "\x08\x01");
+  const auto files =
+      EditOwners("files.img", Image({other, Number(1, 5) + Bytes(16, socket)}), 1234);
+  const std::string edited = Number(1, 0755) + Number(2, 1234) + Number(3, 1234);
+  EXPECT_EQ(files, Image({other, Number(1, 5) + Bytes(16, Number(1, 4) + Bytes(13, edited) +
+                                                              Bytes(11, "/tmp/s"))}));
+  EXPECT_EQ(EditOwners("memfd.img", Image({Number(2, 9) + Bytes(1, "m") + Number(3, 9)}), 1234),
+            Image({Bytes(1, "m") + Number(2, 1234) + Number(3, 1234)}));
+  EXPECT_FALSE(EditOwners("files.img", Image({Number(16, 1)}), 1234));
+}
+
+TEST(CriuImagesTest, AFileWithoutANameKeepsTheLengthOfItsEntry) {
+  const std::string times = Bytes(7, Number(1, 1'790'000'000) + Number(2, 5));
+  for (const std::string& more :
+       {times + times, times, std::string(), Bytes(7, ""), Bytes(7, "x")}) {
+    const std::string entry = Number(1, 1000) + Number(2, 1000) + Number(3, 0644) + more;
+    const std::string contents = "any bytes \xff";
+    for (const uid_t uid : {1u, 1234u, 16383u}) {
+      const auto edited = EditGhostHead(Image({entry}) + contents, uid);
+      ASSERT_TRUE(edited) << more.size();
+      EXPECT_EQ(edited->size(), Image({entry}).size() + contents.size());
+      EXPECT_TRUE(edited->ends_with(contents));
+      std::map<uint32_t, std::string> fields;
+      for (const Field& field : Fields(edited->substr(12, entry.size())))
+        fields[field.number] = field.whole;
+      EXPECT_EQ(fields.at(3), Number(3, 0644));
+      EXPECT_EQ(fields.at(1), Number(1, uid));
+      EXPECT_TRUE(fields.contains(2) && !fields.contains(7));
+    }
+  }
+  // There is no room for it.
+  EXPECT_FALSE(EditGhostHead(Image({Number(1, 1) + Number(2, 1)}), 60000));
+}
+
 class CriuFolderTest : public testing::Test {
  protected:
   CriuFolderTest() { EXPECT_NE(mkdtemp(folder_), nullptr); }

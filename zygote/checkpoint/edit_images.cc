@@ -7,11 +7,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <memory>
 
 #include "sandbox/sys/unique_fd.h"
+#include "zygote/checkpoint/edit_owners.h"
 #include "zygote/checkpoint/protobuf_fields.h"
 
 namespace spore {
@@ -36,9 +36,26 @@ constexpr uint32_t kFirstId = 1, kLastId = 8, kInheritable = 9, kPermitted = 10,
                    kBounding = 12, kSecurebits = 13, kNoNewPrivs = 18, kAmbient = 19;
 }  // namespace credentials
 
-constexpr size_t kHeader = 8;           // two magic numbers
-constexpr off_t kMostBytes = 16 << 20;  // of one image
-constexpr std::string_view kBegin = "core-", kEnd = ".img";
+constexpr size_t kHeader = 8;            // two magic numbers
+constexpr size_t kMostBytes = 64 << 20;  // of one image
+constexpr std::string_view kFiles = "files.img", kMemfds = "memfd.img";
+
+std::optional<std::string_view> TakeEntry(std::string_view& image) {
+  uint32_t size = 0;
+  if (image.size() < sizeof size) return std::nullopt;
+  memcpy(&size, image.data(), sizeof size);
+  image.remove_prefix(sizeof size);
+  if (size > image.size()) return std::nullopt;
+  const std::string_view entry = image.substr(0, size);
+  image.remove_prefix(size);
+  return entry;
+}
+
+void PutEntry(std::string& image, std::string_view entry) {
+  const auto size = static_cast<uint32_t>(entry.size());
+  image.append(reinterpret_cast<const char*>(&size), sizeof size);
+  image += entry;
+}
 
 std::string Credentials(const EditOrder& order) {
   std::string made;
@@ -102,26 +119,57 @@ std::optional<std::string> EditEntry(std::string_view message, const EditOrder& 
   return whole ? std::optional(made) : std::nullopt;
 }
 
-Result<std::string> ReadImage(int file) {
+// Calls `edit` for each message of an image, which are behind a header and have a length each.
+template <typename Edit>
+std::optional<std::string> EditEach(std::string_view image, const Edit& edit) {
+  if (image.size() < kHeader) return std::nullopt;
+  std::string made(image.substr(0, kHeader));
+  image.remove_prefix(kHeader);
+  while (!image.empty()) {
+    const std::optional<std::string_view> entry = TakeEntry(image);
+    const std::optional<std::string> edited = entry ? edit(*entry) : std::nullopt;
+    if (!edited) return std::nullopt;
+    PutEntry(made, *edited);
+  }
+  return made;
+}
+
+Result<std::string> ReadImage(int file, size_t most, bool whole) {
   struct stat status {};
   if (fstat(file, &status) < 0) return SysError("stat");
-  if (!S_ISREG(status.st_mode) || status.st_size > kMostBytes)
+  const auto bytes = static_cast<size_t>(status.st_size);
+  if (!S_ISREG(status.st_mode) || (whole && bytes > most))
     return MakeError(ErrorKind::kPrecondition, "an image of the checkpoint is too large");
-  std::string image(static_cast<size_t>(status.st_size), '\0');
-  if (pread(file, image.data(), image.size(), 0) != status.st_size) return SysError("read");
+  std::string image(std::min(bytes, most), '\0');
+  if (pread(file, image.data(), image.size(), 0) != static_cast<ssize_t>(image.size()))
+    return SysError("read");
   return image;
 }
 
-Result<> EditFile(int folder, const std::string& name, const EditOrder& order) {
+enum class Kind { kOther, kCore, kOwners, kGhost };
+
+Kind KindOf(std::string_view name) {
+  if (!name.ends_with(".img")) return Kind::kOther;
+  if (name.starts_with("core-")) return Kind::kCore;
+  if (name.starts_with("ghost-file-")) return Kind::kGhost;
+  return name == kFiles || name == kMemfds ? Kind::kOwners : Kind::kOther;
+}
+
+Result<> EditFile(int folder, const std::string& name, Kind kind, const EditOrder& order) {
   const UniqueFd file(openat(folder, name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!file) return SysError("open", name);
-  SPORE_ASSIGN(const std::string image, ReadImage(file.get()));
-  const bool first = name == std::string(kBegin) + std::to_string(order.agent) + std::string(kEnd);
-  const std::optional<std::string> edited = EditCore(image, order, first);
+  const bool whole = kind != Kind::kGhost;
+  SPORE_ASSIGN(const std::string image,
+               ReadImage(file.get(), whole ? kMostBytes : kGhostHead, whole));
+  std::optional<std::string> edited;
+  if (kind == Kind::kCore)
+    edited = EditCore(image, order, name == "core-" + std::to_string(order.agent) + ".img");
+  else
+    edited = whole ? EditOwners(name, image, order.uid) : EditGhostHead(image, order.uid);
   if (!edited) return MakeError(ErrorKind::kPrecondition, "the checkpoint is damaged: " + name);
   const auto bytes = static_cast<ssize_t>(edited->size());
   if (pwrite(file.get(), edited->data(), edited->size(), 0) != bytes ||
-      ftruncate(file.get(), bytes) < 0) {
+      (whole && ftruncate(file.get(), bytes) < 0)) {
     return SysError("write", name);
   }
   return {};
@@ -130,23 +178,24 @@ Result<> EditFile(int folder, const std::string& name, const EditOrder& order) {
 }  // namespace
 
 std::optional<std::string> EditCore(std::string_view image, const EditOrder& order, bool first) {
-  if (image.size() < kHeader) return std::nullopt;
-  std::string made(image.substr(0, kHeader));
-  image.remove_prefix(kHeader);
-  while (!image.empty()) {
-    uint32_t size = 0;
-    if (image.size() < sizeof size) return std::nullopt;
-    memcpy(&size, image.data(), sizeof size);
-    image.remove_prefix(sizeof size);
-    if (size > image.size()) return std::nullopt;
-    const std::optional<std::string> entry = EditEntry(image.substr(0, size), order, first);
-    if (!entry) return std::nullopt;
-    image.remove_prefix(size);
-    size = static_cast<uint32_t>(entry->size());
-    made.append(reinterpret_cast<const char*>(&size), sizeof size);
-    made += *entry;
-  }
-  return made;
+  return EditEach(image, [&](std::string_view entry) { return EditEntry(entry, order, first); });
+}
+
+std::optional<std::string> EditOwners(std::string_view name, std::string_view image, uid_t uid) {
+  return EditEach(image, [&](std::string_view entry) {
+    return name == kFiles ? EditFilesEntry(entry, uid) : EditMemfdEntry(entry, uid);
+  });
+}
+
+std::optional<std::string> EditGhostHead(std::string_view head, uid_t uid) {
+  if (head.size() < kHeader) return std::nullopt;
+  std::string made(head.substr(0, kHeader));
+  head.remove_prefix(kHeader);
+  const std::optional<std::string_view> entry = TakeEntry(head);
+  const auto edited = entry ? EditGhostEntry(*entry, uid) : std::nullopt;
+  if (!edited) return std::nullopt;
+  PutEntry(made, *edited);
+  return made + std::string(head);
 }
 
 Result<> EditImages(const std::string& folder, const EditOrder& order) {
@@ -154,14 +203,14 @@ Result<> EditImages(const std::string& folder, const EditOrder& order) {
   if (!opened) return SysError("open", folder);
   const std::unique_ptr<DIR, int (*)(DIR*)> list(opendir(folder.c_str()), closedir);
   if (!list) return SysError("list", folder);
-  size_t edited = 0;
+  size_t threads = 0;
   while (const dirent* entry = readdir(list.get())) {
     const std::string name = entry->d_name;
-    if (!name.starts_with(kBegin) || !name.ends_with(kEnd)) continue;
-    SPORE_TRY(EditFile(opened.get(), name, order));
-    ++edited;
+    const Kind kind = KindOf(name);
+    if (kind != Kind::kOther) SPORE_TRY(EditFile(opened.get(), name, kind, order));
+    if (kind == Kind::kCore) ++threads;
   }
-  if (edited > 0) return {};
+  if (threads > 0) return {};
   return MakeError(ErrorKind::kPrecondition, "the checkpoint is damaged: it has no threads");
 }
 

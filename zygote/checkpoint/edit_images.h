@@ -26,7 +26,14 @@ struct EditOrder {
 // One core-*.img; nothing: it is none. `first`: it is the agent's.
 std::optional<std::string> EditCore(std::string_view image, const EditOrder& order, bool first);
 
-// All of them, in `folder`.
+// Another image, by its name: with other owners. Nothing: it is none of its kind.
+std::optional<std::string> EditOwners(std::string_view name, std::string_view image, uid_t uid);
+// ghost-file-*.img, of which `head` is the beginning: what is to stand there.
+std::optional<std::string> EditGhostHead(std::string_view head, uid_t uid);
+// How much of that is wanted.
+constexpr size_t kGhostHead = 4096;
+
+// All that there are, in `folder`.
 Result<> EditImages(const std::string& folder, const EditOrder& order);
 
 }  // namespace spore
