@@ -333,6 +333,46 @@ TEST_F(SessionArchiveTest, TakesOneThatIsWellMade) {
   EXPECT_EQ("x", Read(to(), "files/b"));
 }
 
+// Every byte of one that has everything, changed in a few ways; and each of its beginnings.
+TEST_F(SessionArchiveTest, StandsWhateverIsChanged) {
+  const std::string good = Stream()
+                               .Folder("images")
+                               .File("inventory.img", "x")
+                               .Of(Kind::kUp)
+                               .Folder("files")
+                               .Folder("tmp")
+                               .File("a", "text")
+                               .Link("b", "files/tmp/a")
+                               .Symlink("c", "a")
+                               .Of(Kind::kFifo)
+                               .Text("d")
+                               .Number(0600)
+                               .Number(0)
+                               .Number(0)
+                               .Of(Kind::kUp)
+                               .Of(Kind::kUp)
+                               .Of(Kind::kEnd)
+                               .text();
+  const auto unpack = [&](const std::string& text) {
+    const UniqueFd file = Memfd();
+    const CheckpointFiles files = MakeFiles();
+    const CheckpointArchive made = Compress(text, file.get());
+    const bool done = UnpackSession(file.get(), made, files.directory.get(), kOwner).has_value();
+    const auto names = ListNames(files.directory.get());
+    for (const std::string& name : *names) EXPECT_TRUE(name == "images" || name == "files") << name;
+    return done;
+  };
+  EXPECT_TRUE(unpack(good));
+  for (size_t i = 0; i < good.size(); ++i) {
+    EXPECT_FALSE(unpack(good.substr(0, i))) << i;
+    for (const int change : {0x01, 0x2f, 0x80, 0xff}) {
+      std::string bad = good;
+      bad[i] = static_cast<char>(bad[i] ^ change);
+      (void)unpack(bad);
+    }
+  }
+}
+
 TEST_F(SessionArchiveTest, MakesNothingElsewhereWhateverTheArchiveSays) {
   for (const BadStream& bad : BadStreams()) {
     SCOPED_TRACE(bad.what);
