@@ -72,6 +72,12 @@ class Empty:
     def read(self, path):
         return pathlib.Path(f"/proc/{self.init}/root{path}").read_text()
 
+    def clear(self):
+        """Takes away what a restore that failed has left of a checkpoint's files."""
+        for folder in ("tmp", "dev/shm"):
+            for path in pathlib.Path(f"/proc/{self.init}/root/{folder}").iterdir():
+                path.unlink()
+
     def end(self):
         os.kill(self.spored.process.pid, signal.SIGCONT)
 
@@ -102,7 +108,7 @@ def checkpoint_files(owner, images, files):
     for name, content in {**{f"images/{n}": c for n, c in images.items()},
                           **{f"files/{n}": c for n, c in files.items()}}.items():
         pathlib.Path(root, name).write_bytes(content)
-        os.chmod(f"{root}/{name}", 0o600)
+        os.chmod(f"{root}/{name}", 0o644)
         os.chown(f"{root}/{name}", owner, owner)
     os.chown(f"{root}/images", owner, owner)
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)

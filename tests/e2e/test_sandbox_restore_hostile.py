@@ -5,6 +5,7 @@ import re
 import socket
 import struct
 
+import daemon
 import pytest
 import restores
 
@@ -156,8 +157,11 @@ def test_faults_leave_nothing_that_runs(empty, criu, point, how):
     else:
         # Whoever is killed takes along what it holds; the sandbox is ended by spored.
         assert done.code != 0 or "has ended" in done.error, done
-        left = empty.processes() - empty.before[0]
-        assert all(restores.status(pid, "State")[0] in "TZ" for pid in left)
+        def at_rest():
+            states = [restores.status(pid, "State") for pid in empty.processes() - empty.before[0]]
+            return all(state is None or state[0] in "TZ" for state in states)
+
+        daemon.wait_until(at_rest, what="nothing runs")
 
 
 def test_files_come_back_as_the_tenants(empty, criu):

@@ -22,6 +22,7 @@
 namespace spore {
 namespace {
 
+constexpr uint64_t kOpenFiles = 65536;
 constexpr uint64_t kRestoring = 1ull << CAP_CHECKPOINT_RESTORE;
 Result<> Try(const StepResult& step) {
   if (step.ok()) return {};
@@ -45,7 +46,8 @@ Result<> BecomeTenant(const ConfinedCriu& criu) {
   if (setns(criu.user_namespace.get(), CLONE_NEWUSER) < 0)
     return SysError("setns to the image's user namespace");
   if (criu.clocks.any()) SPORE_TRY(EnterTimeNamespace(criu.clocks));
-  SPORE_TRY(Try(LimitResources({criu.options.open_files, criu.options.file_size_bytes})));
+  // More descriptors than the session may have: it gets its own limit afterwards (LimitFiles).
+  SPORE_TRY(Try(LimitResources({kOpenFiles, criu.options.file_size_bytes})));
   SPORE_TRY(TakeCriuRights(criu.options.uid, kRestoring));
   if (chdir("/") < 0) return SysError("chdir", "/");
   return {};

@@ -123,6 +123,7 @@ class Restore {
     SPORE_TRY(CheckRestored(processes.held(),
                             {init_, options_.loopback, criu.clocks, worker.forbidden_devices()},
                             filters));
+    SPORE_TRY(processes.LimitFiles(options_.open_files));
     SPORE_TRY(LoadFilters(processes.held(), programs));
     SPORE_TRY(CheckFilters(processes.held(), filters + static_cast<int>(programs.size())));
     SPORE_TRY(FaultPoint("restore-checked"));

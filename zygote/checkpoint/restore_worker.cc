@@ -181,12 +181,15 @@ Result<RestoreWorker> RestoreWorker::Start(const Order& order) {
   worker.socket_.Reset(pair[0]);
   worker.limit_ = order.criu.options.limit;
   UniqueFd theirs(pair[1]);
+  const UniqueFd parent(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!parent) return SysError("pidfd_open");
   if (setns(order.init_pidfd, CLONE_NEWPID) < 0)
     return SysError("setns to a sandbox's pid namespace");
   worker.pid_ = CloneWithNumber(order.criu.options.last_number + 1);
   if (worker.pid_ < 0) return SysError("clone into a sandbox's pid namespace");
   if (worker.pid_ == 0) {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pollfd ended{parent.get(), POLLIN, 0};
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || poll(&ended, 1, 0) != 0) _exit(1);
     worker.socket_.Reset();
     const Result<> done = Work(order, theirs.get());
     _exit(SendStruct(theirs.get(), ReportOf(done, {})) ? 0 : 1);

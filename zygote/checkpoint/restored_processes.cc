@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +100,19 @@ Result<> RestoredProcesses::Hold() {
   SPORE_ASSIGN(const std::vector<pid_t> list, List());
   for (const pid_t pid : list) count -= LivingThreadsOf(pid).size();
   if (count != 0) return MakeError(ErrorKind::kInternal, "a restored thread is not held");
+  return {};
+}
+
+Result<> RestoredProcesses::LimitFiles(uint64_t open_files) const {
+  for (const RestoredProcess& process : held_) {
+    rlimit limit{};
+    if (prlimit(process.pid, RLIMIT_NOFILE, nullptr, &limit) < 0)
+      return SysError("read a restored process's limits");
+    if (limit.rlim_max <= open_files) continue;
+    limit = {std::min<rlim_t>(limit.rlim_cur, open_files), open_files};
+    if (prlimit(process.pid, RLIMIT_NOFILE, &limit, nullptr) < 0)
+      return SysError("set a restored process's limits");
+  }
   return {};
 }
 

@@ -33,6 +33,8 @@ class RestoredProcesses {
   // they are killed.
   Result<> Hold();
   std::vector<RestoredProcess>& held() { return held_; }
+  // No descriptors above these, whatever limit they brought along.
+  Result<> LimitFiles(uint64_t open_files) const;
   // They stay stopped, as CRIU has left them, until they are continued.
   Result<> LetGo();
   Result<> Continue();
