@@ -1,4 +1,5 @@
 """What a hostile program attempts from inside a session: the promises of docs/threat-model.md, again."""
+import contextlib
 import io
 import json
 import zipfile
@@ -24,7 +25,19 @@ from test_isolation import (  # noqa: F401
 )
 
 
-@pytest.fixture(scope="module", params=["code", "program"])
+@contextlib.contextmanager
+def brought_back(spored, box):
+    """The session, put on disk and brought back from there."""
+    name = spored.call("SessionCheckpoints", "Create", {"id": box.id})["checkpoint"]["name"]
+    back = sandboxes.Sandbox(spored, spored.call("SessionCheckpoints", "Restore", {"name": name})["id"])
+    spored.call("SessionCheckpoints", "Remove", {"name": name})
+    try:
+        yield back
+    finally:
+        back.kill()
+
+
+@pytest.fixture(scope="module", params=["code", "program", "restored code", "restored program"])
 def victims(spored, victim_archive, request, tmp_path_factory):
     """Runs a hostile program in a session, in its interpreter or as a program, from /tmp."""
     place = tmp_path_factory.mktemp("archive")
@@ -33,13 +46,19 @@ def victims(spored, victim_archive, request, tmp_path_factory):
         for name in archive.namelist():
             if name.startswith("bin/"):
                 (place / name).chmod(0o755)
-    with sandboxes.sandbox(spored, ttl_ms=600_000, limits={"memory_bytes": 256 << 20}) as box:
+    with contextlib.ExitStack() as stack:
+        box = stack.enter_context(
+            sandboxes.sandbox(spored, ttl_ms=600_000, limits={"memory_bytes": 256 << 20}))
         assert spored.cli("sandbox", "cp", str(place) + "/.", f"{box.id}:/tmp/task").code == 0
+        if request.param.startswith("restored"):
+            box.code("import threading, time\n"
+                     "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()")
+            box = stack.enter_context(brought_back(spored, box))
 
         def call(victim, **event):
             code = (f"import sys, json; sys.path.insert(0, '/tmp/task'); import app\n"
                     f"json.dumps(app.handler({{'victim': {victim!r}, **{event!r}}}, None))")
-            if request.param == "code":
+            if request.param.endswith("code"):
                 done = box.code(code)
                 assert done["error"] is None, done
                 return json.loads(json.loads(done["json"]))
