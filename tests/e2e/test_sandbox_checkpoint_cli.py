@@ -12,6 +12,7 @@ import pytest
 import sandboxes
 
 ONE, TWO = 48217, 48218
+REFUSED = 4
 SERVICE = "SessionCheckpoints"
 CONFIG = {"socket-group": grp.getgrgid(0).gr_name, "session-checkpoints-max": 2}
 
@@ -58,7 +59,7 @@ def test_to_disk_and_back(spored, box, command):
     assert table[1].split()[:4] == ["kept.1", box.id, "mine", "python"] and table[1].endswith("yes")
     assert spored.cli("sandbox", "checkpoints", "ls").out.splitlines()[1].split()[0] == "kept.1"
     shown = spored.cli("sandbox", "checkpoints", "inspect", "kept.1").out
-    assert f"Sandbox:       {box.id}" in shown and "python, 1 pieces so far" in shown
+    assert f"Sandbox:   {box.id}" in shown and "python, 1 pieces so far" in shown
     told = json.loads(spored.cli("sandbox", "checkpoints", "inspect", "--json", "kept.1").out)
     assert (told["owner_uid"], told["label"], told["network"], told["unusable"]) == (0, "mine", "none", "")
     assert told["bytes"] == (folder(spored, 0, "kept.1") / "session.zst").stat().st_size
@@ -80,28 +81,28 @@ def test_to_disk_and_back(spored, box, command):
 def test_names(spored, box, command):
     assert command("checkpoint", "--leave-running", box.id) == [box.id]
     assert command("checkpoint", "--leave-running", box.id) == [box.id + "-2"]
-    assert f'"{box.id}" already' in command("checkpoint", "--name", box.id, box.id, code=1)
+    assert f'"{box.id}" already' in command("checkpoint", "--name", box.id, box.id, code=REFUSED)
     for wrong in (".", ".hidden", "-rf", "a/b", "a b", "x" * 65, "ä"):
-        error = command("checkpoint", "--name=" + wrong, box.id, code=1)
+        error = command("checkpoint", "--name=" + wrong, box.id, code=REFUSED)
         assert "name:" in error and "expected 1 to 64 characters of [A-Za-z0-9_.-]" in error
     for word in ("inspect", "rm"):
-        assert 'no session checkpoint "none"' in command("checkpoints", word, "none", code=1)
-    assert 'no session checkpoint "../0/x"' in command("restore", "../0/x", code=1)
-    assert 'no session checkpoint ""' in command("restore", "", code=1)
+        assert 'no session checkpoint "none"' in command("checkpoints", word, "none", code=REFUSED)
+    assert 'no session checkpoint "../0/x"' in command("restore", "../0/x", code=REFUSED)
+    assert 'no session checkpoint ""' in command("restore", "", code=REFUSED)
     # None of that has touched it.
     assert box.value("x") == "20"
     assert command("checkpoints", "ls", "-q") == [box.id + "-2", box.id]
 
 
 def test_what_is_asked_for_is_checked(spored, box, command):
-    assert "no sandbox" in command("checkpoint", "0" * 12, code=1)
+    assert "no session" in command("checkpoint", "0" * 12, code=REFUSED)
     command("checkpoint", "--leave-running", "--name", "a", box.id)
-    assert "ttl_ms: 10 is out of range" in command("restore", "--ttl", "10ms", "a", code=1)
-    assert "label" in command("restore", "--label", "not a label", "a", code=1)
+    assert "ttl_ms: 10 is out of range" in command("restore", "--ttl", "10ms", "a", code=REFUSED)
+    assert "label" in command("restore", "--label", "not a label", "a", code=REFUSED)
     command("checkpoint", code=2)
     command("checkpoints", "nonsense", code=2)
     command("pause", box.id)
-    assert "paused" in command("checkpoint", box.id, code=1)
+    assert "paused" in command("checkpoint", box.id, code=REFUSED)
     assert command("checkpoints", "ls", "-q") == ["a"]
 
 
@@ -111,16 +112,16 @@ def test_owners(spored, command):
         [theirs[uid]] = command("create", "--name", f"of-{uid}", uid=uid)
         command("checkpoint", "--name", "same", theirs[uid], uid=uid)
     [alone] = command("create", uid=ONE)
-    assert "no sandbox" in command("checkpoint", alone, uid=TWO, code=1)
+    assert "no session" in command("checkpoint", alone, uid=TWO, code=REFUSED)
     command("checkpoint", "--name", "alone", alone, uid=ONE)
     assert command("checkpoints", "ls", "-q", uid=ONE) == ["alone", "same"]
     assert command("checkpoints", "ls", "-q", uid=TWO) == ["same"]
     # Of another's nothing is told but what is told of none.
     for name in ("alone", f"{ONE}/alone", f"{ONE}/none"):
         for words in (["restore"], ["checkpoints", "inspect"], ["checkpoints", "rm"]):
-            assert f'no session checkpoint "{name}"' in command(*words, name, uid=TWO, code=1)
+            assert f'no session checkpoint "{name}"' in command(*words, name, uid=TWO, code=REFUSED)
     assert set(command("checkpoints", "ls", "-q")) == {f"{ONE}/alone", f"{ONE}/same", f"{TWO}/same"}
-    assert "that of several" in command("checkpoints", "inspect", "same", code=1)
+    assert "that of several" in command("checkpoints", "inspect", "same", code=REFUSED)
     # What root restores is the owner's.
     for uid, name in ((ONE, f"{ONE}/same"), (ONE, "alone"), (TWO, f"{TWO}/same")):
         [made] = command("restore", name)
@@ -133,7 +134,7 @@ def test_so_many_of_one_user(spored, command):
     [made] = command("create", uid=ONE)
     for name in ("a", "b"):
         command("checkpoint", "--leave-running", "--name", name, made, uid=ONE)
-    error = command("checkpoint", "--name", "c", made, uid=ONE, code=1)
+    error = command("checkpoint", "--name", "c", made, uid=ONE, code=REFUSED)
     assert f"uid {ONE} has 2 checkpoints" in error and "session-checkpoints-max" in error
     assert command("run-code", made, "-c", "1 + 1", uid=ONE) == ["2"]
     command("checkpoints", "rm", "a", "b", uid=ONE)
@@ -160,9 +161,9 @@ def test_damage_is_told_and_costs_nothing_else(spored, box, command):
         file.seek(archive.stat().st_size // 2)
         file.write(b"\x00\x01\x02\x03")
     (folder(spored, 0, "record") / "checkpoint.json").write_text("{")
-    error = command("restore", "archive", code=1)
+    error = command("restore", "archive", code=REFUSED)
     assert 'session checkpoint "archive"' in error and "the digest differs" in error
-    assert "checkpoint.json is damaged" in command("restore", "record", code=1)
+    assert "checkpoint.json is damaged" in command("restore", "record", code=REFUSED)
     assert "record: checkpoint.json is damaged" in spored.cli("sandbox", "checkpoints").out
     assert [s["id"] for s in spored.call("Sandboxes", "List")["sessions"]] == [box.id]
     assert command("checkpoints", "rm", "record") == ["record"]
@@ -177,7 +178,7 @@ def test_half_of_one_is_nothing(point):
         with sandboxes.sandbox(server) as box:
             box.code("x = 1")
             done = server.cli("sandbox", "checkpoint", box.id)
-            assert done.code == 1 and point in done.err
+            assert done.code == REFUSED and point in done.err
             # It could not be written: the session goes on.
             assert box.value("x") == "1"
             assert server.call(SERVICE, "List")["checkpoints"] == []
@@ -202,6 +203,6 @@ def test_so_much_of_the_disk():
     with server.running(), sandboxes.sandbox(server) as box:
         box.code("x = 1")
         done = server.cli("sandbox", "checkpoint", box.id)
-        assert done.code == 1 and "session-checkpoints-bytes" in done.err
+        assert done.code == REFUSED and "session-checkpoints-bytes" in done.err
         assert box.value("x") == "1"
         assert not list((server.state / "session-checkpoints").iterdir())
