@@ -88,6 +88,9 @@ class Daemon {
   std::optional<EgressProxies> proxies_;
   std::unique_ptr<Sessions> sessions_;
   std::optional<Branches> branches_;
+  std::optional<SessionDumps> session_dumps_;
+  std::optional<SessionArrivals> session_arrivals_;
+  std::optional<WholeBranches> whole_branches_;
   std::optional<SessionCheckpoints> session_checkpoints_;
   std::optional<MemoryKeeper> memory_keeper_;
   std::optional<ServiceContext> context_;
@@ -184,8 +187,12 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
   sessions_ = std::make_unique<Sessions>(*loop_, *images_, *invoker_, history_, *proxies_,
                                          config_.dead_kept);
   branches_.emplace(*loop_, *sessions_);
-  session_checkpoints_.emplace(*loop_, *cgroups_, *images_, *sessions_, *session_checkpoint_lane_,
-                               config_.sessions);
+  session_dumps_.emplace(*loop_, *cgroups_, *sessions_);
+  session_arrivals_.emplace(*loop_, *sessions_);
+  whole_branches_.emplace(*sessions_, *session_checkpoint_lane_, *session_dumps_,
+                          *session_arrivals_);
+  session_checkpoints_.emplace(*images_, *sessions_, *session_checkpoint_lane_, *session_dumps_,
+                               *session_arrivals_, config_.sessions);
   memory_keeper_.emplace(
       *loop_, config_.memory_reserve,
       MemoryKeeper::Evictor{[this](size_t most, const std::string& why) {
@@ -211,6 +218,7 @@ Result<> Daemon::SetUpParts(const std::map<std::string, ImageManifest>& manifest
                                   history_,
                                   *history_readers_,
                                   *branches_,
+                                  *whole_branches_,
                                   *session_checkpoint_lane_,
                                   *session_checkpoints_,
                                   cgroups_->layout(),

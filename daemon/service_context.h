@@ -28,6 +28,7 @@
 #include "daemon/session_checkpoint_lane.h"
 #include "daemon/session_checkpoints.h"
 #include "daemon/sessions.h"
+#include "daemon/whole_branches.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
 
@@ -50,6 +51,7 @@ struct ServiceContext {
   History& history;
   HistoryReaders& history_readers;
   Branches& branches;
+  WholeBranches& whole_branches;
   SessionCheckpointLane& session_checkpoint_lane;
   SessionCheckpoints& session_checkpoints;
   CgroupLayout cgroup_layout;

@@ -1,12 +1,17 @@
 #include "daemon/session_checkpoint_lane.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <optional>
 #include <utility>
 
 #include "daemon/checkpoint_ties.h"
 #include "daemon/function_store_tree.h"
+#include "daemon/session_archive.h"
 #include "zygote/checkpoint_protocol.h"
 
 namespace spore {
@@ -14,6 +19,7 @@ namespace {
 
 // Of the files of a checkpoint, beyond what is in them.
 constexpr uint64_t kSlack = 64ull << 20;
+constexpr uint64_t kMostCopied = 16ull << 30;
 constexpr mode_t kPassable = 0711;  // CRIU, who is not root, comes to its folder through the root's
 
 // Compares checkpoints with what this host is now; of each image that is found out once.
@@ -60,6 +66,20 @@ Result<> MakeFolders(int directory, uid_t uid) {
   if (fchown(images.get(), uid, uid) != 0) return SysError("chown", wire::kCheckpointImages);
   for (const char* name : {"files", wire::kCheckpointTmp, wire::kCheckpointShm})
     SPORE_TRY(MakeDirectory(directory, name, 0700));
+  return {};
+}
+
+// To another tenant than the one that has dumped into it, who is not there any more.
+Result<> GiveImages(int directory, uid_t uid) {
+  const UniqueFd images(
+      openat(directory, wire::kCheckpointImages, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!images || fchown(images.get(), uid, uid) != 0)
+    return SysError("chown", wire::kCheckpointImages);
+  SPORE_ASSIGN(const std::vector<std::string> names, ListNames(images.get()));
+  for (const std::string& name : names) {
+    if (fchownat(images.get(), name.c_str(), uid, uid, AT_SYMLINK_NOFOLLOW) != 0)
+      return SysError("chown", name);
+  }
   return {};
 }
 
@@ -123,6 +143,53 @@ void SessionCheckpointLane::Abandon(const MaterialPtr& material) {
         material->files = {};
       },
       [] {});
+}
+
+void SessionCheckpointLane::PrepareCopy(uid_t uid, uint64_t max_bytes, Prepared done) {
+  Submit<MaterialPtr>(
+      [options = options_, uid, max_bytes]() -> Result<MaterialPtr> {
+        auto material = std::make_shared<Material>();
+        SPORE_ASSIGN(material->criu, OpenCriu(options.criu));
+        SPORE_ASSIGN(material->files, MakeFiles(max_bytes));
+        SPORE_TRY(MakeFolders(material->files.directory.get(), uid));
+        // A mount is used up by who attaches it. Before Linux 6.15 one that is nowhere cannot be
+        // cloned.
+        material->again.Reset(
+            open_tree(material->files.mount.get(), "",
+                      AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+        return material;
+      },
+      std::move(done));
+}
+
+void SessionCheckpointLane::CopyFor(const MaterialPtr& material, uid_t uid, Prepared done) {
+  Submit<MaterialPtr>(
+      [options = options_, material, uid]() -> Result<MaterialPtr> {
+        const UniqueFd parcel(memfd_create("session", MFD_CLOEXEC));
+        if (!parcel) return SysError("memfd_create");
+        SPORE_ASSIGN(const CheckpointArchive archive,
+                     PackSession(material->files.directory.get(), parcel.get(), kMostCopied));
+        auto copy = std::make_shared<Material>();
+        copy->record = material->record;
+        SPORE_ASSIGN(copy->criu, OpenCriu(options.criu));
+        SPORE_ASSIGN(copy->files, MakeFiles(archive.unpacked_bytes + kSlack));
+        if (lseek(parcel.get(), 0, SEEK_SET) != 0) return SysError("lseek", "memfd");
+        SPORE_TRY(UnpackSession(parcel.get(), archive, copy->files.directory.get(), uid));
+        return copy;
+      },
+      std::move(done));
+}
+
+void SessionCheckpointLane::HandOver(const MaterialPtr& material, uid_t uid, Prepared done) {
+  if (!material->again) return CopyFor(material, uid, std::move(done));
+  Submit<MaterialPtr>(
+      [options = options_, material, uid]() -> Result<MaterialPtr> {
+        SPORE_ASSIGN(material->criu, OpenCriu(options.criu));
+        SPORE_TRY(GiveImages(material->files.directory.get(), uid));
+        material->files.mount = std::move(material->again);
+        return material;
+      },
+      std::move(done));
 }
 
 void SessionCheckpointLane::Find(uid_t peer, const std::string& name, const Images& images,

@@ -31,6 +31,7 @@ class SessionCheckpointLane {
     v1::SessionCheckpointRecord record;  // what it is restored from, or is to become
     CheckpointFiles files;
     UniqueFd criu;
+    UniqueFd again;  // another mount of the files, of those that are handed over; or none
   };
   struct DumpOrder {
     std::string name;        // empty: of the session's id
@@ -57,6 +58,12 @@ class SessionCheckpointLane {
   void Keep(const MaterialPtr& material, Found done);
   // It comes to nothing: the name is free again.
   void Abandon(const MaterialPtr& material);
+
+  // Files that are never on disk. Empty ones, to be dumped into by who has this uid.
+  void PrepareCopy(uid_t uid, uint64_t max_bytes, Prepared done);
+  // What was dumped into them, once more, for another uid; and themselves, for the last one.
+  void CopyFor(const MaterialPtr& material, uid_t uid, Prepared done);
+  void HandOver(const MaterialPtr& material, uid_t uid, Prepared done);
 
   // As SessionCheckpointStore::Find; `unusable` says why it cannot be restored here.
   void Find(uid_t peer, const std::string& name, const Images& images, Found done);

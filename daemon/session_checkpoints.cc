@@ -12,15 +12,15 @@ constexpr uint64_t kLeastTtlMs = 1000;
 
 }  // namespace
 
-SessionCheckpoints::SessionCheckpoints(EventLoop& loop, CgroupTree& cgroups, Images& images,
-                                       Sessions& sessions, SessionCheckpointLane& lane,
-                                       const SessionsConfig& config)
+SessionCheckpoints::SessionCheckpoints(Images& images, Sessions& sessions,
+                                       SessionCheckpointLane& lane, SessionDumps& dumps,
+                                       SessionArrivals& arrivals, const SessionsConfig& config)
     : images_(images),
       sessions_(sessions),
       lane_(lane),
       config_(config),
-      dumps_(loop, cgroups, sessions),
-      arrivals_(loop, sessions),
+      dumps_(dumps),
+      arrivals_(arrivals),
       alive_(std::make_shared<bool>(true)) {}
 
 SessionCheckpoints::~SessionCheckpoints() {

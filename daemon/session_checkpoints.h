@@ -15,13 +15,11 @@
 #include <string>
 
 #include "daemon/config.h"
-#include "daemon/event_loop.h"
 #include "daemon/images.h"
 #include "daemon/session_arrivals.h"
 #include "daemon/session_checkpoint_lane.h"
 #include "daemon/session_dumps.h"
 #include "daemon/sessions.h"
-#include "sandbox/cgroup.h"
 #include "sandbox/sys/result.h"
 #include "spore/v1/session_checkpoints.pb.h"
 
@@ -39,8 +37,8 @@ class SessionCheckpoints {
   using Restored = std::function<void(Result<v1::Session>)>;
 
   // All borrowed.
-  SessionCheckpoints(EventLoop& loop, CgroupTree& cgroups, Images& images, Sessions& sessions,
-                     SessionCheckpointLane& lane, const SessionsConfig& config);
+  SessionCheckpoints(Images& images, Sessions& sessions, SessionCheckpointLane& lane,
+                     SessionDumps& dumps, SessionArrivals& arrivals, const SessionsConfig& config);
   ~SessionCheckpoints();
   SessionCheckpoints(const SessionCheckpoints&) = delete;
   SessionCheckpoints& operator=(const SessionCheckpoints&) = delete;
@@ -75,8 +73,8 @@ class SessionCheckpoints {
   Sessions& sessions_;
   SessionCheckpointLane& lane_;
   const SessionsConfig& config_;
-  SessionDumps dumps_;
-  SessionArrivals arrivals_;
+  SessionDumps& dumps_;
+  SessionArrivals& arrivals_;
   std::shared_ptr<bool> alive_;
 };
 

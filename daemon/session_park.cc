@@ -45,6 +45,8 @@ void Session::Park(std::function<void(Result<int32_t>)> done) {
 }
 
 void Session::Unpark(int32_t descriptor, std::function<void(Result<>)> done) {
+  // One that was dumped, and has not been left running.
+  if (auto thawed = sandbox_->cgroup.Freeze(false); !thawed) return done(std::move(thawed));
   auto door = FetchDoor(agent_pidfd_, descriptor);
   if (!door) return done(tl::unexpected(std::move(door).error()));
   OpenDoor(*door, /*restored=*/false, std::move(done));
@@ -106,6 +108,7 @@ void Session::Adopt(Arrival arrival, std::function<void(Result<>)> done) {
   CgroupLimits limits = sandbox_->cgroup.limits();
   limits.pids -= kPidsToRestore;
   if (auto set = sandbox_->cgroup.SetLimits(limits); !set) return done(std::move(set));
+  start_kind_ = v1::START_KIND_RESTORE;
   agent_pidfd_ = std::move(arrival.agent);
   agent_end_ = loop_.WatchReadable(agent_pidfd_.get(), [this] {
     agent_end_.reset();

@@ -94,8 +94,9 @@ void Sessions::Placed(const std::string& id, Result<SlotId> slot) {
 }
 
 uint64_t Sessions::Take(const std::string& id, Held& held) {
-  if (!held.session->settings().branch_of.empty()) return TakeForBranch(id, held);
-  const ZygoteImage::Wish wish{.egress = held.session->settings().egress.has_value()};
+  const SessionSettings& settings = held.session->settings();
+  if (!settings.branch_of.empty() && !settings.arrives) return TakeForBranch(id, held);
+  const ZygoteImage::Wish wish{.egress = settings.egress.has_value()};
   return held.zygote_image->Take(
       wish, [this, id, alive = alive_](Result<ZygoteImage::Lease> lease) {
         if (*alive) {

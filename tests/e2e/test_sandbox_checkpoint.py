@@ -108,14 +108,15 @@ def test_programs_come_back(spored, box):
     pair = box.detach("sh", "-c", "while :; do echo x; sleep 0.05; done | while read line; do echo $line >> /tmp/out; done")
     box.code("import subprocess\nchild = subprocess.Popen(['cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)")
     done = box.exec("sh", "-c", "echo ended; exit 3")
-    daemon.wait_until(lambda: box.exec("test", "-s", "/tmp/out")["code"] == 0, 30, "the pipeline writes")
+    daemon.wait_until(lambda: box.exec("test", "-s", "/tmp/out")["code"] == 0 and
+                      len(box.call("ReadExecOutput", exec_id=number)["data"].split()) > 1, 30, "both write")
     with kept(box) as checkpoint, restored(spored, checkpoint["name"]) as copy:
         states = {e["exec_id"]: e for e in copy.call("ListExecs")["execs"]}
         assert states[number]["state"] == states[pair]["state"] == "RUNNING"
         assert (states[done["exec"]["exec_id"]]["state"], states[done["exec"]["exec_id"]]["exit_code"]) == ("ENDED", 3)
-        lines = copy.call("ReadExecOutput", exec_id=number)["data"].split()
-        assert lines[:2] == [b"0", b"1"]
-        more = copy.call("ReadExecOutput", exec_id=number, position=10_000_000, wait_ms=60_000)
+        output = copy.call("ReadExecOutput", exec_id=number)
+        assert output["data"].split()[:2] == [b"0", b"1"]
+        more = copy.call("ReadExecOutput", exec_id=number, position=len(output["data"]), wait_ms=60_000)
         assert more["data"], "it goes on to write"
         size = int(copy.out("stat -c %s /tmp/out"))
         daemon.wait_until(lambda: int(copy.out("stat -c %s /tmp/out")) > size, 30, "the pipeline goes on")
@@ -151,9 +152,14 @@ def test_a_piece_of_code_in_the_middle(spored, box):
 
 def test_node(spored):
     with sandboxes.sandbox(spored, image="node", ttl_ms=600_000) as box:
-        box.code("const fs = require('fs'); let ticks = 0; setInterval(() => ticks++, 10); const heap = {a: [1, 2, 3]}")
-        with kept(box) as checkpoint, restored(spored, checkpoint["name"]) as copy:
+        box.code("const fs = require('fs'), crypto = require('crypto'); let ticks = 0; setInterval(() => ticks++, 10);"
+                 "const heap = {a: [1, 2, 3]}; crypto.randomUUID(); crypto.randomInt(9); crypto.randomBytes(9); Math.random()")
+        with kept(box) as checkpoint, restored(spored, checkpoint["name"]) as copy, \
+                restored(spored, checkpoint["name"]) as other:
             assert copy.value("heap.a.length") == "3"
+            for draw in ("crypto.randomBytes(9).toString('hex')", "crypto.randomUUID()", "Math.random()",
+                         "crypto.getRandomValues(new Uint32Array(4)).join()", "crypto.randomInt(2 ** 40)"):
+                assert copy.value(draw) != other.value(draw), draw
             before = int(copy.value("ticks"))
             daemon.wait_until(lambda: int(copy.value("ticks")) > before, 30, "its timer goes on")
             assert copy.value("await fs.promises.readFile('/proc/self/comm', 'utf8')").strip("'\\n") != ""

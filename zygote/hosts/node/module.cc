@@ -1,9 +1,13 @@
 // spore_node.node: what the Node host needs from below. The one file is used twice: LD_PRELOADed,
 // so that libsfork sees every thread and signal mask from the program's start, and loaded by
 // host.js as an addon (dlopen(3) of a library that is there gives the same one again).
+#include <dlfcn.h>
 #include <poll.h>
+#include <sys/random.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -117,6 +121,22 @@ napi_value NoteRandom(napi_env env, napi_callback_info info) {
   const spore::Result<uint32_t> left = v8_random.FindContext({static_cast<double*>(data), length});
   if (!left) return Fail(env, left.error());
   return Number(env, *left);
+}
+
+// reseed() -> a number below 65536: mixes fresh entropy into OpenSSL's generator, which does not
+// notice that its process was copied with its pid, and gives some of it.
+napi_value Reseed(napi_env env, napi_callback_info) {
+  std::array<unsigned char, 48> entropy{};
+  uint16_t number = 0;
+  if (getrandom(entropy.data(), entropy.size(), 0) != static_cast<ssize_t>(entropy.size()) ||
+      getrandom(&number, sizeof number, 0) != static_cast<ssize_t>(sizeof number)) {
+    return Fail(env, spore::SysError("getrandom").value());
+  }
+  // RAND_add(3): Node's own copy of the library, or the system's.
+  using Add = void (*)(const void* data, int size, double entropy_bytes);
+  if (const auto add = reinterpret_cast<Add>(dlsym(RTLD_DEFAULT, "RAND_add")); add != nullptr)
+    add(entropy.data(), static_cast<int>(entropy.size()), static_cast<double>(entropy.size()));
+  return Number(env, number);
 }
 
 // The body of an Invoke frame (zygote/protocol.h).
@@ -247,6 +267,7 @@ extern "C" __attribute__((visibility("default"))) napi_value napi_register_modul
       {"noteGenerators", NoteGenerators},
       {"haveDrawn", HaveDrawn},
       {"noteRandom", NoteRandom},
+      {"reseed", Reseed},
       {"serveForks", ServeForks},
       {"reportUnready", ReportUnready},
       {"receive", Receive},

@@ -43,6 +43,19 @@ exports.inChild = function inChild() {
   for (let i = 0; uses.randomInt !== 0 && i < INT_BATCH; ++i) crypto.randomInt(2);
 };
 
+// In an interpreter that is a copy of another one that runs, too: what both would draw next.
+exports.inCopy = function inCopy(native) {
+  const draws = native.reseed();
+  try {
+    for (let i = 0; i < UUID_BATCH; ++i) crypto.randomUUID();
+    for (let i = 0; i < INT_BATCH; ++i) crypto.randomInt(2);
+    // Its state is the engine's, and stays: the copies are at different places of one sequence.
+    for (let i = 0; i < draws; ++i) Math.random();
+  } catch {
+    // The code has put others in their place.
+  }
+};
+
 // V8's generator, from which a new context is seeded (v8_random.h).
 exports.findGenerators = function findGenerators(native) {
   for (let attempt = 0; attempt < 10; ++attempt) {

@@ -12,6 +12,7 @@ const path = require('path');
 const util = require('util');
 const vm = require('vm');
 const { writeAtOnce } = require('./spore_function.js');
+const renew = require('./spore_renew.js');
 
 const CHANNEL = 3, HEADER = 16;
 const LOAD = 1, INVOKE = 2, LOADED = 17, RESPONSE = 18;
@@ -264,7 +265,8 @@ class Interpreter {
   }
 
   load(type, body) {
-    if (type !== LOAD || this.evaluator !== undefined) this.native.exitNow(125);
+    if (type !== LOAD) this.native.exitNow(125);
+    if (this.evaluator !== undefined) return renew.inCopy(this.native);
     for (const [tag, bytes] of fields(body)) {
       const variable = bytes.toString(), equals = variable.indexOf('=');
       if (tag === VARIABLE && equals > 0) process.env[variable.slice(0, equals)] = variable.slice(equals + 1);
