@@ -29,6 +29,8 @@ CheckpointWorker::Order WorkerOrder(const Session& session,
   add("descriptor", static_cast<uint64_t>(record.agent_descriptor()));
   add("last-number", static_cast<uint64_t>(record.last_number()));
   add("open-files", record.checkpoint().limits().open_files());
+  add("monotonic-ns", record.monotonic_ns());
+  add("boottime-ns", record.boottime_ns());
   order.words.push_back("denied=" + Joined(session.image().manifest().deny));
   return order;
 }

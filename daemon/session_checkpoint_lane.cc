@@ -115,6 +115,7 @@ void SessionCheckpointLane::PrepareDump(const DumpOrder& order, const ImageManif
     checkpoint.set_session(order.session);
     checkpoint.set_image(image.name);
     SPORE_TRY(TieCheckpoint(image, options.host_directory, material->record.mutable_made_on()));
+    material->record.mutable_made_on()->clear_clock_ns();
     SPORE_ASSIGN(material->criu, OpenCriu(options.criu));
     SPORE_ASSIGN(material->files, MakeFiles(order.max_bytes));
     SPORE_TRY(MakeFolders(material->files.directory.get(), order.uid));

@@ -146,6 +146,8 @@ void SessionDumps::OnDumped(const JobPtr& job, const CheckpointWorker::Dumped& d
       break;
   }
   job->material->record.set_last_number(dumped.done.last_number);
+  job->material->record.set_monotonic_ns(dumped.done.monotonic_ns);
+  job->material->record.set_boottime_ns(dumped.done.boottime_ns);
   job->material->record.mutable_checkpoint()->set_processes(dumped.done.processes);
   Dumped result{dumped.done.stopped_us,
                 TraceOfWorker("checkpoint", dumped.done.steps, job->order.asked_ns)};

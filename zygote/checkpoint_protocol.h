@@ -44,6 +44,7 @@ struct CheckpointSessionDone {
   int32_t last_number = 0;  // the highest pid or thread id of it, in its pid namespace
   uint32_t processes = 0;
   uint64_t stopped_us = 0;  // that its processes were held
+  uint64_t monotonic_ns = 0, boottime_ns = 0;  // its clocks, when it was dumped
   Steps steps;
 };
 

@@ -185,3 +185,25 @@ def test_of_a_restored_one(spored, box):
             branched = again.call("Branch")["sessions"][0]["id"]
             assert sandboxes.Sandbox(spored, branched).value("x") == "3"
             sandboxes.Sandbox(spored, branched).kill()
+
+
+def test_clocks_go_on_where_the_host_was_started_anew(spored, box):
+    """As if the host that it was dumped on had been up for a day longer than this one."""
+    box.code("import time, threading\nwoke = []\n"
+             "def sleeper():\n    time.sleep(0.5); woke.append(1)\n"
+             "before = time.monotonic(); threading.Thread(target=sleeper).start()")
+    with kept(box, name="early"):
+        record = spored.state / "session-checkpoints" / "0" / "early" / "checkpoint.json"
+        fields = json.loads(record.read_text())
+        day = 86_400_000_000_000
+        for name in ("monotonicNs", "boottimeNs"):
+            fields[name] = str(int(fields[name]) + day)
+        record.write_text(json.dumps(fields))
+        with restored(spored, "early") as copy:
+            assert float(copy.value("time.monotonic() - before")) > 86_000
+            with kept(copy, leave_running=True) as again, restored(spored, again["name"]) as second:
+                assert float(second.value("time.monotonic() - before")) > 86_000
+        fields = {**fields, **{name: str(int(fields[name]) - day) for name in ("monotonicNs", "boottimeNs")}}
+        record.write_text(json.dumps(fields))
+        with restored(spored, "early") as copy:
+            daemon.wait_until(lambda: copy.value("woke") == "[1]", 30, "the sleeper wakes up")

@@ -29,6 +29,17 @@ uint64_t Behind(uint64_t wanted, clockid_t clock) {
 
 }  // namespace
 
+Clocks ClocksOf(int pid) {
+  Clocks clocks{Now(CLOCK_MONOTONIC), Now(CLOCK_BOOTTIME)};
+  std::ifstream file(fmt::format("/proc/{}/timens_offsets", pid));
+  int64_t seconds = 0, ns = 0;
+  for (std::string name; file >> name >> seconds >> ns;) {
+    uint64_t& clock = name == "monotonic" ? clocks.monotonic_ns : clocks.boottime_ns;
+    clock += static_cast<uint64_t>(seconds * static_cast<int64_t>(kSecond) + ns);
+  }
+  return clocks;
+}
+
 ClockOffsets OffsetsTo(uint64_t monotonic_ns, uint64_t boottime_ns) {
   return {Behind(monotonic_ns, CLOCK_MONOTONIC), Behind(boottime_ns, CLOCK_BOOTTIME)};
 }

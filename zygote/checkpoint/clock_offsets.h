@@ -14,6 +14,12 @@ struct ClockOffsets {
   bool any() const { return monotonic_ns != 0 || boottime_ns != 0; }
 };
 
+// What a process is told by CLOCK_MONOTONIC and CLOCK_BOOTTIME, now.
+struct Clocks {
+  uint64_t monotonic_ns = 0, boottime_ns = 0;
+};
+Clocks ClocksOf(int pid);
+
 // How far the caller's clocks are behind these; 0: they are not.
 ClockOffsets OffsetsTo(uint64_t monotonic_ns, uint64_t boottime_ns);
 

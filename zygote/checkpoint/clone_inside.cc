@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -39,7 +40,23 @@ Result<pid_t> CloneInside(int session, UniqueFd* pidfd) {
   return pid;
 }
 
+namespace {
+
+// Clocks of its own: those of a session that was restored where the host's are behind.
+Result<> JoinClocks(int session) {
+  const auto clocks = [](const std::string& who) {
+    struct stat status {};
+    return stat(("/proc/" + who + "/ns/time").c_str(), &status) < 0 ? ino_t{0} : status.st_ino;
+  };
+  if (clocks(std::to_string(PidBehind(session))) == clocks("self")) return {};
+  if (setns(session, CLONE_NEWTIME) < 0) return SysError("setns to a session's time namespace");
+  return {};
+}
+
+}  // namespace
+
 Result<> JoinSession(int session) {
+  SPORE_TRY(JoinClocks(session));
   constexpr int kAll = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWNS;
   if (setns(session, kAll) < 0) return SysError("setns to a session's namespaces");
   return {};

@@ -15,6 +15,7 @@
 #include "zygote/branch/copy_files.h"
 #include "zygote/branch/thread_state.h"
 #include "zygote/checkpoint/await_criu.h"
+#include "zygote/checkpoint/clock_offsets.h"
 #include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/dump_filter.h"
 #include "zygote/checkpoint/dump_notifier.h"
@@ -107,6 +108,9 @@ Result<> SessionDump::Hold(const SeccompProgram& program) {
       tracer_.emplace(std::move(*tracer));
       report_.processes = tracer_->processes();
       report_.last_number = tracer_->last_number();
+      const Clocks clocks = ClocksOf(agent_);
+      report_.monotonic_ns = clocks.monotonic_ns;
+      report_.boottime_ns = clocks.boottime_ns;
       return {};
     }
     if (tracer.error().kind != ErrorKind::kOverloaded || tries == kMostTries)

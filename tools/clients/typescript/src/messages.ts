@@ -862,7 +862,7 @@ export interface BranchSandboxRequest {
   label: string;
   // of each, from now; as in CreateSandboxRequest. 0: they end when the source would
   ttlMs: number;
-  // programs that run in the session are left out, rather than refusing to branch it
+  // other programs that run in the session are left out; only the quick way is tried
   onlyInterpreter: boolean;
 }
 export const BranchSandboxRequest: MessageType<BranchSandboxRequest> = message("BranchSandboxRequest", [
@@ -875,9 +875,9 @@ export const BranchSandboxRequest: MessageType<BranchSandboxRequest> = message("
 
 export interface BranchSandboxResponse {
   sessions: Session[];
-  // that the source's interpreter was stopped
+  // that the source was stopped: its interpreter, or all of it
   stoppedUs: number;
-  // of memory, all copies together
+  // of memory, all copies together; 0 where it was not the quick way
   copiedBytes: number;
   // from the request to this
   trace: Trace | undefined;
@@ -1755,9 +1755,9 @@ export interface SessionCheckpointRecord {
   checkpoint: SessionCheckpoint | undefined;
   // "sha256:<hex>"
   archiveDigest: string;
-  // Its ties, boot_id and clock_ns alone are set: as for a zygote's, all of it must be the same
-  // where it is
-  // restored.
+  // Its ties and boot_id alone are set: as for a zygote's, they must be the same where it is
+  // restored. A session has
+  // clocks of its own where the host's are behind.
   madeOn: Checkpoint | undefined;
   // pid of the session's agent, within the session
   agent: number;
@@ -1773,6 +1773,9 @@ export interface SessionCheckpointRecord {
   codeRuns: number;
   // so far
   lastExecId: number;
+  // its clocks, when it was dumped
+  monotonicNs: number;
+  boottimeNs: number;
 }
 export const SessionCheckpointRecord: MessageType<SessionCheckpointRecord> = message("SessionCheckpointRecord", [
   [1, "checkpoint", "message", () => SessionCheckpoint],
@@ -1785,6 +1788,8 @@ export const SessionCheckpointRecord: MessageType<SessionCheckpointRecord> = mes
   [8, "interpreter", "scalar", "int32"],
   [9, "codeRuns", "scalar", "uint64"],
   [10, "lastExecId", "scalar", "uint32"],
+  [11, "monotonicNs", "scalar", "uint64"],
+  [12, "boottimeNs", "scalar", "uint64"],
 ]);
 
 // What a sandbox may use. 0 means: the default (deploy) or unchanged (update). spored refuses

@@ -177,7 +177,7 @@ export class Sandboxes {
         m.Session, options);
   }
 
-  // Copies a running session: what its interpreter has in memory and open, with all its threads,
+  // Copies a running session: all its processes with their threads, memory and open descriptors,
   // and the
   // files of /tmp and /dev/shm. Each copy is a session of its own, with the source's limits and
   // environment, in
@@ -186,9 +186,11 @@ export class Sandboxes {
   // copies; the source goes on where it was. All are there, or none. A piece of code that the
   // source is in the
   // middle of goes on in the copies too; its result is for nobody there.
-  // FAILED_PRECONDITION: it is paused; other programs run in it; or its interpreter has something
-  // that
-  // cannot be copied, which the message names.
+  // Quick where only an interpreter of Python runs; else CRIU dumps and restores the session, as
+  // SessionCheckpoints
+  // does, without the disk. FAILED_PRECONDITION: it is paused, or has something that cannot be
+  // copied, which
+  // the message names.
   branch(request: Partial<m.BranchSandboxRequest> = {},
       options: CallOptions = {}): Promise<m.BranchSandboxResponse> {
     return this.caller.call("Sandboxes", "Branch", m.BranchSandboxRequest, request,

@@ -906,7 +906,7 @@ class BranchSandboxRequest(Message):
     label: str = ""
     # of each, from now; as in CreateSandboxRequest. 0: they end when the source would
     ttl_ms: int = 0
-    # programs that run in the session are left out, rather than refusing to branch it
+    # other programs that run in the session are left out; only the quick way is tried
     only_interpreter: bool = False
     WIRE: ClassVar = (
         Wire(1, "id", "scalar", "string"),
@@ -920,9 +920,9 @@ class BranchSandboxRequest(Message):
 @dataclass
 class BranchSandboxResponse(Message):
     sessions: list[Session] = field(default_factory=list)
-    # that the source's interpreter was stopped
+    # that the source was stopped: its interpreter, or all of it
     stopped_us: int = 0
-    # of memory, all copies together
+    # of memory, all copies together; 0 where it was not the quick way
     copied_bytes: int = 0
     # from the request to this
     trace: Trace | None = None
@@ -1859,9 +1859,9 @@ class SessionCheckpointRecord(Message):
     checkpoint: SessionCheckpoint | None = None
     # "sha256:<hex>"
     archive_digest: str = ""
-    # Its ties, boot_id and clock_ns alone are set: as for a zygote's, all of it must be the same
-    # where it is
-    # restored.
+    # Its ties and boot_id alone are set: as for a zygote's, they must be the same where it is
+    # restored. A session has
+    # clocks of its own where the host's are behind.
     made_on: Checkpoint | None = None
     # pid of the session's agent, within the session
     agent: int = 0
@@ -1877,6 +1877,9 @@ class SessionCheckpointRecord(Message):
     code_runs: int = 0
     # so far
     last_exec_id: int = 0
+    # its clocks, when it was dumped
+    monotonic_ns: int = 0
+    boottime_ns: int = 0
     WIRE: ClassVar = (
         Wire(1, "checkpoint", "message", "SessionCheckpoint"),
         Wire(2, "archive_digest", "scalar", "string"),
@@ -1888,6 +1891,8 @@ class SessionCheckpointRecord(Message):
         Wire(8, "interpreter", "scalar", "int32"),
         Wire(9, "code_runs", "scalar", "uint64"),
         Wire(10, "last_exec_id", "scalar", "uint32"),
+        Wire(11, "monotonic_ns", "scalar", "uint64"),
+        Wire(12, "boottime_ns", "scalar", "uint64"),
     )
 
 

@@ -190,14 +190,15 @@ class Sandboxes(Service):
     def branch(
         self, request: m.BranchSandboxRequest | None = None, descriptors: Sequence[int] = ()
     ) -> m.BranchSandboxResponse:
-        """Copies a running session: what its interpreter has in memory and open, with all its
-        threads, and the files of /tmp and /dev/shm. Each copy is a session of its own, with
-        the source's limits and environment, in namespaces, a cgroup and a uid of its own, and
-        shares nothing with the source or with the other copies; the source goes on where it
-        was. All are there, or none. A piece of code that the source is in the middle of goes
-        on in the copies too; its result is for nobody there. FAILED_PRECONDITION: it is
-        paused; other programs run in it; or its interpreter has something that cannot be
-        copied, which the message names.
+        """Copies a running session: all its processes with their threads, memory and open
+        descriptors, and the files of /tmp and /dev/shm. Each copy is a session of its own,
+        with the source's limits and environment, in namespaces, a cgroup and a uid of its
+        own, and shares nothing with the source or with the other copies; the source goes on
+        where it was. All are there, or none. A piece of code that the source is in the middle
+        of goes on in the copies too; its result is for nobody there. Quick where only an
+        interpreter of Python runs; else CRIU dumps and restores the session, as
+        SessionCheckpoints does, without the disk. FAILED_PRECONDITION: it is paused, or has
+        something that cannot be copied, which the message names.
         """
         return self._call("Sandboxes", "Branch",
                                 request or m.BranchSandboxRequest(), m.BranchSandboxResponse, descriptors)
