@@ -32,7 +32,7 @@ class Agent:
         assert (answer["jsonrpc"], answer["id"]) == ("2.0", self.count), answer
         return answer
 
-    def tool(self, name, **arguments):
+    def tool(self, name, /, **arguments):
         """(text, whether it is an error)."""
         result = self.ask("tools/call", name=name, arguments=arguments)["result"]
         return "\n".join(part["text"] for part in result["content"] if part["type"] == "text"), result["isError"]

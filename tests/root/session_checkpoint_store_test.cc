@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -227,6 +228,25 @@ TEST_F(SessionCheckpointStoreTest, DamageIsToldAndNothingOfItIsUsed) {
   auto done = store_->Unpack(*store_->Find(kOne, "c"), files->directory.get(), kOne);
   EXPECT_EQ(ErrorKind::kPrecondition, KindOf(done));
   EXPECT_EQ(0u, ListNames(files->directory.get())->size());
+}
+
+TEST_F(SessionCheckpointStoreTest, AFullDiskLeavesNothing) {
+  ASSERT_EQ(0, mount("disk", state_.c_str(), "tmpfs", 0, "size=256k"));
+  Open();
+  std::string noise(1 << 20, '\0');
+  const UniqueFd random(open("/dev/urandom", O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(static_cast<ssize_t>(noise.size()), read(random.get(), noise.data(), noise.size()));
+  const int folder = files_.directory.get();
+  const UniqueFd file(openat(folder, "files/tmp/noise", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(static_cast<ssize_t>(noise.size()), write(file.get(), noise.data(), noise.size()));
+  const auto kept = Keep(kOne, "a");
+  ASSERT_FALSE(kept);
+  EXPECT_EQ(ENOSPC, kept.error().errno_value) << kept.error().Message();
+  EXPECT_EQ(Names{}, Left());
+  ASSERT_EQ(0, unlinkat(folder, "files/tmp/noise", 0));
+  EXPECT_TRUE(Keep(kOne, "a"));
+  store_.reset();
+  EXPECT_EQ(0, umount2(state_.c_str(), MNT_DETACH));
 }
 
 TEST_F(SessionCheckpointStoreTest, ItIsWholeOrNotThereWhereverItFails) {
