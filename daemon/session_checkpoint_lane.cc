@@ -89,7 +89,9 @@ SessionCheckpointLane::SessionCheckpointLane(EventLoop& loop, Options options,
                                              std::unique_ptr<SessionCheckpointStore> store)
     : options_(std::move(options)),
       store_(std::move(store)),
-      lane_(std::make_unique<BlockingLane>(loop)) {}
+      lane_(std::make_unique<BlockingLane>(loop)),
+      packing_(std::make_unique<BlockingLane>(loop)),
+      unpacking_(std::make_unique<BlockingLane>(loop)) {}
 
 Result<std::unique_ptr<SessionCheckpointLane>> SessionCheckpointLane::Open(EventLoop& loop,
                                                                            const Options& options) {
@@ -99,11 +101,11 @@ Result<std::unique_ptr<SessionCheckpointLane>> SessionCheckpointLane::Open(Event
 }
 
 template <typename T>
-void SessionCheckpointLane::Submit(std::function<Result<T>()> work,
+void SessionCheckpointLane::Submit(BlockingLane& lane, std::function<Result<T>()> work,
                                    std::function<void(Result<T>)> done) {
   auto result = std::make_shared<std::optional<Result<T>>>();
-  lane_->Submit([result, work = std::move(work)] { result->emplace(work()); },
-                [result, done = std::move(done)] { done(std::move(**result)); });
+  lane.Submit([result, work = std::move(work)] { result->emplace(work()); },
+              [result, done = std::move(done)] { done(std::move(**result)); });
 }
 
 void SessionCheckpointLane::PrepareDump(const DumpOrder& order, const ImageManifest& image,
@@ -123,11 +125,12 @@ void SessionCheckpointLane::PrepareDump(const DumpOrder& order, const ImageManif
                  store->Reserve(order.owner, order.name, order.session));
     return material;
   };
-  Submit<MaterialPtr>(prepare, std::move(done));
+  Submit<MaterialPtr>(*lane_, prepare, std::move(done));
 }
 
 void SessionCheckpointLane::Keep(const MaterialPtr& material, Found done) {
   Submit<v1::SessionCheckpointRecord>(
+      *packing_,
       [store = store_, material] {
         auto kept = store->Keep(material->record, material->files.directory.get());
         material->files = {};
@@ -196,6 +199,7 @@ void SessionCheckpointLane::HandOver(const MaterialPtr& material, uid_t uid, Pre
 void SessionCheckpointLane::Find(uid_t peer, const std::string& name, const Images& images,
                                  Found done) {
   Submit<v1::SessionCheckpointRecord>(
+      *lane_,
       [store = store_, options = options_, peer, name,
        images]() -> Result<v1::SessionCheckpointRecord> {
         SPORE_ASSIGN(v1::SessionCheckpointRecord record, store->Find(peer, name));
@@ -223,7 +227,7 @@ void SessionCheckpointLane::PrepareRestore(const v1::SessionCheckpointRecord& re
     if (!unpacked) return tl::unexpected(std::move(unpacked).error().Wrap(which));
     return material;
   };
-  Submit<MaterialPtr>(prepare, std::move(done));
+  Submit<MaterialPtr>(*unpacking_, prepare, std::move(done));
 }
 
 void SessionCheckpointLane::List(uid_t peer, const Images& images, Listed done) {
@@ -239,7 +243,7 @@ void SessionCheckpointLane::List(uid_t peer, const Images& images, Listed done) 
 
 void SessionCheckpointLane::Remove(uid_t peer, const std::string& name, Found done) {
   Submit<v1::SessionCheckpointRecord>(
-      [store = store_, peer, name] { return store->Remove(peer, name); }, std::move(done));
+      *lane_, [store = store_, peer, name] { return store->Remove(peer, name); }, std::move(done));
 }
 
 }  // namespace spore

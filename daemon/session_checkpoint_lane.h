@@ -1,4 +1,4 @@
-// The store of checkpoints of sessions, for the event loop: what blocks is done on a lane of its
+// The store of checkpoints of sessions, for the event loop: what blocks is done on lanes of its
 // own. Dumping and restoring themselves are not here.
 #pragma once
 
@@ -79,11 +79,14 @@ class SessionCheckpointLane {
   SessionCheckpointLane(EventLoop& loop, Options options,
                         std::unique_ptr<SessionCheckpointStore> store);
   template <typename T>
-  void Submit(std::function<Result<T>()> work, std::function<void(Result<T>)> done);
+  static void Submit(BlockingLane& lane, std::function<Result<T>()> work,
+                     std::function<void(Result<T>)> done);
 
   Options options_;
-  std::shared_ptr<SessionCheckpointStore> store_;  // the lane's
-  std::unique_ptr<BlockingLane> lane_;             // joined before all above
+  std::shared_ptr<SessionCheckpointStore> store_;  // the lanes'
+  // Nobody's large session keeps others from their lists, or from coming back. Joined before all
+  // above.
+  std::unique_ptr<BlockingLane> lane_, packing_, unpacking_;
 };
 
 }  // namespace spore

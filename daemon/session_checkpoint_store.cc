@@ -168,6 +168,7 @@ Result<std::string> SessionCheckpointStore::Reserve(uid_t owner, const std::stri
                                                     const std::string& session) {
   if (!name.empty()) SPORE_TRY(CheckSessionCheckpointName(name));
   const std::string whose = std::to_string(owner);
+  const std::lock_guard lock(names_);
   SPORE_ASSIGN(const UniqueFd folder, MakeDirectory(root_.get(), whose, 0700, true));
   const auto reserve = [&]() -> Result<std::string> {
     SPORE_TRY(CheckRoom(owner, folder.get()));
@@ -194,6 +195,7 @@ void SessionCheckpointStore::Release(uid_t owner, const std::string& name) {
   const Result<UniqueFd> folder = FolderOf(owner);
   if (!folder || !IsName(name)) return;
   (void)RemoveTree(folder->get(), kStagedPrefix + name);
+  const std::lock_guard lock(names_);
   (void)unlinkat(root_.get(), std::to_string(owner).c_str(), AT_REMOVEDIR);
 }
 
@@ -357,6 +359,7 @@ Result<> SessionCheckpointStore::RemovePlace(const Place& place) {
     return SysError("rename", place.name);
   SPORE_TRY(SyncDirectory(folder.get(), std::to_string(place.owner)));
   SPORE_TRY(RemoveTree(folder.get(), away));
+  const std::lock_guard lock(names_);
   (void)unlinkat(root_.get(), std::to_string(place.owner).c_str(), AT_REMOVEDIR);
   return {};
 }

@@ -2,8 +2,9 @@
 // checkpoint.json (v1.SessionCheckpointRecord) and session.zst (session_archive.h). A half-made
 // one has a name of its own, and goes at the next start.
 //
-// Everything here blocks, and is used from one thread at a time: a lane. What is the tenant's is
-// in the archive; the record is spored's own. Fault points, in order:
+// Everything here blocks, and may be used from several threads, but one Keep at a time: they share
+// what is left of the bytes. What is the tenant's is in the archive; the record is spored's own.
+// Fault points, in order:
 //   session-checkpoint-packed  session-checkpoint-staged  session-checkpoint-renamed
 //   session-restore-verified
 #pragma once
@@ -12,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -73,6 +75,7 @@ class SessionCheckpointStore {
 
   UniqueFd root_;
   Limits limits_;
+  std::mutex names_;  // held while folders of owners come and go
 };
 
 // Why it is no name for a checkpoint of a session, when it is none: kInvalid.
