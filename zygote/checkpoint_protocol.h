@@ -25,8 +25,8 @@ constexpr int kCheckpointFolderFd = 6;   // its root
 constexpr int kCheckpointCriuFd = 7;     // a detached read-only mount of the /usr that CRIU lies in
 
 constexpr const char* kCheckpointImages = "images";
-constexpr const char* kCheckpointLog = "criu.log";        // in there: what CRIU says of a dump
-constexpr const char* kCheckpointKernel = "criu.kdat";    // likewise: what it finds of the kernel
+constexpr const char* kCheckpointLog = "criu.log";      // in there: what CRIU says of a dump
+constexpr const char* kCheckpointKernel = "criu.kdat";  // likewise: what it finds of the kernel
 constexpr const char* kCheckpointTmp = "files/tmp";
 constexpr const char* kCheckpointShm = "files/shm";
 

@@ -111,20 +111,20 @@ int OptionOf(int socket, int name) {
 
 // The kinds that the filters of a session let it make, and nothing above TCP in the kernel.
 Result<> CheckSocket(int pidfd, const char* name, bool loopback) {
-  const UniqueFd socket(static_cast<int>(
+  const UniqueFd copy(static_cast<int>(
       syscall(SYS_pidfd_getfd, pidfd, static_cast<int>(strtol(name, nullptr, 10)), 0)));
-  if (!socket) return SysError("pidfd_getfd of a socket");
-  const int domain = OptionOf(socket.get(), SO_DOMAIN);
+  if (!copy) return SysError("pidfd_getfd of a socket");
+  const int domain = OptionOf(copy.get(), SO_DOMAIN);
   if (domain == AF_UNIX) return {};
-  const int type = OptionOf(socket.get(), SO_TYPE), protocol = OptionOf(socket.get(), SO_PROTOCOL);
+  const int type = OptionOf(copy.get(), SO_TYPE), protocol = OptionOf(copy.get(), SO_PROTOCOL);
   const bool of_internet = domain == AF_INET || domain == AF_INET6;
   const bool known = (type == SOCK_STREAM && protocol == IPPROTO_TCP) ||
                      (type == SOCK_DGRAM && protocol == IPPROTO_UDP);
   char above[32] = {};
   socklen_t size = sizeof above;
   const bool plain = type != SOCK_STREAM ||
-                     getsockopt(socket.get(), IPPROTO_TCP, TCP_ULP, above, &size) < 0 ||
-                     size == 0 || above[0] == '\0';
+                     getsockopt(copy.get(), IPPROTO_TCP, TCP_ULP, above, &size) < 0 || size == 0 ||
+                     above[0] == '\0';
   if (loopback && of_internet && known && plain) return {};
   return Refuse("a socket",
                 fmt::format("of family {}, type {}, protocol {}", domain, type, protocol));

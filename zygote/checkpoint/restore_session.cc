@@ -154,8 +154,8 @@ class Restore {
     std::vector<UniqueFd> folders;
     for (const auto& [kept, place] :
          {std::pair(wire::kCheckpointTmp, "/tmp"), {wire::kCheckpointShm, "/dev/shm"}}) {
-      constexpr int kFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-      UniqueFd from(openat(wire::kCheckpointFolderFd, kept, kFolder));
+      constexpr int kFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+      UniqueFd from(openat(wire::kCheckpointFolderFd, kept, kFolder | O_CLOEXEC));
       if (!from) return SysError("open a folder of a checkpoint", kept);
       SPORE_ASSIGN(UniqueFd to, OpenPlace(init_, place));
       order.folders.push_back({from.get(), to.get(), place});
