@@ -14,9 +14,9 @@
 #include "sandbox/sys/fault_point.h"
 #include "zygote/branch/copy_files.h"
 #include "zygote/branch/thread_state.h"
-#include "zygote/checkpoint/await_criu.h"
 #include "zygote/checkpoint/clock_offsets.h"
 #include "zygote/checkpoint/clone_inside.h"
+#include "zygote/checkpoint/complaint.h"
 #include "zygote/checkpoint/dump_filter.h"
 #include "zygote/checkpoint/dump_notifier.h"
 #include "zygote/checkpoint/foreign_mounts.h"
@@ -230,7 +230,7 @@ Result<> SessionDump::Complaint(int exit_code) const {
   if (exit_code == DumpTracer::kNotExecuted)
     return MakeError(ErrorKind::kPrecondition, "CRIU cannot be executed",
                      "spore.toml(5), `criu`, says where it is looked for");
-  return MakeError(ErrorKind::kPrecondition, "CRIU failed: " + FirstComplaint(ReadLog()));
+  return tl::unexpected(DumpComplaint(ReadLog()));
 }
 
 // Of what no checkpoint needs.

@@ -2,10 +2,13 @@
 
 #include <dirent.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <filesystem>
@@ -38,20 +41,11 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
-// Without what goes on by itself: signals that wait, memory, times.
-std::string IdentityOf(pid_t tid) {
-  static constexpr std::string_view kNames[] = {
-      "Name:",   "Umask:",  "Tgid:",   "PPid:",       "Uid:",    "Gid:",
-      "Groups:", "SigBlk:", "SigIgn:", "SigCgt:",     "CapInh:", "CapPrm:",
-      "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp"};
-  std::ifstream status(fmt::format("/proc/{}/status", tid));
-  std::string kept;
-  for (std::string line; std::getline(status, line);) {
-    for (const std::string_view name : kNames)
-      if (line.starts_with(name)) kept += line + "\n";
-  }
-  return kept;
-}
+// Of /proc/PID/status, without what goes on by itself: signals that wait, memory, times.
+constexpr const char* kIdentity[] = {"Name",    "Umask",          "Tgid",   "PPid",   "Uid",
+                                     "Gid",     "Groups",         "SigIgn", "SigCgt", "CapInh",
+                                     "CapPrm",  "CapEff",         "CapBnd", "CapAmb", "NoNewPrivs",
+                                     "Seccomp", "Seccomp_filters"};
 
 // On its way from one stop to the next, which takes a moment, it is nowhere.
 std::string PlaceOf(pid_t tid) {
@@ -114,7 +108,8 @@ Result<> SessionSnapshot::AddThread(pid_t tid) {
   const pid_t number = NumberInside(tid);
   if (number == 0) return MakeError(ErrorKind::kNotFound, "it has ended");
   numbers_.push_back(number);
-  Add(tid, "identity", IdentityOf(tid));
+  for (const char* name : kIdentity) Add(tid, name, StatusLine(tid, name));
+  Add(tid, "mask", StatusLine(tid, "SigBlk"));
   Add(tid, "place", PlaceOf(tid));
   return {};
 }
@@ -137,6 +132,17 @@ Result<> SessionSnapshot::AddFirstPages(pid_t pid) {
 
 namespace {
 
+// The signals that a thread blocks. One that waits under a mask given with the call has that until
+// then, and is given its own as soon as anybody asks for it (PTRACE_SETSIGMASK).
+bool MayHaveMask(const std::string& now, const std::string& place) {
+  constexpr long kWaiting[] = {SYS_rt_sigsuspend, SYS_ppoll, SYS_pselect6, SYS_epoll_pwait,
+                               SYS_epoll_pwait2};
+  constexpr uint64_t kAll = ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+  const long call = strtol(place.c_str(), nullptr, 10);
+  return (strtoull(now.c_str(), nullptr, 16) & kAll) != kAll &&
+         std::find(std::begin(kWaiting), std::end(kWaiting), call) != std::end(kWaiting);
+}
+
 // Where a thread is, and in which call with which arguments, as /proc/PID/syscall has it. One that
 // is in a call may stand before the instruction by now, as it will make the call again.
 bool IsSamePlace(const std::string& before, const std::string& now) {
@@ -157,9 +163,12 @@ Result<> SessionSnapshot::Compare(const SessionSnapshot& now) const {
   for (const auto& [name, value] : now.facts_) {
     const auto before = facts_.find(name);
     if (before != facts_.end() && before->second == value) continue;
-    if (before != facts_.end() && name.ends_with(" place") && IsSamePlace(before->second, value))
-      continue;
     const pid_t pid = static_cast<pid_t>(strtol(name.c_str(), nullptr, 10));
+    const auto place = facts_.find(fmt::format("{} place", pid));
+    if (before != facts_.end() && place != facts_.end()) {
+      if (name.ends_with(" place") && IsSamePlace(before->second, value)) continue;
+      if (name.ends_with(" mask") && MayHaveMask(value, place->second)) continue;
+    }
     return MakeError(ErrorKind::kInternal,
                      fmt::format("process {} of the session is not as it was: {}",
                                  NumberInside(pid), name.substr(name.find(' ') + 1)));
