@@ -151,6 +151,7 @@ void SessionCheckpointLane::Abandon(const MaterialPtr& material) {
 
 void SessionCheckpointLane::PrepareCopy(uid_t uid, uint64_t max_bytes, Prepared done) {
   Submit<MaterialPtr>(
+      *lane_,
       [options = options_, uid, max_bytes]() -> Result<MaterialPtr> {
         auto material = std::make_shared<Material>();
         SPORE_ASSIGN(material->criu, OpenCriu(options.criu));
@@ -158,9 +159,8 @@ void SessionCheckpointLane::PrepareCopy(uid_t uid, uint64_t max_bytes, Prepared 
         SPORE_TRY(MakeFolders(material->files.directory.get(), uid));
         // A mount is used up by who attaches it. Before Linux 6.15 one that is nowhere cannot be
         // cloned.
-        material->again.Reset(
-            open_tree(material->files.mount.get(), "",
-                      AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+        material->again.Reset(open_tree(material->files.mount.get(), "",
+                                        AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
         return material;
       },
       std::move(done));
@@ -168,6 +168,7 @@ void SessionCheckpointLane::PrepareCopy(uid_t uid, uint64_t max_bytes, Prepared 
 
 void SessionCheckpointLane::CopyFor(const MaterialPtr& material, uid_t uid, Prepared done) {
   Submit<MaterialPtr>(
+      *unpacking_,
       [options = options_, material, uid]() -> Result<MaterialPtr> {
         const UniqueFd parcel(memfd_create("session", MFD_CLOEXEC));
         if (!parcel) return SysError("memfd_create");
@@ -187,6 +188,7 @@ void SessionCheckpointLane::CopyFor(const MaterialPtr& material, uid_t uid, Prep
 void SessionCheckpointLane::HandOver(const MaterialPtr& material, uid_t uid, Prepared done) {
   if (!material->again) return CopyFor(material, uid, std::move(done));
   Submit<MaterialPtr>(
+      *lane_,
       [options = options_, material, uid]() -> Result<MaterialPtr> {
         SPORE_ASSIGN(material->criu, OpenCriu(options.criu));
         SPORE_TRY(GiveImages(material->files.directory.get(), uid));
