@@ -33,7 +33,7 @@ constexpr const char* kCheckpointShm = "files/shm";
 // What has become of a session that was to be put on disk.
 enum class SessionFate : uint32_t {
   kGoesOn = 0,  // as if nothing had been
-  kDumped,      // its processes are gone, or, if they were to be left running, go on
+  kDumped,      // its processes go on if they were to be left running; else they stand frozen
   kLost,        // in the middle: it has to be ended
 };
 
@@ -43,7 +43,7 @@ struct CheckpointSessionDone {
   char error[512] = {};     // NUL-terminated; empty: none
   int32_t last_number = 0;  // the highest pid or thread id of it, in its pid namespace
   uint32_t processes = 0;
-  uint64_t stopped_us = 0;  // that its processes were held
+  uint64_t stopped_us = 0;                     // that its processes were held
   uint64_t monotonic_ns = 0, boottime_ns = 0;  // its clocks, when it was dumped
   Steps steps;
 };

@@ -56,10 +56,10 @@ Result<> DumpNotifier::GiveSocket(uint64_t id) const {
 // Since 6.16 only sockets that can carry descriptors have SO_PASSCRED and SO_PASSSEC; CRIU before
 // that asks all of them and gives up. `value`: where it wants it.
 Result<> DumpNotifier::GiveOption(uint64_t id, int fd, uint64_t value) const {
-  const UniqueFd socket(static_cast<int>(syscall(SYS_pidfd_getfd, parts_.criu_pidfd, fd, 0)));
+  const UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, parts_.criu_pidfd, fd, 0)));
   int family = AF_UNIX;
   socklen_t length = sizeof family;
-  if (socket) (void)getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &family, &length);
+  if (copy) (void)getsockopt(copy.get(), SOL_SOCKET, SO_DOMAIN, &family, &length);
   if (family != AF_INET && family != AF_INET6) return Answer(id, /*in_its_place=*/false);
   int none = 0;
   iovec own{&none, sizeof none}, theirs{reinterpret_cast<void*>(value), sizeof none};

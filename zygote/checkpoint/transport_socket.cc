@@ -15,10 +15,10 @@ constexpr uint64_t kType = SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 Result<UniqueFd> Fetch(pid_t pid, uint64_t number) {
   const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  UniqueFd socket(
+  UniqueFd fetched(
       static_cast<int>(syscall(SYS_pidfd_getfd, process.get(), static_cast<int>(number), 0)));
-  if (!process || !socket) return SysError("fetch a socket of a session");
-  return socket;
+  if (!process || !fetched) return SysError("fetch a socket of a session");
+  return fetched;
 }
 
 }  // namespace
