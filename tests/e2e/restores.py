@@ -132,25 +132,45 @@ def hostile_criu():
         shutil.rmtree(usr)
 
 
-def restore(empty, criu, images, files=(), agent=NUMBER, descriptor=DESCRIPTOR, last=400,
-            limit_ms=20_000, fault="", words=()):
-    """Into an Empty; `images`: {name: bytes}."""
+def work(verb, process, files, criu, words, fault=""):
+    """(exit code, message, descriptors) of `spore-zygote VERB`; `process`: a pidfd."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, checkpoint_files(empty.uid, images, dict(files)) as (mount, folder):
+    with ours:
         # OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC
         usr = call(OPEN_TREE, -100, str(criu).encode(), 1 | os.O_CLOEXEC)
-        init = os.pidfd_open(empty.init)
         passed = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100)
-                  for fd in (theirs.fileno(), init, mount, folder, usr)]
-        arguments = [f"uid={empty.inner_uid}", f"agent={agent}", f"descriptor={descriptor}",
-                     f"last-number={last}", "open-files=1024", f"limit-ms={limit_ms}",
-                     *(f"cgroup={path}" for path in empty.cgroups), *words]
+                  for fd in (theirs.fileno(), process, *files, usr)]
         worker = subprocess.Popen(
-            [f"{daemon.helpers()}/spore-zygote", "restore", *arguments], close_fds=False,
+            [f"{daemon.helpers()}/spore-zygote", verb, *words], close_fds=False,
             stdin=subprocess.DEVNULL, env={"SPORE_FAULT": fault},
             preexec_fn=lambda: [os.dup2(fd, 3 + i) for i, fd in enumerate(passed)])
-        for fd in (usr, init, theirs.detach(), *passed):
+        for fd in (usr, theirs.detach(), *passed):
             os.close(fd)
         ours.settimeout(60)
         message, fds, _, _ = socket.recv_fds(ours, 65536, 8)
-        return Restored(worker.wait(30), message, fds)
+        return worker.wait(30), message, fds
+
+
+def restore(empty, criu, images, files=(), agent=NUMBER, descriptor=DESCRIPTOR, last=400,
+            limit_ms=20_000, fault="", words=()):
+    """Into an Empty; `images`: {name: bytes}."""
+    init = os.pidfd_open(empty.init)
+    try:
+        with checkpoint_files(empty.uid, images, dict(files)) as made:
+            return Restored(*work("restore", init, made, criu, [
+                f"uid={empty.inner_uid}", f"agent={agent}", f"descriptor={descriptor}",
+                f"last-number={last}", "open-files=1024", f"limit-ms={limit_ms}",
+                *(f"cgroup={path}" for path in empty.cgroups), *words], fault))
+    finally:
+        os.close(init)
+
+
+def checkpoint(empty, criu, agent, number):
+    """(fate, error, CLOCK_MONOTONIC, CLOCK_BOOTTIME) of putting what was restored there on disk again;
+    `agent`: its pidfd."""
+    with checkpoint_files(empty.uid, {}, {}) as made:
+        _, message, _ = work("checkpoint", agent, made, criu, [
+            f"uid={empty.inner_uid}", f"agent={number}", "leave-running", "limit-ms=20000",
+            *(f"cgroup={path}" for path in empty.cgroups)])
+    fate, = struct.unpack_from("<I", message, 4)
+    return fate, message[8:520].split(b"\0")[0].decode(), *struct.unpack_from("<QQ", message, 536)

@@ -193,7 +193,13 @@ def test_clocks_go_on_where_those_of_the_host_are_behind(empty, dumped):
     ahead = 10**15
     words = [f"monotonic-ns={time.clock_gettime_ns(time.CLOCK_MONOTONIC) + ahead}",
              f"boottime-ns={time.clock_gettime_ns(time.CLOCK_BOOTTIME) + ahead}"]
-    taken(dumped.restore(empty, words=words))
+    done = dumped.restore(empty, words=words)
+    assert done.error == "", done
+    # And once more from there.
+    fate, error, monotonic, boottime = restores.checkpoint(empty, CRIU, done.fds[0], dumped.record["agent"])
+    assert (fate, error) == (1, "")
+    assert min(monotonic, boottime) > ahead and max(monotonic, boottime) < 2 * ahead
+    taken(done)
     assert_confined(empty)
     for pid in empty.processes() - empty.before[0]:
         offsets = pathlib.Path(f"/proc/{pid}/timens_offsets").read_text().split()

@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <utility>
 
 #include "sandbox/sys/step_log.h"
@@ -24,6 +27,21 @@ constexpr useconds_t kLookUs = 100;
 bool HasEnded(pid_t tid) {
   const std::string state = StatusLine(tid, "State");
   return state.empty() || state.front() == 'Z' || state.front() == 'X';
+}
+
+// In ticks since the host was started; 0: there is no such process.
+uint64_t BeganAt(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  constexpr int kFieldsBetween = 19;  // of proc(5): after the name, before starttime
+  const size_t end = line.rfind(')');
+  std::istringstream rest(end == line.npos ? "" : line.substr(end + 1));
+  std::string skipped;
+  for (int i = 0; i < kFieldsBetween; ++i) rest >> skipped;
+  uint64_t ticks = 0;
+  rest >> ticks;
+  return ticks;
 }
 
 // Its first one may have left the others.
@@ -52,7 +70,7 @@ Result<RestoredProcesses> RestoredProcesses::Begin(const std::vector<std::string
   SPORE_ASSIGN(SessionCgroup cgroup, SessionCgroup::Open(cgroups));
   SPORE_ASSIGN(const std::vector<pid_t> list, cgroup.Processes());
   RestoredProcesses processes(std::move(cgroup));
-  processes.others_.insert(list.begin(), list.end());
+  for (const pid_t pid : list) processes.others_.emplace(pid, BeganAt(pid));
   return processes;
 }
 
@@ -68,7 +86,7 @@ RestoredProcesses::~RestoredProcesses() {
 
 Result<std::vector<pid_t>> RestoredProcesses::List() const {
   SPORE_ASSIGN(std::vector<pid_t> list, cgroup_->Processes());
-  std::erase_if(list, [this](pid_t pid) { return others_.contains(pid); });
+  std::erase_if(list, [this](pid_t pid) { return others_.contains({pid, BeganAt(pid)}); });
   return list;
 }
 

@@ -45,8 +45,8 @@ class RestoredProcesses {
   Result<std::vector<pid_t>> List() const;
   void KillAll();
 
-  std::optional<SessionCgroup> cgroup_;  // none: nothing is to be killed any more
-  std::set<pid_t> others_;
+  std::optional<SessionCgroup> cgroup_;          // none: nothing is to be killed any more
+  std::set<std::pair<pid_t, uint64_t>> others_;  // with when each began: numbers are used again
   std::vector<RestoredProcess> held_;
   std::vector<pid_t> let_go_;
 };
