@@ -1,16 +1,8 @@
 #include "zygote/branch/branch.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <vector>
 
 #include "sandbox/sys/fault_point.h"
@@ -19,36 +11,21 @@
 #include "zygote/branch/last_pid.h"
 #include "zygote/branch/source_process.h"
 #include "zygote/branch/target_process.h"
+#include "zygote/branch/worker_process.h"
 #include "zygote/branch_protocol.h"
 
 namespace spore {
 namespace {
-
-pid_t PidOf(int pidfd) {
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("Pid:")) return static_cast<pid_t>(strtol(line.c_str() + 4, nullptr, 10));
-  return 0;
-}
-
-// For folders that are held open while what is in them is copied, and descriptors that are made.
-void AllowManyFiles() {
-  constexpr rlim_t kManyFiles = 1u << 20;
-  rlimit limit{kManyFiles, kManyFiles};
-  if (setrlimit(RLIMIT_NOFILE, &limit) == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 class Branch {
  public:
   explicit Branch(BranchOptions options) : options_(std::move(options)) {}
 
   Result<> Run() {
-    source_agent_ = PidOf(wire::kBranchSourceFd);
+    source_agent_ = PidBehind(wire::kBranchSourceFd);
     if (source_agent_ <= 0) return MakeError(ErrorKind::kPrecondition, "the session has ended");
     for (size_t i = 0; i < options_.targets.size(); ++i) {
-      agents_.push_back(PidOf(TargetFd(i)));
+      agents_.push_back(PidBehind(TargetFd(i)));
       if (agents_.back() <= 0) return MakeError(ErrorKind::kUnavailable, "a branch has ended");
     }
     return options_.interpreter == 0 ? RunFiles() : RunInterpreter();
@@ -169,24 +146,14 @@ class Branch {
 }  // namespace
 
 int BranchMain(int argc, char** argv) {
-  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-  (void)prctl(PR_SET_NAME, "spore-branch");
-  umask(0077);
-  AllowManyFiles();
   auto options = ParseBranchOptions(argc, argv);
-  const char* fault = std::getenv("SPORE_FAULT");
-  if (auto armed = ArmFaultPoint(fault == nullptr ? "" : fault); !armed)
-    options = tl::unexpected(std::move(armed).error());
+  const size_t targets = options ? options->targets.size() : 0;
+  const int last = wire::kBranchSourceFd + static_cast<int>(targets);
+  if (auto begun = BeginWorker("spore-branch", last); !begun)
+    options = tl::unexpected(std::move(begun).error());
   if (!options) {
     fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());
     return 2;
-  }
-  const int last = wire::kBranchSourceFd + static_cast<int>(options->targets.size());
-  for (int fd = wire::kBranchChannelFd; fd <= last; ++fd) {
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-      perror("spore-zygote: descriptors from spored");
-      return 2;
-    }
   }
   Branch branch(std::move(*options));
   wire::BranchDone& report = branch.report();
@@ -194,8 +161,7 @@ int BranchMain(int argc, char** argv) {
     Error error = done.error();
     if (error.kind == ErrorKind::kNotFound)
       error = {ErrorKind::kPrecondition, 0, "a process of it has ended meanwhile", {}, {}};
-    report.error_kind = static_cast<uint32_t>(error.kind);
-    strncpy(report.error, error.Message().c_str(), sizeof report.error - 1);
+    PutError(error, report);
   }
   return SendStruct(wire::kBranchChannelFd, report) ? 0 : 1;
 }

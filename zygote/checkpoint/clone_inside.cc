@@ -9,12 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <fstream>
 #include <string>
 
 #include "sandbox/sys/clone.h"
+#include "zygote/branch/worker_process.h"
 
 namespace spore {
 
@@ -60,15 +58,6 @@ Result<> JoinSession(int session) {
   constexpr int kAll = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWNS;
   if (setns(session, kAll) < 0) return SysError("setns to a session's namespaces");
   return {};
-}
-
-pid_t PidBehind(int pidfd) {
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
-  for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with("Pid:")) continue;
-    return static_cast<pid_t>(std::max(0L, strtol(line.c_str() + 4, nullptr, 10)));
-  }
-  return 0;
 }
 
 }  // namespace spore

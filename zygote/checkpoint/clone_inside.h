@@ -15,7 +15,4 @@ Result<pid_t> CloneInside(int session, UniqueFd* pidfd);
 // The caller goes into the session's other namespaces, but not into its user namespace.
 Result<> JoinSession(int session);
 
-// The pid behind a pidfd; 0: it has ended.
-pid_t PidBehind(int pidfd);
-
 }  // namespace spore

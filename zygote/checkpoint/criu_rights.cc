@@ -68,6 +68,7 @@ Result<> ExecuteCriu(std::vector<std::string> arguments, const std::string& runt
   std::vector<std::string> words = {usr + "/lib64/ld-linux-x86-64.so.2", "--library-path",
                                     usr + "/lib/x86_64-linux-gnu", usr + "/sbin/criu"};
   words.insert(words.end(), arguments.begin(), arguments.end());
+  words.emplace_back("--no-default-config");  // an image may have one
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

@@ -21,6 +21,7 @@
 #include "sandbox/sys/step_log.h"
 #include "zygote/branch/copy_files.h"
 #include "zygote/branch/thread_state.h"
+#include "zygote/branch/worker_process.h"
 #include "zygote/checkpoint/check_restored.h"
 #include "zygote/checkpoint/checkpoint_options.h"
 #include "zygote/checkpoint/clone_inside.h"
@@ -187,22 +188,12 @@ class Restore {
 }  // namespace
 
 int RestoreMain(int argc, char** argv) {
-  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-  (void)prctl(PR_SET_NAME, "spore-restore");
-  umask(0077);
   auto options = ParseCheckpointOptions(argc, argv);
-  const char* fault = std::getenv("SPORE_FAULT");
-  if (auto armed = ArmFaultPoint(fault == nullptr ? "" : fault); !armed)
-    options = tl::unexpected(std::move(armed).error());
+  if (auto begun = BeginWorker("spore-restore", wire::kCheckpointCriuFd); !begun)
+    options = tl::unexpected(std::move(begun).error());
   if (!options) {
     fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());
     return 2;
-  }
-  for (int fd = wire::kCheckpointChannelFd; fd <= wire::kCheckpointCriuFd; ++fd) {
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-      perror("spore-zygote: descriptors from spored");
-      return 2;
-    }
   }
   using std::chrono::duration_cast, std::chrono::seconds;
   alarm(kBesideCriuSeconds + static_cast<unsigned>(duration_cast<seconds>(options->limit).count()));
@@ -216,8 +207,7 @@ int RestoreMain(int argc, char** argv) {
   Error error = restored.error();
   if (error.kind == ErrorKind::kNotFound)
     error = {ErrorKind::kUnavailable, 0, "a restored process has ended meanwhile", {}, {}};
-  report.error_kind = static_cast<uint32_t>(error.kind);
-  strncpy(report.error, error.Message().c_str(), sizeof report.error - 1);
+  PutError(error, report);
   return SendStruct(wire::kCheckpointChannelFd, report) ? 0 : 1;
 }
 

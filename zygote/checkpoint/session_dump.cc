@@ -14,6 +14,7 @@
 #include "sandbox/sys/fault_point.h"
 #include "zygote/branch/copy_files.h"
 #include "zygote/branch/thread_state.h"
+#include "zygote/branch/worker_process.h"
 #include "zygote/checkpoint/clock_offsets.h"
 #include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/complaint.h"

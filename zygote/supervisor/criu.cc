@@ -84,8 +84,8 @@ Result<> CriuWorkplace::Run(const std::vector<std::string>& arguments,
   std::vector<std::string> words = {usr + "/lib64/ld-linux-x86-64.so.2", "--library-path",
                                     usr + "/lib/x86_64-linux-gnu", usr + "/sbin/criu"};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  words.insert(words.end(),
-               {"--unprivileged", "--images-dir", kCheckpointPlace, "--log-file", kLogName, "-v2"});
+  words.insert(words.end(), {"--unprivileged", "--no-default-config", "--images-dir",
+                             kCheckpointPlace, "--log-file", kLogName, "-v2"});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
