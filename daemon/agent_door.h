@@ -11,6 +11,7 @@
 namespace spore {
 
 // pidfd_getfd(2): the agent's descriptor of that number. An error, too, when it is no UNIX stream.
+// Blocks while the agent executes a program, if it has been made to.
 Result<UniqueFd> FetchDoor(const UniqueFd& agent, int32_t descriptor);
 // Of one that came by another way.
 Result<> CheckDoor(const UniqueFd& door);

@@ -6,7 +6,7 @@
 namespace spore {
 namespace {
 
-constexpr std::chrono::seconds kLimit{90};
+constexpr std::chrono::seconds kLimit{150};
 constexpr std::chrono::seconds kCriuLimit{60};
 
 template <typename Done>
@@ -40,7 +40,7 @@ Result<std::unique_ptr<CheckpointWorker>> CheckpointWorker::Start(
       SessionWorker::Start(
           loop, std::move(start),
           {.on_packet = std::move(on_packet),
-           .on_late = [fail] { fail(ErrorKind::kOverloaded, "it was not done within 90 s"); },
+           .on_late = [fail] { fail(ErrorKind::kOverloaded, "it was not done within 150 s"); },
            .on_closed =
                [fail] {
                  fail(ErrorKind::kInternal, "the process that works on the session has ended");

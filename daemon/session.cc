@@ -356,7 +356,7 @@ std::shared_ptr<void> Session::Use() {
 
 Result<> Session::CheckUsable() const {
   if (away_ && !dying()) {
-    return MakeError(ErrorKind::kPrecondition, "session " + id() + " is being copied",
+    return MakeError(ErrorKind::kPrecondition, "session " + id() + " is being copied or put on disk",
                      "try again later");
   }
   if (state_ == v1::Session::RUNNING) return {};

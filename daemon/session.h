@@ -73,9 +73,9 @@ class Session {
 
   // session_park.cc
   // Its agent lets go of its channel; nothing can be asked until Unpark. Tells the agent's
-  // descriptor that Unpark takes.
+  // descriptor of the door (agent_door.h), when the agent gets to it.
   void Park(std::function<void(Result<int32_t>)> done);
-  void Unpark(int32_t descriptor, std::function<void(Result<>)> done);
+  void Unpark(const UniqueFd& door, std::function<void(Result<>)> done);
   // What has been restored in its sandbox.
   struct Arrival {
     UniqueFd agent;  // a pidfd

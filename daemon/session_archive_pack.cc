@@ -105,8 +105,8 @@ class Packer {
       return SysError("stat", name);
     const mode_t kind = status.st_mode & S_IFMT;
     // CRIU may have been taken over by the tenant whose memory it read.
-    if (in_images_ && kind != S_IFREG)
-      return MakeError(ErrorKind::kInternal, "the dump holds what is no file");
+    if (in_images_ && (kind != S_IFREG || status.st_nlink != 1))
+      return MakeError(ErrorKind::kInternal, "the dump holds what is no file of CRIU's");
     const std::string path = above + "/" + name;
     switch (kind) {
       case S_IFDIR:

@@ -8,6 +8,9 @@
 namespace spore {
 namespace {
 
+// Each holds memory of the host's until its processes have it.
+constexpr size_t kMostAtOnce = 8;
+
 std::string Joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ",") + name;
@@ -47,6 +50,12 @@ SessionArrivals::~SessionArrivals() {
 }
 
 uint64_t SessionArrivals::Start(Order order, Done done) {
+  if (jobs_.size() >= kMostAtOnce) {
+    done(MakeError(ErrorKind::kOverloaded,
+                   std::to_string(jobs_.size()) + " sessions are being restored",
+                   "try again later"));
+    return 0;
+  }
   auto job = std::make_shared<Job>();
   job->id = ++last_id_;
   job->order = std::move(order);
@@ -87,7 +96,7 @@ void SessionArrivals::StartWorker(const JobPtr& job) {
       [this, job] {
         // It is the caller.
         loop_.Post([this, job, alive = alive_] {
-          if (*alive) Forget(job);
+          if (*alive) Release(job);
         });
       });
   if (!worker) return Fail(job, worker.error());
@@ -113,6 +122,7 @@ void SessionArrivals::OnRestored(const JobPtr& job, Result<CheckpointWorker::Res
     if (complete == nullptr)
       return Fail(job, {ErrorKind::kUnavailable, 0, "its session was ended", {}, {}});
     job->over = true;
+    if (!job->worker) Release(job);
     job->done(complete);
   });
 }
@@ -122,18 +132,18 @@ void SessionArrivals::Fail(const JobPtr& job, const Error& error) {
   if (job->worker) {
     job->worker->Kill();
   } else {
-    Forget(job);
+    Release(job);
   }
   if (!job->session.empty())
     sessions_.CancelCreate(job->session, "it was not restored: " + error.Message());
   if (!told) job->done(tl::unexpected(error));
 }
 
-// `job` may be the last that holds what is called.
-void SessionArrivals::Forget(const JobPtr& job) {
+// Its worker has ended, or there is none. Until it is over it can be cancelled.
+void SessionArrivals::Release(const JobPtr& job) {
   job->worker.reset();
   job->material.reset();
-  jobs_.erase(job->id);
+  if (job->over) jobs_.erase(job->id);
 }
 
 void SessionArrivals::Cancel(uint64_t id) {

@@ -56,7 +56,7 @@ class SessionArrivals {
   void StartWorker(const JobPtr& job);
   void OnRestored(const JobPtr& job, Result<CheckpointWorker::Restored> restored);
   void Fail(const JobPtr& job, const Error& error);
-  void Forget(const JobPtr& job);
+  void Release(const JobPtr& job);
 
   EventLoop& loop_;
   Sessions& sessions_;

@@ -35,7 +35,11 @@ void SessionCheckpoints::Create(SessionDumps::Order order, const std::string& na
   Result<> fit = MakeError(ErrorKind::kPrecondition, "the session has ended");
   if (session != nullptr) fit = SessionDumps::Check(*session);
   if (!fit) return created(tl::unexpected(fit.error()));
+  auto place = dumps_.TakePlace();
+  if (!place) return created(tl::unexpected(place.error()));
   auto job = std::make_shared<Creating>();
+  job->place = std::move(*place);
+  job->use = session->Use();
   job->order = std::move(order);
   job->created = std::move(created);
   lane_.PrepareDump({.name = name,
@@ -59,6 +63,7 @@ void SessionCheckpoints::Dump(const CreatingPtr& job) {
     }
     job->response.set_stopped_us(dumped->stopped_us);
     *job->response.mutable_trace() = dumped->trace;
+    job->door = dumped->door;
     lane_.Keep(job->material, [this, job, alive = alive_](const auto& kept) {
       if (*alive) Kept(job, kept);
     });
@@ -68,6 +73,8 @@ void SessionCheckpoints::Dump(const CreatingPtr& job) {
 void SessionCheckpoints::Kept(const CreatingPtr& job,
                               const Result<v1::SessionCheckpointRecord>& kept) {
   const auto tell = [job, kept] {
+    job->use.reset();
+    job->place.reset();
     if (!kept) return job->created(tl::unexpected(kept.error()));
     *job->response.mutable_checkpoint() = kept->checkpoint();
     job->response.mutable_trace()->set_total_us((MonotonicNs() - job->order.asked_ns) / 1000);
@@ -76,8 +83,7 @@ void SessionCheckpoints::Kept(const CreatingPtr& job,
   Session* const session = sessions_.Live(job->order.session);
   if (session == nullptr || job->order.leave_running) return tell();
   if (!kept) {
-    return dumps_.GoOn(job->order.session, job->material->record,
-                       [tell](const Result<>&) { tell(); });
+    return dumps_.GoOn(job->order.session, *job->door, [tell](const Result<>&) { tell(); });
   }
   session->OnGone(tell);
   session->Kill(v1::Death::KILLED, "it was put on disk as checkpoint " + kept->checkpoint().name());

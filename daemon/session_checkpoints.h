@@ -53,7 +53,10 @@ class SessionCheckpoints {
   struct Creating {
     SessionDumps::Order order;
     Created created;
+    std::shared_ptr<void> place;  // SessionDumps::TakePlace
+    std::shared_ptr<void> use;    // of the session: it waits, and may go on after all
     SessionCheckpointLane::MaterialPtr material;
+    std::shared_ptr<UniqueFd> door;
     v1::CreateSessionCheckpointResponse response;
   };
   using CreatingPtr = std::shared_ptr<Creating>;

@@ -1,8 +1,12 @@
 #include "daemon/session_dumps.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "daemon/agent_door.h"
 #include "daemon/unix_time.h"
 
 namespace spore {
@@ -11,6 +15,8 @@ namespace {
 // CRIU itself. What it writes is charged to it, too: a tmpfs is the memory of who fills it.
 constexpr uint64_t kCriuBytes = 256ull << 20;
 constexpr uint32_t kCriuPids = 16;
+constexpr int kMostAtOnce = 4;
+constexpr std::chrono::seconds kParkPatience{10};
 // What an agent and an interpreter share with their zygote is dumped with each.
 constexpr uint64_t kSharedBytes = 1ull << 30;
 
@@ -45,7 +51,11 @@ void Describe(Session& session, v1::SessionCheckpointRecord& record) {
 }  // namespace
 
 SessionDumps::SessionDumps(EventLoop& loop, CgroupTree& cgroups, Sessions& sessions)
-    : loop_(loop), cgroups_(cgroups), sessions_(sessions), alive_(std::make_shared<bool>(true)) {}
+    : loop_(loop),
+      cgroups_(cgroups),
+      sessions_(sessions),
+      alive_(std::make_shared<bool>(true)),
+      fetching_(std::make_unique<BlockingLane>(loop)) {}
 
 SessionDumps::~SessionDumps() {
   *alive_ = false;
@@ -71,6 +81,16 @@ uint64_t SessionDumps::MostBytes(const Session& session) {
   return limits.memory_bytes() + limits.tmp_bytes() + kSharedBytes;
 }
 
+Result<std::shared_ptr<void>> SessionDumps::TakePlace() {
+  if (*places_ >= kMostAtOnce) {
+    return MakeError(ErrorKind::kOverloaded,
+                     std::to_string(*places_) + " sessions are being copied or put on disk",
+                     "try again later");
+  }
+  ++*places_;
+  return std::shared_ptr<void>(nullptr, [places = places_](void*) { --*places; });
+}
+
 void SessionDumps::Start(Order order, SessionCheckpointLane::MaterialPtr material, Done done) {
   auto job = std::make_shared<Job>();
   job->order = std::move(order);
@@ -80,19 +100,48 @@ void SessionDumps::Start(Order order, SessionCheckpointLane::MaterialPtr materia
   if (session == nullptr) return Fail(job, Ended());
   if (auto usable = Check(*session); !usable) return Fail(job, usable.error());
   job->use = session->Use();
-  session->Park([this, job, alive = alive_](const Result<int32_t>& door) {
-    if (!*alive) return;
-    if (!door) return Fail(job, door.error());
-    v1::SessionCheckpointRecord& record = job->material->record;
-    record.set_agent_descriptor(*door);
-    Session* const parked = sessions_.Live(job->order.session);
-    if (parked == nullptr) return Fail(job, Ended());
-    Describe(*parked, record);
-    const Result<> started = StartWorker(job, *parked);
-    if (started) return;
-    GoOn(job->order.session, record,
-         [this, job, error = started.error()](const Result<>&) { Fail(job, error); });
+  job->late = loop_.AddTimer(kParkPatience, [this, job] {
+    job->late = 0;
+    Fail(job, {ErrorKind::kPrecondition,
+               0,
+               "the session's agent does not answer",
+               {},
+               "what runs in the session may have stopped it, or uses all of its cpu"});
   });
+  session->Park([this, job, alive = alive_](const Result<int32_t>& descriptor) {
+    if (*alive) Parked(job, descriptor);
+  });
+}
+
+void SessionDumps::Parked(const JobPtr& job, const Result<int32_t>& descriptor) {
+  if (job->late != 0) loop_.CancelTimer(std::exchange(job->late, 0));
+  if (!descriptor) return Fail(job, descriptor.error());
+  const Session* session = sessions_.Live(job->order.session);
+  if (session == nullptr) return Fail(job, Ended());
+  job->material->record.set_agent_descriptor(*descriptor);
+  const auto agent = std::make_shared<UniqueFd>(fcntl(session->agent_pidfd(), F_DUPFD_CLOEXEC, 0));
+  auto door = std::make_shared<std::optional<Result<UniqueFd>>>();
+  fetching_->Submit(
+      [agent, door, number = *descriptor] { door->emplace(FetchDoor(*agent, number)); },
+      [this, job, door, alive = alive_] {
+        if (*alive) DoorFetched(job, std::move(**door));
+      });
+}
+
+void SessionDumps::DoorFetched(const JobPtr& job, Result<UniqueFd> door) {
+  Session* const session = sessions_.Live(job->order.session);
+  if (session == nullptr) return Fail(job, Ended());
+  if (!door) {
+    session->Kill(v1::Death::PROTOCOL, door.error().Message());
+    return Fail(job, door.error());
+  }
+  job->door = std::make_shared<UniqueFd>(std::move(*door));
+  const auto go_on = [this, job](const Error& why) {
+    GoOn(job->order.session, *job->door, [this, job, why](const Result<>&) { Fail(job, why); });
+  };
+  if (job->told) return go_on(Ended());  // it was late
+  Describe(*session, job->material->record);
+  if (auto started = StartWorker(job, *session); !started) go_on(started.error());
 }
 
 Result<> SessionDumps::StartWorker(const JobPtr& job, Session& session) {
@@ -141,7 +190,7 @@ void SessionDumps::OnDumped(const JobPtr& job, const CheckpointWorker::Dumped& d
       error.operation += "; the session has ended";
       return Fail(job, error);
     case SessionFate::kGoesOn:
-      return GoOn(job->order.session, job->material->record, fail(error));
+      return GoOn(job->order.session, *job->door, fail(error));
     case SessionFate::kDumped:
       break;
   }
@@ -150,20 +199,16 @@ void SessionDumps::OnDumped(const JobPtr& job, const CheckpointWorker::Dumped& d
   job->material->record.set_boottime_ns(dumped.done.boottime_ns);
   job->material->record.mutable_checkpoint()->set_processes(dumped.done.processes);
   Dumped result{dumped.done.stopped_us,
-                TraceOfWorker("checkpoint", dumped.done.steps, job->order.asked_ns)};
-  const auto tell = [job, result = std::move(result)](const Result<>&) {
-    job->use.reset();
-    job->done(result);
-  };
+                TraceOfWorker("checkpoint", dumped.done.steps, job->order.asked_ns), job->door};
+  const auto tell = [this, job, result = std::move(result)](const Result<>&) { Tell(job, result); };
   if (!job->order.leave_running) return tell({});
-  GoOn(job->order.session, job->material->record, tell);
+  GoOn(job->order.session, *job->door, tell);
 }
 
-void SessionDumps::GoOn(const std::string& id, const v1::SessionCheckpointRecord& record,
-                        Then then) {
+void SessionDumps::GoOn(const std::string& id, const UniqueFd& door, Then then) {
   Session* const session = sessions_.Live(id);
   if (session == nullptr) return then(tl::unexpected(Ended()));
-  session->Unpark(record.agent_descriptor(),
+  session->Unpark(door,
                   [this, id, then = std::move(then), alive = alive_](const Result<>& unparked) {
                     if (!*alive) return;
                     Session* const lost = unparked ? nullptr : sessions_.Live(id);
@@ -174,8 +219,13 @@ void SessionDumps::GoOn(const std::string& id, const v1::SessionCheckpointRecord
 }
 
 void SessionDumps::Fail(const JobPtr& job, const Error& error) {
+  Tell(job, tl::unexpected(error));
+}
+
+void SessionDumps::Tell(const JobPtr& job, const Result<Dumped>& result) {
+  if (std::exchange(job->told, true)) return;
   job->use.reset();
-  job->done(tl::unexpected(error));
+  job->done(result);
 }
 
 }  // namespace spore

@@ -31,6 +31,7 @@ class SessionDumps {
   struct Dumped {
     uint64_t stopped_us = 0;
     v1::Trace trace;
+    std::shared_ptr<UniqueFd> door;  // agent_door.h
   };
   using Done = std::function<void(Result<Dumped>)>;
   using Then = std::function<void(Result<>)>;
@@ -48,18 +49,28 @@ class SessionDumps {
   // the session goes on, or has ended. Else it goes on, too, if it is left running, or it stands
   // frozen, and is ended by the caller, or goes on by GoOn.
   void Start(Order order, SessionCheckpointLane::MaterialPtr material, Done done);
-  void GoOn(const std::string& session, const v1::SessionCheckpointRecord& record, Then then);
+  void GoOn(const std::string& session, const UniqueFd& door, Then then);
+
+  // Each dump holds memory of the host's until its files are gone, so there are not many at once:
+  // kOverloaded. Held from before the files are made.
+  Result<std::shared_ptr<void>> TakePlace();
 
  private:
   struct Job {
     Order order;
     SessionCheckpointLane::MaterialPtr material;
     Done done;
-    std::shared_ptr<void> use;     // of the session
+    std::shared_ptr<void> use;  // of the session
+    std::shared_ptr<UniqueFd> door;
+    EventLoop::TimerId late = 0;  // its agent does not park
+    bool told = false;
     std::optional<Cgroup> cgroup;  // CRIU's
     std::unique_ptr<CheckpointWorker> worker;
   };
   using JobPtr = std::shared_ptr<Job>;
+  void Parked(const JobPtr& job, const Result<int32_t>& descriptor);
+  void DoorFetched(const JobPtr& job, Result<UniqueFd> door);
+  void Tell(const JobPtr& job, const Result<Dumped>& result);
   Result<> StartWorker(const JobPtr& job, Session& session);
   void OnDumped(const JobPtr& job, const CheckpointWorker::Dumped& dumped);
   void Fail(const JobPtr& job, const Error& error);
@@ -68,8 +79,10 @@ class SessionDumps {
   CgroupTree& cgroups_;
   Sessions& sessions_;
   uint64_t last_id_ = 0;
-  std::map<uint64_t, JobPtr> jobs_;  // whose workers have not ended
+  std::map<uint64_t, JobPtr> jobs_;                         // whose workers have not ended
+  std::shared_ptr<int> places_ = std::make_shared<int>(0);  // that are taken
   std::shared_ptr<bool> alive_;
+  std::unique_ptr<BlockingLane> fetching_;  // joined before all above
 };
 
 }  // namespace spore

@@ -20,7 +20,6 @@ using session::Reader;
 using session::Tag;
 using session::Writer;
 
-constexpr std::chrono::seconds kParkPatience{10};
 constexpr std::chrono::seconds kUnparkPatience{20};
 // CRIU's own processes, while it restores.
 constexpr uint32_t kPidsToRestore = 32;
@@ -33,7 +32,8 @@ int32_t NumberOf(Reader& answer, Tag tag) {
 
 void Session::Park(std::function<void(Result<int32_t>)> done) {
   away_ = true;
-  agent_->Ask(Writer(Op::kPark).Take(), kParkPatience,
+  // No end of patience: it parks whenever it gets to it, and would be taken for dead.
+  agent_->Ask(Writer(Op::kPark).Take(), std::chrono::milliseconds(0),
               [this, alive = alive_, done = std::move(done)](Result<std::string> answer) {
                 if (!*alive || dying()) return done(tl::unexpected(EndedError()));
                 away_ = answer.has_value();
@@ -44,12 +44,10 @@ void Session::Park(std::function<void(Result<int32_t>)> done) {
               });
 }
 
-void Session::Unpark(int32_t descriptor, std::function<void(Result<>)> done) {
+void Session::Unpark(const UniqueFd& door, std::function<void(Result<>)> done) {
   // One that was dumped, and has not been left running.
   if (auto thawed = sandbox_->cgroup.Freeze(false); !thawed) return done(std::move(thawed));
-  auto door = FetchDoor(agent_pidfd_, descriptor);
-  if (!door) return done(tl::unexpected(std::move(door).error()));
-  OpenDoor(*door, /*restored=*/false, std::move(done));
+  OpenDoor(door, /*restored=*/false, std::move(done));
 }
 
 void Session::OpenDoor(const UniqueFd& door, bool restored, std::function<void(Result<>)> done) {

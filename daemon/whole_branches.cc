@@ -25,10 +25,13 @@ uint64_t WholeBranches::Begin(Branches::Order order, Branches::Done done) {
   Session* const source = sessions_.Live(job->order.source);
   Result<> fit = MakeError(ErrorKind::kPrecondition, "the session has ended");
   if (source != nullptr) fit = SessionDumps::Check(*source);
+  auto place = dumps_.TakePlace();
+  if (fit && !place) fit = tl::unexpected(place.error());
   if (!fit) {
     Fail(job, fit.error());
     return job->id;
   }
+  job->place = std::move(*place);
   lane_.PrepareCopy(source->host_uid(), SessionDumps::MostBytes(*source),
                     [this, job, alive = alive_](const auto& material) {
                       if (*alive && !job->over) Prepared(job, material);

@@ -37,7 +37,8 @@ class WholeBranches {
     uint64_t id = 0;
     Branches::Order order;
     Branches::Done done;
-    bool over = false;  // it has been answered, or nobody waits
+    bool over = false;            // it has been answered, or nobody waits
+    std::shared_ptr<void> place;  // SessionDumps::TakePlace
     SessionCheckpointLane::MaterialPtr material;
     uint64_t arrival = 0;           // that is on its way
     std::vector<std::string> made;  // ids of sessions
