@@ -61,13 +61,13 @@ AgentLink::AgentLink(EventLoop& loop, UniqueFd channel, Handlers handlers)
     : loop_(loop),
       handlers_(std::move(handlers)),
       confined_(!channel),
-      detached_(true),
+      holding_(true),
       alive_(std::make_shared<bool>(true)) {
   if (channel) Attach(std::move(channel));
 }
 
 void AgentLink::Attach(UniqueFd channel) {
-  detached_ = over_ = false;
+  over_ = false;
   parser_ = FrameParser(0);
   channel_ = loop_.OpenStream(
       std::move(channel), /*receives_fds=*/false,
@@ -77,17 +77,26 @@ void AgentLink::Attach(UniqueFd channel) {
          const auto on_close = handlers_.on_close;
          on_close(errno_value);
        }});
+  Release();
+}
+
+void AgentLink::Hold() {
+  holding_ = true;
+}
+
+void AgentLink::Release() {
+  holding_ = false;
   for (Waiting& one : std::exchange(waiting_, {}))
     channel_->Write(std::move(one.frame), std::move(one.fds));
 }
 
 // What it is in the middle of may be a call of the stream's, which stays until the next one.
 void AgentLink::Detach() {
-  detached_ = over_ = true;
+  holding_ = over_ = true;
 }
 
 void AgentLink::Send(std::string frame, std::vector<UniqueFd> fds) {
-  if (!detached_) return channel_->Write(std::move(frame), std::move(fds));
+  if (!holding_) return channel_->Write(std::move(frame), std::move(fds));
   waiting_.push_back({std::move(frame), std::move(fds)});
 }
 
@@ -117,7 +126,7 @@ uint64_t AgentLink::Ask(std::string body, std::chrono::milliseconds patience, An
     answered(tl::unexpected(*failed_));
     return 0;
   }
-  if (!detached_ && channel_->pending_write_bytes() > kMaxUnsent) {
+  if (!holding_ && channel_->pending_write_bytes() > kMaxUnsent) {
     answered(MakeError(ErrorKind::kOverloaded, "the session does not take what it is sent",
                        "is its agent stopped? spore sandbox ps"));
     return 0;

@@ -45,8 +45,11 @@ class AgentLink {
                std::vector<ClientFd> fds = {});
   // The frame of an ask that reaches the agent by another way; else as Ask.
   std::string AskElsewhere(std::string body, std::chrono::milliseconds patience, Answered answered);
-  // The agent has let go of the channel. What is asked from now on waits for the next one; what has
-  // been asked is still to be answered.
+  // What is asked from now on waits until Release, or for the next channel; what has been asked is
+  // still to be answered.
+  void Hold();
+  void Release();
+  // The agent has let go of the channel.
   void Detach();
   void Attach(UniqueFd channel);
   // Nobody waits for the answer any more: it is not called.
@@ -77,8 +80,8 @@ class AgentLink {
   FrameParser parser_{0};
   bool confined_ = false;
   bool over_ = false;  // nothing more is taken from it
-  bool detached_ = false;
-  std::vector<Waiting> waiting_;  // while it is detached
+  bool holding_ = false;
+  std::vector<Waiting> waiting_;  // while it is
   std::optional<Error> failed_;
   uint64_t unexpected_ = 0;  // bytes that nobody wanted, within a second
   uint64_t unexpected_since_ns_ = 0;

@@ -42,7 +42,7 @@ void Branches::Start(const JobPtr& job) {
   const auto gone =
       MakeError(ErrorKind::kPrecondition, "session " + job->order.source + " has ended").value();
   if (source == nullptr) return Fail(job, gone);
-  if (auto usable = source->CheckUsable(); !usable) return Fail(job, usable.error());
+  if (auto usable = source->CheckHere(); !usable) return Fail(job, usable.error());
   job->use = source->Use();
   job->waiting = job->order.copies;
   for (uint32_t i = 0; i < job->order.copies && !job->over; ++i) {
@@ -65,7 +65,7 @@ Result<BranchWorker::Order> Branches::WorkerOrder(const Job& job) {
   const Session* source = sessions_.Live(job.order.source);
   if (source == nullptr)
     return MakeError(ErrorKind::kPrecondition, "session " + job.order.source + " has ended");
-  SPORE_TRY(source->CheckUsable());
+  SPORE_TRY(source->CheckHere());
   BranchWorker::Order order;
   order.source_pidfd = source->agent_pidfd();
   order.interpreter = source->interpreter();

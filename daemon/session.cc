@@ -354,11 +354,15 @@ std::shared_ptr<void> Session::Use() {
           }};
 }
 
-Result<> Session::CheckUsable() const {
+Result<> Session::CheckHere() const {
   if (away_ && !dying()) {
-    return MakeError(ErrorKind::kPrecondition, "session " + id() + " is being copied or put on disk",
-                     "try again later");
+    return MakeError(ErrorKind::kPrecondition,
+                     "session " + id() + " is being copied or put on disk", "try again later");
   }
+  return CheckUsable();
+}
+
+Result<> Session::CheckUsable() const {
   if (state_ == v1::Session::RUNNING) return {};
   const char* is = state_ == v1::Session::PAUSED     ? "is paused"
                    : state_ == v1::Session::STARTING ? "is starting"
@@ -369,7 +373,7 @@ Result<> Session::CheckUsable() const {
 
 void Session::Freeze(bool freeze, std::function<void(Result<>)> done) {
   const State wanted = freeze ? v1::Session::PAUSED : v1::Session::RUNNING;
-  if (away_) return done(CheckUsable());
+  if (away_) return done(CheckHere());
   if (state_ == wanted) return done({});
   if (state_ != v1::Session::RUNNING && state_ != v1::Session::PAUSED) return done(CheckUsable());
   if (auto written = sandbox_->cgroup.Freeze(freeze); !written) return done(std::move(written));

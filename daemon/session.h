@@ -89,6 +89,8 @@ class Session {
   bool starting() const { return state_ == v1::Session::STARTING; }
   // Whether it can be asked for something now.
   Result<> CheckUsable() const;
+  // And is not on its way to the disk or into a copy, where an ask would wait.
+  Result<> CheckHere() const;
   // While somebody holds one, it is not idle.
   std::shared_ptr<void> Use();
   // Valid when CheckUsable.

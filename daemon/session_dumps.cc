@@ -64,7 +64,7 @@ SessionDumps::~SessionDumps() {
 }
 
 Result<> SessionDumps::Check(Session& session) {
-  SPORE_TRY(session.CheckUsable());
+  SPORE_TRY(session.CheckHere());
   for (const v1::Execution& exec : session.execs().List()) {
     if (exec.state() != v1::Execution::RUNNING || exec.kept()) continue;
     const std::string what = exec.args_size() > 0 ? " (" + exec.args(0) + ")" : "";

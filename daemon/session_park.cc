@@ -37,11 +37,16 @@ void Session::Park(std::function<void(Result<int32_t>)> done) {
               [this, alive = alive_, done = std::move(done)](Result<std::string> answer) {
                 if (!*alive || dying()) return done(tl::unexpected(EndedError()));
                 away_ = answer.has_value();
-                if (!answer) return done(tl::unexpected(std::move(answer).error()));
+                if (!answer) {
+                  agent_->Release();
+                  return done(tl::unexpected(std::move(answer).error()));
+                }
                 agent_->Detach();
                 Reader reader(*answer);
                 done(NumberOf(reader, Tag::kDescriptor));
               });
+  // It reads no further.
+  agent_->Hold();
 }
 
 void Session::Unpark(const UniqueFd& door, std::function<void(Result<>)> done) {

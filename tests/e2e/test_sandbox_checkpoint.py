@@ -207,3 +207,71 @@ def test_clocks_go_on_where_the_host_was_started_anew(spored, box):
         record.write_text(json.dumps(fields))
         with restored(spored, "early") as copy:
             daemon.wait_until(lambda: copy.value("woke") == "[1]", 30, "the sleeper wakes up")
+
+
+def test_what_is_asked_meanwhile_waits(spored, box):
+    box.code("n = 0")
+    for _ in range(4):
+        copying = sandboxes.Asking(box, "Branch", copies=1) if _ % 2 else None
+        client = spored.client(60)
+        client.send(SERVICE, "Create", {"id": box.id, "leave_running": True, "name": f"meanwhile-{_}"})
+        for _i in range(30):
+            box.code("n += 1")
+            assert box.out("echo x") == "x\n"
+        _stream, _kind, body = client.receive()
+        with contextlib.suppress(ttrpc.RpcError):  # it is being copied already
+            client.answer("CreateSessionCheckpointResponse", body)
+            spored.call(SERVICE, "Remove", {"name": f"meanwhile-{_}"})
+        client.close()
+        if copying:
+            with contextlib.suppress(ttrpc.RpcError):
+                sandboxes.Sandbox(spored, copying.get()["sessions"][0]["id"]).kill()
+    assert box.value("n") == "120"
+
+
+def only_lives(spored, box):
+    """Nothing but this session is left, and it is well."""
+    daemon.wait_until(lambda: [s["id"] for s in spored.call("Sandboxes", "List")["sessions"]] == [box.id], 60,
+                      "no other session is left")
+    assert box.value("6 * 7") == "42"
+
+
+@pytest.mark.parametrize("after", [0, 0.05, 0.12, 0.2, 0.3])
+def test_a_client_that_vanishes_leaves_no_session(spored, box, after):
+    box.code("import subprocess\nchild = subprocess.Popen(['sleep', '600'])")
+    with kept(box, leave_running=True) as checkpoint:
+        for service, method, fields in ((SERVICE, "Restore", {"name": checkpoint["name"]}),
+                                        ("Sandboxes", "Branch", {"id": box.id, "copies": 2})):
+            client = spored.client(60)
+            client.send(service, method, fields)
+            time.sleep(after)
+            client.close()
+            daemon.wait_until(lambda: not [s for s in spored.call("Sandboxes", "List")["sessions"]
+                                           if s["state"] == "STARTING"], 60, "none is on its way")
+            # One that was complete before is there; its answer was lost with the client.
+            for session in spored.call("Sandboxes", "List")["sessions"]:
+                if session["id"] != box.id:
+                    sandboxes.Sandbox(spored, session["id"]).kill()
+    only_lives(spored, box)
+
+
+def test_many_at_once_are_made_or_refused_and_all_go_on(spored):
+    with contextlib.ExitStack() as stack:
+        boxes = [stack.enter_context(sandboxes.sandbox(spored, ttl_ms=600_000)) for _ in range(7)]
+        for i, each in enumerate(boxes):
+            each.code(f"x = {i}")
+        clients = [spored.client(120) for _ in boxes]
+        for each, client in zip(boxes, clients):
+            client.send(SERVICE, "Create", {"id": each.id, "leave_running": True, "name": f"many-{each.id}"})
+        made = 0
+        for each, client in zip(boxes, clients):
+            _, _, body = client.receive()
+            try:
+                client.answer("CreateSessionCheckpointResponse", body)
+                made += 1
+                spored.call(SERVICE, "Remove", {"name": f"many-{each.id}"})
+            except ttrpc.RpcError as error:
+                assert error.code == 8 and "try again" in error.message, error
+            client.close()
+        assert made >= 4
+        assert [each.value("x") for each in boxes] == [str(i) for i in range(7)]
