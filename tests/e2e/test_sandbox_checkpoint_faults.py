@@ -207,6 +207,20 @@ def test_of_one_that_never_stands_still(box, how):
     nothing_left(box.spored)
 
 
+def test_one_that_has_little_of_a_processor_is_dumped_or_goes_on(spored):
+    """Many busy programs, of which each needs a turn before it stops."""
+    limits = {"pids": 128, "memory_bytes": 400 << 20, "cpu_millis": 10}
+    with sandboxes.sandbox(spored, ttl_ms=600_000, limits=limits) as box:
+        box.detach("sh", "-c", "for i in $(seq 20); do (while :; do :; done) & done; wait")
+        before = box.inspect()["pid"]
+        try:
+            create(box)
+        except ttrpc.RpcError as error:
+            assert error.code == 8 and "has ended" not in error.message, error
+        assert box.inspect()["pid"] == before
+        daemon.wait_until(lambda: not processes_of_ours(spored), what="nobody works on it")
+
+
 def test_one_that_is_stopped_stays_so(box):
     box.value("import os, signal, subprocess\nsleeper = subprocess.Popen(['sleep', '1000'])\n"
               "sleeper.send_signal(signal.SIGSTOP)\nos.waitpid(sleeper.pid, os.WUNTRACED)\n0")

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/securebits.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
@@ -19,6 +20,7 @@
 #include <utility>
 
 #include "sandbox/sys/clone.h"
+#include "sandbox/sys/step_log.h"
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/branch/enter_cgroup.h"
 #include "zygote/protocol.h"
@@ -187,6 +189,20 @@ wire::Failure FailureOf(const Result<>& result) {
   return wire::MakeFailure(error.errno_value, (error.operation + " " + error.object).c_str());
 }
 
+// Until it says something, or has ended.
+bool IsInTime(int pipe, std::chrono::milliseconds limit) {
+  const uint64_t until =
+      StepLog::Now() + static_cast<uint64_t>(std::chrono::nanoseconds(limit).count());
+  for (;;) {
+    constexpr uint64_t kMillisecond = 1'000'000;
+    const uint64_t now = StepLog::Now();
+    if (now >= until) return false;
+    pollfd waited{pipe, POLLIN, 0};
+    const int ready = poll(&waited, 1, static_cast<int>((until - now) / kMillisecond) + 1);
+    if (ready > 0 || (ready < 0 && errno != EINTR)) return true;
+  }
+}
+
 }  // namespace
 
 Result<UniqueFd> OpenPlace(pid_t pid, const char* place) {
@@ -208,10 +224,15 @@ Result<> CopyFiles(const FilesOrder& order) {
     _exit(write(write_end.get(), &failure, sizeof failure) == sizeof failure ? 0 : 1);
   }
   write_end.Reset();
+  const bool in_time = IsInTime(read_end.get(), order.limit);
+  if (!in_time) kill(pid, SIGKILL);
   wire::Failure failure;
   const ssize_t got = TEMP_FAILURE_RETRY(read(read_end.get(), &failure, sizeof failure));
   int status = 0;
   (void)TEMP_FAILURE_RETRY(waitpid(pid, &status, 0));
+  if (!in_time)
+    return MakeError(ErrorKind::kOverloaded, "its files could not be copied in time",
+                     "it has many, or little of a processor");
   if (got != sizeof failure)
     return MakeError(ErrorKind::kOverloaded, "its files could not be copied: out of memory");
   if (!failure.failed()) return {};

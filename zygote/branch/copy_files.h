@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,14 @@ struct FilesOrder {
   std::vector<Folder> folders;
   uid_t owner = 0;                   // of the copies, as the host sees it
   std::vector<std::string> cgroups;  // who is charged for them
+  std::chrono::milliseconds limit{25'000};
 };
 
-// By a process of its own, within those cgroups. What is in the folders: folders, files (holes and
-// hard links too), symbolic links and fifos, with mode and times; not sockets, whose other end
-// would be elsewhere. Names are the tenant's: each is looked up in a folder that is held open, and
-// never followed.
+// By a process of its own, within those cgroups, which is ended when it takes longer than the limit
+// (kOverloaded): a session may have little of a processor, and much to copy. What is in the
+// folders: folders, files (holes and hard links too), symbolic links and fifos, with mode and
+// times; not sockets, whose other end would be elsewhere. Names are the tenant's: each is looked up
+// in a folder that is held open, and never followed.
 Result<> CopyFiles(const FilesOrder& order);
 
 // A folder of the sandbox that the process is in: "/tmp" or "/dev/shm", mounts where nobody in it

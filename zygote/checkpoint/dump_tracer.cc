@@ -56,7 +56,7 @@ class Tracer {
   Result<> Run() {
     SPORE_TRY(EnterCgroups(parts_.options.enter));
     SPORE_TRY(JoinSession(parts_.session));
-    SPORE_ASSIGN(HeldSession session, HeldSession::Hold(parts_.cgroup));
+    SPORE_ASSIGN(HeldSession session, HeldSession::Hold(parts_.cgroup, parts_.limit_ns));
     const Result<> done = RunHolding(session);
     if (!done && in_place_) {
       // What CRIU needs must go before anything of the session does: so we are told when.

@@ -7,6 +7,8 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
@@ -21,6 +23,7 @@ struct TracerParts {
   int session = -1;         // the pidfd of its agent
   int user_namespace = -1;  // the image's
   const SeccompProgram& program;
+  uint64_t limit_ns = 0;  // to hold it
 };
 
 class DumpTracer {

@@ -80,13 +80,14 @@ std::string NameOf(pid_t pid) {
 
 }  // namespace
 
-Result<HeldSession> HeldSession::Hold(const SessionCgroup& cgroup) {
-  SPORE_TRY(cgroup.Freeze());
+Result<HeldSession> HeldSession::Hold(const SessionCgroup& cgroup, uint64_t limit_ns) {
+  const uint64_t until = StepLog::Now() + limit_ns;
+  SPORE_TRY(cgroup.Freeze(std::min(limit_ns, SessionCgroup::kFreezeLimitNs)));
   HeldSession session;
-  for (int round = 0; round < kMostRounds; ++round) {
+  for (int round = 0; round < kMostRounds && StepLog::Now() < until; ++round) {
     SPORE_ASSIGN(const bool found, session.SeizeNew(cgroup));
     if (!found) return session;
-    SPORE_TRY(session.AwaitStops());
+    SPORE_TRY(session.AwaitStops(until));
   }
   return MakeError(ErrorKind::kOverloaded, "its processes cannot be held", "try again later");
 }
@@ -140,7 +141,7 @@ Result<bool> HeldSession::Seize(pid_t pid, pid_t tid) {
   return true;
 }
 
-Result<> HeldSession::AwaitStops() {
+Result<> HeldSession::AwaitStops(uint64_t until) {
   const uint64_t started = StepLog::Now();
   for (;;) {
     for (const pid_t tid : std::vector<pid_t>(running_)) {
@@ -150,12 +151,14 @@ Result<> HeldSession::AwaitStops() {
       if (stop == Stop::kEnded) Forget(tid);
     }
     if (running_.empty()) return {};
-    const uint64_t waited = StepLog::Now() - started;
+    const uint64_t now = StepLog::Now(), waited = now - started;
     const pid_t tid = running_.front();
     if (waited > kVforkAfterNs && WaitsForVfork(tid))
       return MakeError(ErrorKind::kOverloaded,
                        "a program in it is in the middle of vfork(2): " + NameOf(tid),
                        "try again later");
+    if (now > until)
+      return MakeError(ErrorKind::kOverloaded, "its processes cannot be held", "try again later");
     if (waited > kStopLimitNs)
       return MakeError(ErrorKind::kPrecondition, "a program in it does not stop: " + NameOf(tid));
     usleep(kLookUs);

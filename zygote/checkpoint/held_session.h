@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "sandbox/sys/result.h"
@@ -21,11 +22,11 @@ class HeldSession {
  public:
   // Stops all that is in the cgroup and has a number in the caller's pid namespace, but its init.
   // The caller's /proc is of that namespace, and the session goes on as soon as the caller ends:
-  // after an error it has to. kOverloaded: that may pass (vfork(2)).
+  // after an error it has to. kOverloaded: that may pass (vfork(2)). It gives up after `limit_ns`.
   //
   // When this has returned all stand in a stop that nobody has waited for (waitid(2) with WNOWAIT):
   // that is the next tracer's in this process, when it executes one. The cgroup is still frozen.
-  static Result<HeldSession> Hold(const SessionCgroup& cgroup);
+  static Result<HeldSession> Hold(const SessionCgroup& cgroup, uint64_t limit_ns);
 
   // From here on all of them end when this process does.
   Result<> TieToUs() const;
@@ -46,7 +47,7 @@ class HeldSession {
  private:
   HeldSession() = default;
   Result<bool> SeizeNew(const SessionCgroup& cgroup);
-  Result<> AwaitStops();
+  Result<> AwaitStops(uint64_t until);
   Result<bool> Seize(pid_t pid, pid_t tid);
   bool Holds(pid_t pid, pid_t tid) const;
   void Forget(pid_t tid);

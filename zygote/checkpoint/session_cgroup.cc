@@ -10,7 +10,6 @@
 namespace spore {
 namespace {
 
-constexpr uint64_t kFreezeLimitNs = 2'000'000'000;
 constexpr useconds_t kLookUs = 100;
 
 // Whole, however long it is.
@@ -50,9 +49,9 @@ Result<> SessionCgroup::BeginToFreeze() const {
   return Write("1");
 }
 
-Result<> SessionCgroup::Freeze() const {
+Result<> SessionCgroup::Freeze(uint64_t limit_ns) const {
   SPORE_TRY(BeginToFreeze());
-  const uint64_t until = StepLog::Now() + kFreezeLimitNs;
+  const uint64_t until = StepLog::Now() + limit_ns;
   for (;;) {
     SPORE_ASSIGN(const std::string events, ReadAll(folder_.get(), "cgroup.events"));
     if (events.find("frozen 1") != events.npos) return {};

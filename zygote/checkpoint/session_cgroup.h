@@ -18,8 +18,9 @@ class SessionCgroup {
   static Result<SessionCgroup> Open(const std::vector<std::string>& paths);
 
   // Nothing in it runs a step of its own when this has returned. What is in the middle of vfork(2)
-  // counts as frozen.
-  Result<> Freeze() const;
+  // counts as frozen. kOverloaded: not within this time.
+  static constexpr uint64_t kFreezeLimitNs = 2'000'000'000;
+  Result<> Freeze(uint64_t limit_ns = kFreezeLimitNs) const;
   // Who freezes in the middle of something else need not wait.
   Result<> BeginToFreeze() const;
   Result<> Thaw() const;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <utility>
@@ -28,7 +29,11 @@ namespace {
 
 using wire::SessionFate;
 
+// Of all that is done before CRIU: spored waits no longer than that and CRIU's limit take together,
+// and a session that cannot be held, or whose files are copied slowly, goes on.
 constexpr int kMostTries = 50;
+constexpr uint64_t kHoldLimitNs = 10'000'000'000;
+constexpr std::chrono::milliseconds kFilesLimit{25'000};
 constexpr useconds_t kBetweenTriesUs = 20'000;
 constexpr size_t kMostLog = 1 << 20;
 
@@ -100,10 +105,15 @@ Result<> SessionDump::Prepare() {
 
 // In the middle of vfork(2) nothing can be held: a moment later it can, as a rule.
 Result<> SessionDump::Hold(const SeccompProgram& program) {
-  const TracerParts parts{options_, *cgroup_, wire::kCheckpointProcessFd, user_namespace_.get(),
-                          program};
+  held_since_ = StepLog::Now();
+  const uint64_t until = held_since_ + kHoldLimitNs;
   for (int tries = 0;; ++tries) {
-    held_since_ = StepLog::Now();
+    const TracerParts parts{.options = options_,
+                            .cgroup = *cgroup_,
+                            .session = wire::kCheckpointProcessFd,
+                            .user_namespace = user_namespace_.get(),
+                            .program = program,
+                            .limit_ns = until - held_since_};
     auto tracer = DumpTracer::Start(parts);
     if (tracer) {
       tracer_.emplace(std::move(*tracer));
@@ -114,16 +124,21 @@ Result<> SessionDump::Hold(const SeccompProgram& program) {
       report_.boottime_ns = clocks.boottime_ns;
       return {};
     }
-    if (tracer.error().kind != ErrorKind::kOverloaded || tries == kMostTries)
-      return tl::unexpected(std::move(tracer).error());
     SPORE_TRY(cgroup_->Thaw());
     usleep(kBetweenTriesUs);
+    held_since_ = StepLog::Now();
+    if (tracer.error().kind != ErrorKind::kOverloaded || tries == kMostTries ||
+        held_since_ >= until)
+      return tl::unexpected(std::move(tracer).error());
   }
 }
 
 Result<> SessionDump::CopyAllFiles() {
   const std::string uid = StatusLine(agent_, "Uid");
-  FilesOrder order{.folders = {}, .owner = 0, .cgroups = options_.enter};
+  FilesOrder order{.folders = {},
+                   .owner = 0,
+                   .cgroups = options_.enter,
+                   .limit = std::min(kFilesLimit, options_.limit)};
   std::from_chars(uid.data(), uid.data() + uid.size(), order.owner);
   if (order.owner == 0) return MakeError(ErrorKind::kPrecondition, "the session has ended");
   const std::pair<const char*, const char*> places[] = {{kWritablePlaces[0], wire::kCheckpointTmp},
