@@ -87,6 +87,12 @@ def test_processes_that_are_born_without_end_are_all_held(empty, criu):
     ("images", "not confined: descriptor 5 is in CRIU's workplace"),
     ("images-path", "not confined: descriptor 5 is in CRIU's workplace"),
     ("mapping", "not confined: a mapping is in CRIU's workplace"),
+    # CRIU's files: a host's, whose file system may be the image's, too.
+    ("criu-folder", "not confined: descriptor 5 is in CRIU's workplace"),
+    ("criu-path", "not confined: descriptor 5 is in CRIU's workplace"),
+    ("criu-place", "not confined: cwd is in CRIU's workplace"),
+    ("criu-program", "not confined: exe is in CRIU's workplace"),
+    ("criu-mapping", "not confined: a mapping is in CRIU's workplace"),
     ("in-message", "one with descriptors that nobody has received"),
     ("in-backlog", "one with descriptors that nobody has received"),
     ("own-table", "a thread's table of descriptors is its own"),

@@ -29,9 +29,28 @@ tl::unexpected<Error> Refuse(std::string_view what, const std::string& value) {
                    "the checkpoint is damaged, or was tampered with");
 }
 
-bool IsForbidden(dev_t device, const Confinement& confinement) {
-  const std::vector<dev_t>& all = confinement.forbidden_devices;
-  return std::find(all.begin(), all.end(), device) != all.end();
+// What is behind a link of /proc: descriptors, places and mappings of a process.
+struct Behind {
+  dev_t device = 0;
+  uint64_t inode = 0, mount = 0;
+  mode_t mode = 0;
+};
+
+Result<Behind> LookBehind(const std::string& link) {
+  struct statx status {};
+  constexpr unsigned kMask = STATX_BASIC_STATS | STATX_MNT_ID;
+  constexpr int kFlags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  if (statx(AT_FDCWD, link.c_str(), kFlags, kMask, &status) < 0) return SysError("statx", link);
+  return Behind{makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino,
+                status.stx_mnt_id, status.stx_mode};
+}
+
+// CRIU's own files may lie in the file system that the image lies in: it is the mount that tells.
+bool IsForbidden(const Behind& behind, const Confinement& confinement) {
+  const std::vector<ForbiddenMount>& all = confinement.forbidden;
+  return std::any_of(all.begin(), all.end(), [&](const ForbiddenMount& one) {
+    return behind.mount == one.number || (one.device != 0 && behind.device == one.device);
+  });
 }
 
 Result<> CheckThread(pid_t tid, pid_t init, int filters) {
@@ -76,19 +95,15 @@ Result<> CheckNamespaces(pid_t tid, const Confinement& confinement) {
 }
 
 Result<> CheckPlaces(pid_t tid, const Confinement& confinement) {
-  struct stat root {
-  }, expected{};
-  if (stat(fmt::format("/proc/{}/root", tid).c_str(), &root) < 0 ||
-      stat(fmt::format("/proc/{}/root", confinement.init).c_str(), &expected) < 0) {
-    return SysError("stat the root of a process");
-  }
-  if (root.st_dev != expected.st_dev || root.st_ino != expected.st_ino)
+  SPORE_ASSIGN(const Behind root, LookBehind(fmt::format("/proc/{}/root", tid)));
+  SPORE_ASSIGN(const Behind expected, LookBehind(fmt::format("/proc/{}/root", confinement.init)));
+  if (root.mount != expected.mount || root.device != expected.device ||
+      root.inode != expected.inode) {
     return Refuse("its root", "another");
+  }
   for (const char* name : {"cwd", "exe"}) {
-    struct stat place {};
-    if (stat(fmt::format("/proc/{}/{}", tid, name).c_str(), &place) < 0)
-      return SysError("stat a place of a process", name);
-    if (IsForbidden(place.st_dev, confinement)) return Refuse(name, "in CRIU's workplace");
+    SPORE_ASSIGN(const Behind place, LookBehind(fmt::format("/proc/{}/{}", tid, name)));
+    if (IsForbidden(place, confinement)) return Refuse(name, "in CRIU's workplace");
   }
   return {};
 }
@@ -136,12 +151,10 @@ Result<> CheckDescriptors(pid_t tid, int pidfd, const Confinement& confinement) 
   if (!list) return SysError("list", path);
   while (const dirent* entry = readdir(list.get())) {
     if (entry->d_name[0] == '.') continue;
-    struct stat status {};
-    if (fstatat(dirfd(list.get()), entry->d_name, &status, 0) < 0)
-      return SysError("stat a descriptor", path);
-    if (IsForbidden(status.st_dev, confinement))
+    SPORE_ASSIGN(const Behind behind, LookBehind(path + "/" + entry->d_name));
+    if (IsForbidden(behind, confinement))
       return Refuse(fmt::format("descriptor {}", entry->d_name), "in CRIU's workplace");
-    if (!S_ISSOCK(status.st_mode)) continue;
+    if (!S_ISSOCK(behind.mode)) continue;
     SPORE_TRY(CheckMessages(tid, entry->d_name));
     SPORE_TRY(CheckSocket(pidfd, entry->d_name, confinement.loopback));
   }
@@ -163,10 +176,10 @@ Result<> CheckTables(const RestoredProcess& process) {
 Result<> CheckMappings(pid_t pid, const Confinement& confinement) {
   SPORE_ASSIGN(const std::vector<Mapping> mappings, ReadMappings(pid));
   for (const Mapping& mapping : mappings) {
-    for (const dev_t device : confinement.forbidden_devices) {
-      if (mapping.device == fmt::format("{:02x}:{:02x}", major(device), minor(device)))
-        return Refuse("a mapping", "in CRIU's workplace");
-    }
+    if (mapping.IsAnonymous()) continue;
+    SPORE_ASSIGN(const Behind behind, LookBehind(fmt::format("/proc/{}/map_files/{:x}-{:x}", pid,
+                                                             mapping.begin, mapping.end)));
+    if (IsForbidden(behind, confinement)) return Refuse("a mapping", "in CRIU's workplace");
   }
   return {};
 }

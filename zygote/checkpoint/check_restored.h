@@ -10,14 +10,15 @@
 #include "sandbox/sys/result.h"
 #include "zygote/checkpoint/clock_offsets.h"
 #include "zygote/checkpoint/restored_processes.h"
+#include "zygote/checkpoint/workplace.h"
 
 namespace spore {
 
 struct Confinement {
-  pid_t init = 0;                        // whose uid and namespaces they must have
-  bool loopback = false;                 // whether they may have TCP and UDP
-  ClockOffsets clocks;                   // 0: the init's
-  std::vector<dev_t> forbidden_devices;  // file systems of which they may hold nothing
+  pid_t init = 0;                         // whose uid and namespaces they must have
+  bool loopback = false;                  // whether they may have TCP and UDP
+  ClockOffsets clocks;                    // 0: the init's
+  std::vector<ForbiddenMount> forbidden;  // of which they may hold nothing
 };
 
 // Of every thread: ids, capabilities, no_new_privs, that it has exactly `filters` seccomp filters.

@@ -122,8 +122,7 @@ class Restore {
     t = report_.steps.Add("hold", t);
     const int filters = OwnFilters() + 1;
     SPORE_TRY(CheckRestored(processes.held(),
-                            {init_, options_.loopback, criu.clocks, worker.forbidden_devices()},
-                            filters));
+                            {init_, options_.loopback, criu.clocks, worker.forbidden()}, filters));
     SPORE_TRY(processes.LimitFiles(options_.open_files));
     SPORE_TRY(LoadFilters(processes.held(), programs));
     SPORE_TRY(CheckFilters(processes.held(), filters + static_cast<int>(programs.size())));

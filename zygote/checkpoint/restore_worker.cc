@@ -25,7 +25,6 @@
 #include "zygote/checkpoint/await_criu.h"
 #include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/clone_with_number.h"
-#include "zygote/checkpoint/workplace.h"
 #include "zygote/checkpoint_protocol.h"
 
 namespace spore {
@@ -35,22 +34,22 @@ constexpr const char* kLastPid = "/proc/sys/kernel/ns_last_pid";
 constexpr int kBesideCriuMs = 10'000;  // everything but CRIU, which has a limit of its own
 constexpr uint64_t kEndLimitNs = 2'000'000'000;
 constexpr useconds_t kLookUs = 100;
-constexpr size_t kMostDevices = 4;
+constexpr size_t kMostMounts = 4;
 constexpr uint64_t kTruncate = 1u << 14;  // Landlock's, of its ABI 3
 
 struct Report {
   uint32_t error_kind = 0;
   int32_t errno_value = 0;
   char error[480] = {};  // empty: none
-  uint32_t devices = 0;
+  uint32_t mounts = 0;
   uint32_t reserved = 0;
-  dev_t device[kMostDevices] = {};
+  ForbiddenMount mount[kMostMounts] = {};
 };
 
-Report ReportOf(const Result<>& result, const std::vector<dev_t>& devices) {
+Report ReportOf(const Result<>& result, const std::vector<ForbiddenMount>& mounts) {
   Report report;
-  report.devices = static_cast<uint32_t>(std::min(devices.size(), kMostDevices));
-  std::copy_n(devices.begin(), report.devices, report.device);
+  report.mounts = static_cast<uint32_t>(std::min(mounts.size(), kMostMounts));
+  std::copy_n(mounts.begin(), report.mounts, report.mount);
   if (result) return report;
   report.error_kind = static_cast<uint32_t>(result.error().kind);
   report.errno_value = result.error().errno_value;
@@ -164,7 +163,7 @@ Result<> Work(const RestoreWorker::Order& order, int socket) {
   SPORE_TRY(RunCriu([&](int log) { return BecomeConfinedCriu(order.criu, ruleset.get(), log); },
                     order.criu.options.limit));
   SPORE_TRY(FaultPoint("restore-criu"));
-  SPORE_TRY(SendStruct(socket, ReportOf({}, place.devices())));
+  SPORE_TRY(SendStruct(socket, ReportOf({}, place.mounts())));
   char word = 0;
   if (TEMP_FAILURE_RETRY(recv(socket, &word, 1, 0)) != 1)
     return MakeError(ErrorKind::kUnavailable, "nobody waits for the restore");
@@ -201,7 +200,7 @@ RestoreWorker::RestoreWorker(RestoreWorker&& other) noexcept
     : pid_(std::exchange(other.pid_, 0)),
       socket_(std::move(other.socket_)),
       limit_(other.limit_),
-      devices_(std::move(other.devices_)) {}
+      forbidden_(std::move(other.forbidden_)) {}
 
 // It removes the workplace when it sees that nobody waits for it.
 RestoreWorker::~RestoreWorker() {
@@ -220,7 +219,7 @@ RestoreWorker::~RestoreWorker() {
 Result<> RestoreWorker::AwaitCriu() {
   SPORE_ASSIGN(const Report report,
                Receive(socket_.get(), static_cast<int>(limit_.count()) + kBesideCriuMs));
-  devices_.assign(report.device, report.device + std::min<size_t>(report.devices, kMostDevices));
+  forbidden_.assign(report.mount, report.mount + std::min<size_t>(report.mounts, kMostMounts));
   return {};
 }
 

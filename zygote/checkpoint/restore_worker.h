@@ -9,6 +9,7 @@
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/checkpoint/confined_criu.h"
+#include "zygote/checkpoint/workplace.h"
 
 namespace spore {
 
@@ -28,8 +29,8 @@ class RestoreWorker {
   // Until CRIU has done its part and ended. What it has restored is stopped, unless CRIU has been
   // deceived: nothing is known of it yet.
   Result<> AwaitCriu();
-  // File systems of which nothing restored may have anything (Workplace::devices); after AwaitCriu.
-  const std::vector<dev_t>& forbidden_devices() const { return devices_; }
+  // Workplace::mounts; after AwaitCriu.
+  const std::vector<ForbiddenMount>& forbidden() const { return forbidden_; }
   // Removes the workplace and ends.
   Result<> Finish();
 
@@ -38,7 +39,7 @@ class RestoreWorker {
   pid_t pid_ = 0;
   UniqueFd socket_;
   std::chrono::milliseconds limit_{};
-  std::vector<dev_t> devices_;
+  std::vector<ForbiddenMount> forbidden_;
 };
 
 }  // namespace spore

@@ -1,7 +1,9 @@
 #include "zygote/checkpoint/workplace.h"
 
+#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <utility>
 
@@ -30,7 +32,13 @@ Result<UniqueFd> MakeWholeProc() {
 
 }  // namespace
 
-Result<> Workplace::Attach(int mount, const char* place) {
+Result<> Workplace::Attach(int mount, const char* place, bool whole_device) {
+  struct statx status {};
+  if (statx(mount, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0) return SysError("statx", place);
+  if ((status.stx_mask & STATX_MNT_ID) == 0)
+    return MakeError(ErrorKind::kUnavailable, "the kernel does not tell mounts", "Linux 5.8 does");
+  const dev_t device = makedev(status.stx_dev_major, status.stx_dev_minor);
+  mounts_.push_back({status.stx_mnt_id, whole_device ? device : 0});
   SPORE_TRY(ErrorOf(AttachMount(mount, place), place));
   attached_.push_back(place);
   return {};
@@ -42,15 +50,9 @@ Result<Workplace> Workplace::Open(const WorkplaceParts& parts) {
   if (parts.whole_proc) {
     SPORE_ASSIGN(proc, MakeWholeProc());
   }
-  for (const int mount : {parts.files, proc.get()}) {
-    struct stat status {};
-    if (mount < 0) continue;
-    if (fstat(mount, &status) < 0) return SysError("stat a file system of a checkpoint");
-    place.devices_.push_back(status.st_dev);
-  }
-  SPORE_TRY(place.Attach(parts.files, kCheckpointPlace));
-  SPORE_TRY(place.Attach(parts.criu, kCriuPlace));
-  if (proc) SPORE_TRY(place.Attach(proc.get(), "/proc"));
+  SPORE_TRY(place.Attach(parts.files, kCheckpointPlace, /*whole_device=*/true));
+  SPORE_TRY(place.Attach(parts.criu, kCriuPlace, /*whole_device=*/false));
+  if (proc) SPORE_TRY(place.Attach(proc.get(), "/proc", /*whole_device=*/true));
   bool was_up = false;
   SPORE_TRY(ErrorOf(IsLoopbackUp(&was_up)));
   if (was_up) return place;
@@ -61,7 +63,7 @@ Result<Workplace> Workplace::Open(const WorkplaceParts& parts) {
 
 Workplace::Workplace(Workplace&& other) noexcept
     : attached_(std::exchange(other.attached_, {})),
-      devices_(std::move(other.devices_)),
+      mounts_(std::move(other.mounts_)),
       loopback_(std::exchange(other.loopback_, false)) {}
 
 Workplace::~Workplace() {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "sandbox/sys/result.h"
@@ -17,6 +18,12 @@ struct WorkplaceParts {
   bool whole_proc = false;
 };
 
+// Of which no tenant may have anything.
+struct ForbiddenMount {
+  uint64_t number = 0;  // of this mount (statx(2), STATX_MNT_ID)
+  dev_t device = 0;     // of its file system, wherever it is mounted; 0: images may lie in the same
+};
+
 // Attached for as long as this lives, in the caller's mount namespace. The network namespace's
 // loopback, which CRIU's look at the kernel needs, is up as long. Nothing of a tenant may run
 // meanwhile.
@@ -29,14 +36,14 @@ class Workplace {
 
   // Before a tenant goes on: an error says what of it is left.
   Result<> Remove();
-  // The file systems that no tenant may have anything of: of the files, and of the whole /proc.
-  const std::vector<dev_t>& devices() const { return devices_; }
+  // All that has been attached.
+  const std::vector<ForbiddenMount>& mounts() const { return mounts_; }
 
  private:
   Workplace() = default;
-  Result<> Attach(int mount, const char* place);
+  Result<> Attach(int mount, const char* place, bool whole_device);
   std::vector<const char*> attached_;
-  std::vector<dev_t> devices_;
+  std::vector<ForbiddenMount> mounts_;
   bool loopback_ = false;  // it was down
 };
 
