@@ -127,6 +127,37 @@ def test_programs_come_back(spored, box):
         assert (ended["state"], ended["signal"]) == ("ENDED", 9)
 
 
+STATE_OF = "import pathlib\nstate = lambda: pathlib.Path(f'/proc/{child.pid}/stat').read_text().rsplit(')', 1)[1].split()[0]"
+
+
+def test_what_was_stopped_stays_so(spored, box):
+    box.code("import os, signal, subprocess, time\n" + STATE_OF + "\n"
+             "child = subprocess.Popen(['sh', '-c', 'while :; do echo x >> /tmp/counted; sleep 0.02; done'])\n"
+             "while not os.path.exists('/tmp/counted'): time.sleep(0.01)\n"
+             "os.kill(child.pid, signal.SIGSTOP)\n"
+             "while state() != 'T': time.sleep(0.01)")
+    runs = box.detach("sleep", "600")
+    with kept(box, leave_running=True) as checkpoint, restored(spored, checkpoint["name"]) as copy:
+        for session in (copy, box):
+            counted = session.out("wc -l < /tmp/counted")
+            assert session.value("time.sleep(0.2), state(), child.poll()") == "(None, 'T', None)"
+            assert session.out("wc -l < /tmp/counted") == counted
+            session.code("os.kill(child.pid, signal.SIGCONT)")
+            daemon.wait_until(lambda: session.out("wc -l < /tmp/counted") != counted, 30, "it goes on")
+            states = {e["exec_id"]: e["state"] for e in session.call("ListExecs")["execs"]}
+            assert states[runs] == "RUNNING"
+
+
+def test_an_interpreter_that_was_stopped(spored, box):
+    pid = box.value("__import__('os').getpid()")
+    box.out(f"kill -STOP {pid}")
+    with kept(box, leave_running=True) as checkpoint, restored(spored, checkpoint["name"]) as copy:
+        for session in (copy, box):
+            assert session.out(f"cut -d' ' -f3 /proc/{pid}/stat") == "T\n"
+            session.out(f"kill -CONT {pid}")
+            assert session.value("1 + 1") == "2"
+
+
 def test_a_session_without_code(spored, box):
     box.out("mkdir -p /tmp/d/e; echo one > /tmp/d/a; ln /tmp/d/a /tmp/d/b; ln -s ../a /tmp/d/e/l; chmod 640 /tmp/d/a;"
             "mkfifo /tmp/f; truncate -s 30M /tmp/holes; echo two > /dev/shm/s; touch -d @1000 /tmp/old; chmod 500 /tmp/d/e")

@@ -188,6 +188,20 @@ TEST(CriuImagesTest, AFileWithoutANameKeepsTheLengthOfItsEntry) {
   EXPECT_FALSE(EditGhostHead(Image({Number(1, 1) + Number(2, 1)}), 60000));
 }
 
+TEST(CriuImagesTest, TheStateOfAProcessIsThatOfItsTask) {
+  constexpr uint64_t kAlive = 1, kStopped = 3;
+  const auto of = [](uint64_t state) {
+    return Image({Number(1, 1) + Bytes(kTask, Number(1, state) + Number(2, 0))});
+  };
+  EXPECT_TRUE(SaysStopped(of(kStopped)));
+  EXPECT_FALSE(SaysStopped(of(kAlive)));
+  EXPECT_FALSE(SaysStopped(RootImage()));
+  EXPECT_FALSE(SaysStopped(Image({Bytes(kThread, Number(1, kStopped))})));
+  EXPECT_FALSE(SaysStopped(Image({Number(1, kStopped)})));
+  EXPECT_FALSE(SaysStopped(of(kStopped).substr(0, 14)));
+  EXPECT_FALSE(SaysStopped(""));
+}
+
 class CriuFolderTest : public testing::Test {
  protected:
   CriuFolderTest() { EXPECT_NE(mkdtemp(folder_), nullptr); }
@@ -215,6 +229,15 @@ TEST_F(CriuFolderTest, EditsThreadsAndNothingElse) {
   EXPECT_EQ(Get("core-2.img"), EditCore(RootImage(), kOrder, true));
   EXPECT_EQ(Get("core-3.img"), EditCore(RootImage(), kOrder, false));
   EXPECT_EQ(Get("pstree.img"), RootImage());
+}
+
+TEST_F(CriuFolderTest, TellsWhichWereStopped) {
+  Put("core-2.img", RootImage());
+  Put("core-3.img",
+      Image({Number(1, 1) + Bytes(kTask, Number(1, 3)) + Bytes(kThread, RootThread())}));
+  const auto stopped = EditImages(folder_, kOrder);
+  ASSERT_TRUE(stopped);
+  EXPECT_EQ(*stopped, std::vector<pid_t>{3});
 }
 
 TEST_F(CriuFolderTest, RefusesWhatIsDamagedOrNoFile) {

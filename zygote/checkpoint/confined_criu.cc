@@ -29,11 +29,16 @@ Result<> Try(const StepResult& step) {
   return SysErrorOf(step.errno_value, step.operation);
 }
 
-Result<> EditAll(const CheckpointOptions& options) {
+Result<> EditAll(const ConfinedCriu& criu) {
+  const CheckpointOptions& options = criu.options;
   const int securebits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
   if (securebits < 0) return SysError("prctl PR_GET_SECUREBITS");
   const std::string folder = std::string(kCheckpointPlace) + "/" + wire::kCheckpointImages;
-  return EditImages(folder, {options.uid, static_cast<uint32_t>(securebits), options.agent});
+  SPORE_ASSIGN(const std::vector<pid_t> stopped,
+               EditImages(folder, {options.uid, static_cast<uint32_t>(securebits), options.agent}));
+  // A pipe that blocks nobody takes more of them than a session may have processes.
+  (void)!write(criu.stopped.get(), stopped.data(), stopped.size() * sizeof stopped[0]);
+  return {};
 }
 
 Result<> BecomeTenant(const ConfinedCriu& criu) {
@@ -70,7 +75,7 @@ Result<> BecomeCriu(const ConfinedCriu& criu, const SeccompProgram& program, con
 
 Result<> BecomeConfinedCriu(const ConfinedCriu& criu, int ruleset, int log) {
   SPORE_TRY(BecomeTenant(criu));
-  SPORE_TRY(EditAll(criu.options));
+  SPORE_TRY(EditAll(criu));
   if (ruleset >= 0) SPORE_TRY(Try(RestrictWithLandlock(ruleset)));
   return BecomeCriu(criu, criu.program, wire::kCheckpointImages, log);
 }

@@ -18,7 +18,8 @@ struct ConfinedCriu {
   std::vector<UniqueFd> cgroup_procs;  // of the session's cgroups
   UniqueFd user_namespace;             // the image's
   UniqueFd null;
-  SeccompProgram program;        // CompileRestoreProgram
+  UniqueFd stopped;        // gets the numbers of those that were stopped, as the images have them
+  SeccompProgram program;  // CompileRestoreProgram
   SeccompProgram probe_program;  // the same, with sockets to look at the kernel with
 };
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <memory>
 
@@ -22,8 +23,9 @@ namespace core {
 constexpr uint32_t kTask = 3, kThread = 5;
 }  // namespace core
 namespace task {
-constexpr uint32_t kCgroup = 9, kSeccompMode = 11, kSeccompFilter = 12, kLoginUid = 13,
+constexpr uint32_t kState = 1, kCgroup = 9, kSeccompMode = 11, kSeccompFilter = 12, kLoginUid = 13,
                    kOomScore = 14;
+constexpr uint64_t kStopped = 3;  // of compel/include/uapi/task-state.h
 constexpr std::array kLeftOut = {kCgroup, kSeccompMode, kSeccompFilter, kLoginUid, kOomScore};
 }  // namespace task
 namespace thread {
@@ -38,6 +40,7 @@ constexpr uint32_t kFirstId = 1, kLastId = 8, kInheritable = 9, kPermitted = 10,
 
 constexpr size_t kHeader = 8;            // two magic numbers
 constexpr size_t kMostBytes = 64 << 20;  // of one image
+constexpr std::string_view kThreads = "core-";
 constexpr std::string_view kFiles = "files.img", kMemfds = "memfd.img";
 
 std::optional<std::string_view> TakeEntry(std::string_view& image) {
@@ -150,17 +153,27 @@ enum class Kind { kOther, kCore, kOwners, kGhost };
 
 Kind KindOf(std::string_view name) {
   if (!name.ends_with(".img")) return Kind::kOther;
-  if (name.starts_with("core-")) return Kind::kCore;
+  if (name.starts_with(kThreads)) return Kind::kCore;
   if (name.starts_with("ghost-file-")) return Kind::kGhost;
   return name == kFiles || name == kMemfds ? Kind::kOwners : Kind::kOther;
 }
 
-Result<> EditFile(int folder, const std::string& name, Kind kind, const EditOrder& order) {
+// Of core-NUMBER.img; 0: it has none.
+pid_t NumberIn(std::string_view name) {
+  pid_t number = 0;
+  name.remove_prefix(kThreads.size());
+  (void)std::from_chars(name.data(), name.data() + name.size(), number);
+  return number;
+}
+
+Result<> EditFile(int folder, const std::string& name, Kind kind, const EditOrder& order,
+                  std::vector<pid_t>& stopped) {
   const UniqueFd file(openat(folder, name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!file) return SysError("open", name);
   const bool whole = kind != Kind::kGhost;
   SPORE_ASSIGN(const std::string image,
                ReadImage(file.get(), whole ? kMostBytes : kGhostHead, whole));
+  if (kind == Kind::kCore && SaysStopped(image)) stopped.push_back(NumberIn(name));
   std::optional<std::string> edited;
   if (kind == Kind::kCore)
     edited = EditCore(image, order, name == "core-" + std::to_string(order.agent) + ".img");
@@ -198,19 +211,37 @@ std::optional<std::string> EditGhostHead(std::string_view head, uid_t uid) {
   return made + std::string(head);
 }
 
-Result<> EditImages(const std::string& folder, const EditOrder& order) {
+bool SaysStopped(std::string_view image) {
+  std::string state;
+  PutNumber(state, task::kState, task::kStopped);
+  bool stopped = false;
+  (void)EditEach(image, [&](std::string_view entry) {
+    ForEachField(entry, [&](const ProtobufField& field) {
+      if (field.number != core::kTask || !field.bytes) return true;
+      return ForEachField(*field.bytes, [&](const ProtobufField& part) {
+        stopped = stopped || part.whole == state;
+        return true;
+      });
+    });
+    return std::optional<std::string>("");
+  });
+  return stopped;
+}
+
+Result<std::vector<pid_t>> EditImages(const std::string& folder, const EditOrder& order) {
   const UniqueFd opened(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!opened) return SysError("open", folder);
   const std::unique_ptr<DIR, int (*)(DIR*)> list(opendir(folder.c_str()), closedir);
   if (!list) return SysError("list", folder);
   size_t threads = 0;
+  std::vector<pid_t> stopped;
   while (const dirent* entry = readdir(list.get())) {
     const std::string name = entry->d_name;
     const Kind kind = KindOf(name);
-    if (kind != Kind::kOther) SPORE_TRY(EditFile(opened.get(), name, kind, order));
+    if (kind != Kind::kOther) SPORE_TRY(EditFile(opened.get(), name, kind, order, stopped));
     if (kind == Kind::kCore) ++threads;
   }
-  if (threads > 0) return {};
+  if (threads > 0) return stopped;
   return MakeError(ErrorKind::kPrecondition, "the checkpoint is damaged: it has no threads");
 }
 

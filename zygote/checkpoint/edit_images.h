@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sandbox/sys/result.h"
 
@@ -33,7 +34,10 @@ std::optional<std::string> EditGhostHead(std::string_view head, uid_t uid);
 // How much of that is wanted.
 constexpr size_t kGhostHead = 4096;
 
-// All that there are, in `folder`.
-Result<> EditImages(const std::string& folder, const EditOrder& order);
+// Whether a core-*.img is of a process that was stopped, as by SIGSTOP.
+bool SaysStopped(std::string_view image);
+
+// All that there are, in `folder`. The numbers of those that were stopped.
+Result<std::vector<pid_t>> EditImages(const std::string& folder, const EditOrder& order);
 
 }  // namespace spore

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -75,8 +76,8 @@ Result<UniqueFd> OpenAbove(const std::string& path, int flags) {
 }
 
 Result<ConfinedCriu> PrepareCriu(const CheckpointOptions& options, pid_t init) {
-  ConfinedCriu criu{options, OffsetsTo(options.monotonic_ns, options.boottime_ns), {}, {}, {}, {},
-                    {}};
+  ConfinedCriu criu{
+      options, OffsetsTo(options.monotonic_ns, options.boottime_ns), {}, {}, {}, {}, {}, {}};
   for (const std::string& path : options.cgroups) {
     // v1's `tasks` moves one thread, without a lock of the whole kernel.
     const std::string tasks = path + "/tasks";
@@ -93,6 +94,13 @@ Result<ConfinedCriu> PrepareCriu(const CheckpointOptions& options, pid_t init) {
   return criu;
 }
 
+// A pipe that blocks nobody: what is written to it, and read from it.
+Result<std::pair<UniqueFd, UniqueFd>> MakePipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return SysError("make a pipe");
+  return std::pair(UniqueFd(ends[1]), UniqueFd(ends[0]));
+}
+
 struct Restored {
   UniqueFd agent;    // its pidfd
   UniqueFd channel;  // the other end of what stands in place of its channel
@@ -107,7 +115,9 @@ class Restore {
     init_ = PidBehind(wire::kCheckpointProcessFd);
     if (init_ <= 0) return MakeError(ErrorKind::kUnavailable, "the sandbox has ended");
     SPORE_ASSIGN(const std::vector<SeccompProgram> programs, SessionPrograms(options_));
-    SPORE_ASSIGN(const ConfinedCriu criu, PrepareCriu(options_, init_));
+    SPORE_ASSIGN(ConfinedCriu criu, PrepareCriu(options_, init_));
+    UniqueFd stopped;
+    SPORE_ASSIGN(std::tie(criu.stopped, stopped), MakePipe());
     SPORE_ASSIGN(RestoredProcesses processes, RestoredProcesses::Begin(options_.cgroups));
     t = report_.steps.Add("prepare", t);
     SPORE_ASSIGN(const uid_t owner, Owner());
@@ -132,7 +142,7 @@ class Restore {
     t = report_.steps.Add("check", t);
     SPORE_TRY(worker.Finish());
     SPORE_TRY(processes.LetGo());
-    SPORE_TRY(processes.Continue());
+    SPORE_TRY(processes.Continue(Stopped(stopped.get())));
     report_.steps.Add("continue", t);
     return restored;
   }
@@ -140,6 +150,14 @@ class Restore {
   wire::RestoreSessionDone& report() { return report_; }
 
  private:
+  // Those that are to stay so. The agent never is: spored waits for it.
+  std::vector<pid_t> Stopped(int pipe) const {
+    std::vector<pid_t> numbers;
+    for (pid_t number = 0; read(pipe, &number, sizeof number) == sizeof number;)
+      if (number != options_.agent) numbers.push_back(number);
+    return numbers;
+  }
+
   // Of the tenant, as the host sees it.
   Result<uid_t> Owner() const {
     const std::string uids = StatusLine(init_, "Uid");

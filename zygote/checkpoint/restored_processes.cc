@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -136,16 +137,19 @@ Result<> RestoredProcesses::LimitFiles(uint64_t open_files) const {
 
 Result<> RestoredProcesses::LetGo() {
   for (RestoredProcess& process : held_) {
-    let_go_.push_back(process.pid);
+    let_go_.push_back({process.pid, NumberInside(process.pid)});
     for (Tracee& thread : process.threads) SPORE_TRY(thread.LetGo());
   }
   held_.clear();
   return {};
 }
 
-Result<> RestoredProcesses::Continue() {
-  for (const pid_t pid : let_go_)
-    if (kill(pid, SIGCONT) < 0) return SysError("continue a restored process");
+Result<> RestoredProcesses::Continue(const std::vector<pid_t>& stopped) {
+  for (const auto& [pid, number] : let_go_) {
+    if (std::find(stopped.begin(), stopped.end(), number) != stopped.end()) continue;
+    // One that goes on may have ended another, or itself.
+    if (kill(pid, SIGCONT) < 0 && errno != ESRCH) return SysError("continue a restored process");
+  }
   cgroup_.reset();
   return {};
 }

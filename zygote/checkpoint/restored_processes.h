@@ -37,9 +37,13 @@ class RestoredProcesses {
   Result<> LimitFiles(uint64_t open_files) const;
   // They stay stopped, as CRIU has left them, until they are continued.
   Result<> LetGo();
-  Result<> Continue();
+  // But for those that have one of these numbers inside, which were stopped by themselves.
+  Result<> Continue(const std::vector<pid_t>& stopped);
 
  private:
+  struct LetGoProcess {
+    pid_t pid, number;  // the latter is what it is called inside
+  };
   explicit RestoredProcesses(SessionCgroup cgroup) : cgroup_(std::move(cgroup)) {}
   Result<> SeizeAll();
   Result<std::vector<pid_t>> List() const;
@@ -48,7 +52,7 @@ class RestoredProcesses {
   std::optional<SessionCgroup> cgroup_;          // none: nothing is to be killed any more
   std::set<std::pair<pid_t, uint64_t>> others_;  // with when each began: numbers are used again
   std::vector<RestoredProcess> held_;
-  std::vector<pid_t> let_go_;
+  std::vector<LetGoProcess> let_go_;
 };
 
 }  // namespace spore
