@@ -110,6 +110,15 @@ Result<std::vector<std::string>> ListNames(int directory) {
   return names;
 }
 
+std::vector<std::string> ListFolders(int directory, bool hidden) {
+  std::vector<std::string> names;
+  const auto listed = ListNames(directory);
+  if (!listed) return names;
+  for (const std::string& name : *listed)
+    if ((name[0] == '.') == hidden) names.push_back(name);
+  return names;
+}
+
 Result<CheckpointFiles> MakeCheckpointFiles(uid_t owner, uint64_t bytes) {
   UniqueFd context(fsopen("tmpfs", FSOPEN_CLOEXEC));
   if (!context) return SysError("fsopen", "tmpfs");

@@ -18,6 +18,8 @@ namespace spore {
 
 // The names in a folder, but "." and "..".
 Result<std::vector<std::string>> ListNames(int directory);
+// The same; those that begin with a dot, or the others. None where it cannot be read.
+std::vector<std::string> ListFolders(int directory, bool hidden);
 
 struct CheckpointFiles {
   UniqueFd mount;      // detached: for the supervisor to attach

@@ -1,7 +1,6 @@
 #include "daemon/checkpoint_store.h"
 
 #include <fcntl.h>
-#include <google/protobuf/util/json_util.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 
 #include "daemon/checkpoint_files.h"
 #include "daemon/function_store_tree.h"
+#include "daemon/json_record.h"
 #include "daemon/random_id.h"
 #include "daemon/unix_time.h"
 #include "sandbox/sys/fault_point.h"
@@ -25,50 +25,11 @@ constexpr char kStagedPrefix[] = ".staged-";
 constexpr char kReceived[] = "received";
 constexpr size_t kMaxRecord = 64 * 1024;
 
-// Folders in `directory`; a name that begins with a dot only when asked for.
-std::vector<std::string> Folders(int directory, bool hidden) {
-  std::vector<std::string> names;
-  const auto listed = ListNames(directory);
-  if (!listed) return names;
-  for (const std::string& name : *listed) {
-    if ((name[0] == '.') == hidden) names.push_back(name);
-  }
-  return names;
-}
-
-Result<> WriteRecord(int folder, const v1::Checkpoint& checkpoint) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(checkpoint, &text, options).ok())
-    return MakeError(ErrorKind::kInternal, "a checkpoint that cannot be written down");
-  UniqueFd file(openat(folder, kRecord, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
-  if (!file) return SysError("create", kRecord);
-  if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return SysError("write", kRecord);
-  if (fsync(file.get()) != 0) return SysError("fsync", kRecord);
-  return {};
-}
-
-Result<v1::Checkpoint> ReadRecord(int folder) {
-  UniqueFd file(openat(folder, kRecord, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!file) return SysError("open", kRecord);
-  std::string text(kMaxRecord, '\0');
-  const ssize_t size = read(file.get(), text.data(), text.size());
-  if (size < 0) return SysError("read", kRecord);
-  text.resize(static_cast<size_t>(size));
-  v1::Checkpoint checkpoint;
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  if (!google::protobuf::util::JsonStringToMessage(text, &checkpoint, options).ok())
-    return MakeError(ErrorKind::kPrecondition, std::string(kRecord) + " is damaged");
-  return checkpoint;
-}
-
 v1::Checkpoint Describe(int image_folder, const std::string& image, const std::string& id) {
   const auto read = [&]() -> Result<v1::Checkpoint> {
     SPORE_ASSIGN(const UniqueFd folder, OpenDirectory(image_folder, id));
-    SPORE_ASSIGN(v1::Checkpoint found, ReadRecord(folder.get()));
+    v1::Checkpoint found;
+    SPORE_TRY(ReadJsonRecord(folder.get(), kRecord, kMaxRecord, &found));
     if (found.image() != image || found.id() != id) {
       return MakeError(ErrorKind::kPrecondition, std::string(kRecord) + " is of " + found.image() +
                                                      "/" + found.id() + ", another checkpoint");
@@ -97,7 +58,7 @@ Result<std::unique_ptr<CheckpointStore>> CheckpointStore::Open(const std::string
   UniqueFd state(open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!state) return SysError("open", state_dir);
   SPORE_ASSIGN(UniqueFd root, MakeDirectory(state.get(), kDirectory, 0700, true));
-  for (const std::string& name : Folders(root.get(), true)) {
+  for (const std::string& name : ListFolders(root.get(), true)) {
     if (name.starts_with(kStagedPrefix)) SPORE_TRY(RemoveTree(root.get(), name));
   }
   return std::unique_ptr<CheckpointStore>(new CheckpointStore(std::move(root)));
@@ -105,10 +66,10 @@ Result<std::unique_ptr<CheckpointStore>> CheckpointStore::Open(const std::string
 
 std::vector<v1::Checkpoint> CheckpointStore::List() const {
   std::vector<v1::Checkpoint> all;
-  for (const std::string& image : Folders(root_.get(), false)) {
+  for (const std::string& image : ListFolders(root_.get(), false)) {
     const Result<UniqueFd> folder = OpenDirectory(root_.get(), image);
     if (!folder) continue;
-    for (const std::string& id : Folders(folder->get(), false))
+    for (const std::string& id : ListFolders(folder->get(), false))
       all.push_back(Describe(folder->get(), image, id));
   }
   std::sort(all.begin(), all.end(), [](const v1::Checkpoint& a, const v1::Checkpoint& b) {
@@ -127,7 +88,7 @@ Result<v1::Checkpoint> CheckpointStore::Stage(v1::Checkpoint checkpoint, int dir
   checkpoint.set_archive_bytes(made.bytes);
   checkpoint.set_archive_digest(made.digest);
   checkpoint.set_memory_bytes(made.unpacked_bytes);
-  SPORE_TRY(WriteRecord(staged, checkpoint));
+  SPORE_TRY(WriteJsonRecord(staged, kRecord, checkpoint, kMaxRecord));
   SPORE_TRY(SyncDirectory(staged, "the new checkpoint"));
   SPORE_TRY(FaultPoint("checkpoint-staged"));
   return checkpoint;

@@ -1,7 +1,6 @@
 #include "daemon/session_checkpoint_store.h"
 
 #include <fcntl.h>
-#include <google/protobuf/util/json_util.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "daemon/checkpoint_files.h"
 #include "daemon/function_store_tree.h"
+#include "daemon/json_record.h"
 #include "daemon/random_id.h"
 #include "daemon/session_archive.h"
 #include "daemon/unix_time.h"
@@ -29,16 +29,6 @@ constexpr size_t kMaxRecord = 512 * 1024;
 constexpr size_t kMaxName = 64;
 constexpr uint32_t kMostTries = 10000;  // of a name that is made
 
-std::vector<std::string> Folders(int directory, bool hidden) {
-  std::vector<std::string> names;
-  const auto listed = ListNames(directory);
-  if (!listed) return names;
-  for (const std::string& name : *listed) {
-    if ((name[0] == '.') == hidden) names.push_back(name);
-  }
-  return names;
-}
-
 std::optional<uid_t> UidOf(const std::string& text) {
   uid_t uid = 0;
   const char* end = text.data() + text.size();
@@ -51,33 +41,9 @@ bool Exists(int directory, const std::string& name) {
   return faccessat(directory, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-Result<> WriteRecord(int folder, const v1::SessionCheckpointRecord& record) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(record, &text, options).ok())
-    return MakeError(ErrorKind::kInternal, "a checkpoint that cannot be written down");
-  if (text.size() > kMaxRecord) {
-    return MakeError(ErrorKind::kPrecondition,
-                     "what is known of its programs takes " + std::to_string(text.size()) +
-                         " bytes; expected at most " + std::to_string(kMaxRecord),
-                     "fewer programs, or shorter command lines and environments, fit");
-  }
-  UniqueFd file(openat(folder, kRecord, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
-  if (!file) return SysError("create", kRecord);
-  if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return SysError("write", kRecord);
-  if (fsync(file.get()) != 0) return SysError("fsync", kRecord);
-  return {};
-}
-
 Result<v1::SessionCheckpointRecord> ReadRecord(int folder) {
-  SPORE_ASSIGN(const std::string text, ReadSmallFile(folder, kRecord, kMaxRecord));
   v1::SessionCheckpointRecord record;
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  if (!google::protobuf::util::JsonStringToMessage(text, &record, options).ok())
-    return MakeError(ErrorKind::kPrecondition, std::string(kRecord) + " is damaged");
+  SPORE_TRY(ReadJsonRecord(folder, kRecord, kMaxRecord, &record));
   record.mutable_checkpoint()->clear_unusable();
   return record;
 }
@@ -113,10 +79,10 @@ Result<std::unique_ptr<SessionCheckpointStore>> SessionCheckpointStore::Open(
   UniqueFd state(open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!state) return SysError("open", state_dir);
   SPORE_ASSIGN(UniqueFd root, MakeDirectory(state.get(), kDirectory, 0700, true));
-  for (const std::string& owner : Folders(root.get(), false)) {
+  for (const std::string& owner : ListFolders(root.get(), false)) {
     const Result<UniqueFd> folder = OpenDirectory(root.get(), owner);
     if (!folder) continue;
-    for (const std::string& name : Folders(folder->get(), true)) {
+    for (const std::string& name : ListFolders(folder->get(), true)) {
       if (name.starts_with(kStagedPrefix)) SPORE_TRY(RemoveTree(folder->get(), name));
     }
     (void)unlinkat(root.get(), owner.c_str(), AT_REMOVEDIR);  // when nothing is in it
@@ -131,10 +97,10 @@ Result<UniqueFd> SessionCheckpointStore::FolderOf(uid_t owner) const {
 
 uint64_t SessionCheckpointStore::BytesTaken() const {
   uint64_t bytes = 0;
-  for (const std::string& owner : Folders(root_.get(), false)) {
+  for (const std::string& owner : ListFolders(root_.get(), false)) {
     const Result<UniqueFd> folder = OpenDirectory(root_.get(), owner);
     if (!folder) continue;
-    for (const std::string& name : Folders(folder->get(), false)) {
+    for (const std::string& name : ListFolders(folder->get(), false)) {
       struct stat status {};
       const std::string archive = name + "/" + kArchive;
       if (fstatat(folder->get(), archive.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
@@ -145,7 +111,7 @@ uint64_t SessionCheckpointStore::BytesTaken() const {
 }
 
 Result<> SessionCheckpointStore::CheckRoom(uid_t owner, int folder) const {
-  const size_t there = Folders(folder, false).size() + Folders(folder, true).size();
+  const size_t there = ListFolders(folder, false).size() + ListFolders(folder, true).size();
   if (owner != 0 && there >= limits_.per_owner) {
     return MakeError(ErrorKind::kOverloaded,
                      "uid " + std::to_string(owner) + " has " + std::to_string(there) +
@@ -216,7 +182,7 @@ Result<v1::SessionCheckpointRecord> SessionCheckpointStore::Stage(
   record.mutable_checkpoint()->set_bytes(made->bytes);
   record.mutable_checkpoint()->set_unpacked_bytes(made->unpacked_bytes);
   record.set_archive_digest(made->digest);
-  SPORE_TRY(WriteRecord(staged, record));
+  SPORE_TRY(WriteJsonRecord(staged, kRecord, record, kMaxRecord));
   SPORE_TRY(SyncDirectory(staged, "the new checkpoint"));
   SPORE_TRY(FaultPoint("session-checkpoint-staged"));
   return record;
@@ -279,12 +245,12 @@ v1::SessionCheckpointRecord SessionCheckpointStore::Describe(const Place& place)
 std::vector<v1::SessionCheckpointRecord> SessionCheckpointStore::List(
     std::optional<uid_t> owner) const {
   std::vector<v1::SessionCheckpointRecord> all;
-  for (const std::string& whose : Folders(root_.get(), false)) {
+  for (const std::string& whose : ListFolders(root_.get(), false)) {
     const auto uid = UidOf(whose);
     if (!uid || (owner && *owner != *uid)) continue;
     const Result<UniqueFd> folder = OpenDirectory(root_.get(), whose);
     if (!folder) continue;
-    for (const std::string& name : Folders(folder->get(), false))
+    for (const std::string& name : ListFolders(folder->get(), false))
       all.push_back(Describe({*uid, name}));
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
@@ -313,7 +279,7 @@ Result<SessionCheckpointStore::Place> SessionCheckpointStore::Locate(
   if (is_there(place.owner)) return place;
   if (peer != 0 || slash != name.npos) return NoneOf(name);
   std::vector<uid_t> owners;
-  for (const std::string& whose : Folders(root_.get(), false)) {
+  for (const std::string& whose : ListFolders(root_.get(), false)) {
     const auto uid = UidOf(whose);
     if (uid && is_there(*uid)) owners.push_back(*uid);
   }
