@@ -4,18 +4,21 @@ import os
 import pathlib
 import re
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
 
 import daemon
 import pytest
+import restores
 import sandboxes
 import ttrpc
 
 SERVICE = "SessionCheckpoints"
 POINTS = ["checkpoint-held", "checkpoint-workplace", "checkpoint-dumped"]
-CLONE_NEWNS, CLONE_NEWPID = 0x20000, 0x20000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 LOOPBACK = """
 runtime = "python"
 preload = ["socket"]
@@ -130,6 +133,13 @@ REFUSED = {
     "descriptors on their way": (
         "import socket\nnear, far = socket.socketpair(); socket.send_fds(near, [b'x'], [0])",
         "descriptors are on their way", "len(socket.recv_fds(far, 1, 1)[1]) == 1 and near.close()", ""),
+    "a thread with descriptors of its own": (
+        "import ctypes, mmap\nlibc = ctypes.CDLL(None)\n"
+        "semaphore = ctypes.create_string_buffer(64); libc.sem_init(semaphore, 0, 0)\n"
+        "stack = mmap.mmap(-1, 65536); top = ctypes.addressof(ctypes.c_char.from_buffer(stack)) + 65536\n"
+        # CLONE_VM, CLONE_FS, CLONE_SIGHAND, CLONE_THREAD
+        "assert libc.clone(ctypes.cast(libc.sem_wait, ctypes.c_void_p), ctypes.c_void_p(top), 0x10b00, semaphore) > 0",
+        "table of descriptors of its own", "libc.sem_post(semaphore)", ""),
     "a name that was removed of a file with others": (
         "import os\nheld = open('/tmp/one', 'w'); os.link('/tmp/one', '/tmp/two'); os.unlink('/tmp/one')",
         "has other names", "held.write('x') and held.close()", ""),
@@ -152,17 +162,23 @@ def test_it_says_what_cannot_be_kept_and_goes_on(spored, name):
         traces.assert_none()
 
 
-def start_in(info, *command):
-    """A process of the host's in the session's cgroups, pid and mount namespaces, as nsenter(1) would make it."""
+def start_in(info, *command, below=False):
+    """A process of the host's in the session's cgroups, pid and mount namespaces, as nsenter(1) would make it;
+    `below`: in a pid namespace of its own within that, in the host's mounts."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def go():
         for folder in info["cgroups"]:
             pathlib.Path(folder, "cgroup.procs").write_text("0")
         pidfd = os.pidfd_open(info["pid"])
-        assert libc.setns(pidfd, CLONE_NEWPID) == 0
+        assert libc.setns(pidfd, CLONE_NEWPID | (CLONE_NEWUSER if below else 0)) == 0
         if os.fork() == 0:
-            assert libc.setns(pidfd, CLONE_NEWNS) == 0
+            if below:
+                assert libc.unshare(CLONE_NEWPID) == 0
+                if os.fork() > 0:
+                    os.execv(command[0], command)
+            else:
+                assert libc.setns(pidfd, CLONE_NEWNS) == 0
             os.execv(command[0], command)
         os._exit(0)
 
@@ -181,6 +197,76 @@ def test_a_program_that_is_nobodys_child_is_named(box):
     traces.assert_none()
     for pid in set(traces.members()) - known:
         os.kill(pid, signal.SIGKILL)
+
+
+# ---- a CRIU that was taken over by what it dumps ----
+
+GOES_ON, LOST = 0, 2
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    with restores.hostile_criu() as usr:
+        yield usr
+
+
+@pytest.fixture
+def restored(hostile):
+    """A session whose only process a hostile CRIU has made, which listens at /tmp/backlog: (Empty, its restore)."""
+    server = daemon.Spored()
+    with server.running():
+        empty = restores.Empty(server)
+        # One thread without anything: a header, then an entry of a length, of one field of the first kind.
+        core = b"\x11\x22\x33\x44\x55\x66\x77\x88" + struct.pack("<I", 2) + b"\x08\x01"
+        done = restores.restore(empty, hostile, {"core-50.img": core, "mode": b"listens"})
+        assert done.error == "" and len(done.fds) == 2, done
+        yield empty, done
+        for fd in done.fds:
+            os.close(fd)
+        empty.end()
+
+
+def dump(restored, hostile, mode):
+    """(fate, error)"""
+    empty, done = restored
+    with restores.checkpoint_files(empty.uid, {"mode": mode}, {}) as made:
+        _, message, _ = restores.work("checkpoint", done.fds[0], made, hostile, [
+            f"uid={empty.inner_uid}", f"agent={restores.NUMBER}", "leave-running", "limit-ms=20000",
+            *(f"cgroup={path}" for path in empty.cgroups)])
+    return struct.unpack_from("<I", message, 4)[0], message[8:520].split(b"\0")[0].decode()
+
+
+def test_what_such_a_criu_has_not_touched_goes_on(restored, hostile):
+    for _ in range(2):
+        fate, error = dump(restored, hostile, b"nothing")
+        assert fate == GOES_ON and error, error
+    answer = os.dup(restored[1].fds[1])
+    with socket.socket(fileno=answer) as agent:
+        agent.settimeout(20)
+        agent.send(b"x")
+        assert agent.recv(100) == b"EPERM\n"
+
+
+def test_what_such_a_criu_sends_to_the_session_is_never_received(restored, hostile):
+    fate, error = dump(restored, hostile, b"sends")
+    assert fate == LOST and "descriptors are on their way" in error, error
+
+
+def test_what_has_come_below_the_session_is_seen(restored, hostile):
+    empty, _ = restored
+    tmp = pathlib.Path(f"/proc/{empty.init}/root/tmp")
+    told = []
+    asking = threading.Thread(target=lambda: told.append(dump(restored, hostile, b"waits")))
+    asking.start()
+    daemon.wait_until((tmp / "waits").exists, what="CRIU runs")
+    known = empty.processes()
+    start_in({"cgroups": empty.cgroups, "pid": empty.init}, "/bin/sleep", "1000", below=True)
+    daemon.wait_until(lambda: [restores.status(pid, "Name") for pid in empty.processes() - known] == ["sleep"] * 2,
+                      what="it is there")
+    (tmp / "waits").unlink()
+    asking.join(60)
+    fate, error = told[0]
+    assert fate == LOST and "a pid namespace of its own: sleep" in error, error
 
 
 # ---- those that make it hard ----
@@ -211,12 +297,12 @@ def test_one_that_has_little_of_a_processor_is_dumped_or_goes_on(spored):
     """Many busy programs, of which each needs a turn before it stops."""
     limits = {"pids": 128, "memory_bytes": 400 << 20, "cpu_millis": 10}
     with sandboxes.sandbox(spored, ttl_ms=600_000, limits=limits) as box:
-        box.detach("sh", "-c", "for i in $(seq 20); do (while :; do :; done) & done; wait")
+        box.detach("sh", "-c", "for i in $(seq 8); do (while :; do :; done) & done; wait")
         before = box.inspect()["pid"]
         try:
             create(box)
         except ttrpc.RpcError as error:
-            assert error.code == 8 and "has ended" not in error.message, error
+            assert error.code in (8, 9) and "has ended" not in error.message, error
         assert box.inspect()["pid"] == before
         daemon.wait_until(lambda: not processes_of_ours(spored), what="nobody works on it")
 

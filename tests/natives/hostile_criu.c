@@ -1,6 +1,7 @@
 // Stands where CRIU's loader is, and does what a CRIU could do that images have taken over: it is
-// called twice, first to look at the kernel and then to restore. What it shall do is in the images'
-// `mode`. What it restores has number 50, and the other end of its socket is descriptor 4.
+// called twice, first to look at the kernel and then to restore; or once, to dump. What it shall do
+// is in the images' `mode`. What it restores has number 50, and the other end of its socket is
+// descriptor 4.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -64,14 +65,19 @@ static void keep_in_message(void) {
   close(fd);
 }
 
+static const struct sockaddr_un backlog = {AF_UNIX, "/tmp/backlog"};
+
+static void listen_for_all(void) {
+  const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (bind(listener, (const struct sockaddr*)&backlog, sizeof backlog) < 0 ||
+      listen(listener, 1) < 0)
+    fail("listen");
+}
+
 // On a connection that nobody has accepted.
-static void keep_in_backlog(void) {
-  struct sockaddr_un address = {AF_UNIX, "/tmp/backlog"};
-  const int listener = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (bind(listener, (struct sockaddr*)&address, sizeof address) < 0 || listen(listener, 1) < 0 ||
-      connect(client, (struct sockaddr*)&address, sizeof address) < 0) {
-    fail("a connection");
-  }
+static void send_to_backlog(void) {
+  const int client = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (connect(client, (const struct sockaddr*)&backlog, sizeof backlog) < 0) fail("connect");
   const int fd = open("/proc/stat", O_RDONLY);
   send_descriptor(client, fd);
   close(fd);
@@ -207,7 +213,8 @@ static void agent(void) {
     close(fd);
   }
   if (is("in-message")) keep_in_message();
-  if (is("in-backlog")) keep_in_backlog();
+  if (is("in-backlog") || is("listens")) listen_for_all();
+  if (is("in-backlog")) send_to_backlog();
   if (is("own-table")) thread(hold_stat, 0);
   if (is("inet") && socket(AF_INET, SOCK_STREAM, 0) < 0) fail("socket");
   if (is("mptcp") && socket(AF_INET, SOCK_STREAM, 262) < 0) fail("socket");
@@ -255,18 +262,36 @@ static void restore(void) {
   else if (waitpid(pid, NULL, WUNTRACED) != pid) fail("wait");
 }
 
+static void read_mode(void) {
+  const int fd = open(PLACE "/images/mode", O_RDONLY);
+  if (fd < 0 || read(fd, mode, sizeof mode - 1) < 0) fail("mode");
+  close(fd);
+}
+
+// It has failed, in any case.
+static int dump(void) {
+  read_mode();
+  if (is("sends")) send_to_backlog();
+  // What the session could do meanwhile, somebody else does.
+  if (is("waits")) {
+    close(open("/tmp/waits", O_WRONLY | O_CREAT, 0600));
+    while (access("/tmp/waits", F_OK) == 0) usleep(1000);
+  }
+  return 1;
+}
+
 int main(int argc, char** argv) {
   if (argc == 2 && strcmp(argv[0], "agent") == 0) {
     strncpy(mode, argv[1], sizeof mode - 1);
     agent();
   }
+  for (int i = 1; i < argc; ++i)
+    if (strcmp(argv[i], "dump") == 0) return dump();
   if (access(FACTS, F_OK) < 0) {
     close(open(FACTS, O_WRONLY | O_CREAT, 0600));
     return 1;
   }
-  const int fd = open(PLACE "/images/mode", O_RDONLY);
-  if (fd < 0 || read(fd, mode, sizeof mode - 1) < 0) fail("mode");
-  close(fd);
+  read_mode();
   if (is("complains")) {
     errno = EIO;
     fail("it is \x1b[2J broken");

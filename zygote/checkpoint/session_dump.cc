@@ -206,15 +206,17 @@ Result<> SessionDump::RunCriu(const SessionSnapshot& before) {
     return MakeError(ErrorKind::kUnavailable, "CRIU was killed",
                      "its memory may not have sufficed");
   Result<> dumped = end == CriuEnd::kLate ? Late() : Complaint(notifier.exit_code());
-  auto back = TakeBack(tracer_->pid(), before.numbers(), *cgroup_, before, agent_);
+  Result<> back = TakeBack(tracer_->pid(), before.numbers(), *cgroup_, before, agent_);
+  if (back) {
+    tracer_->End();
+    back = CheckTakenBack(options_.enter, *cgroup_, before, agent_);
+  }
   if (!back) {
     // What CRIU says comes first: it may be why.
     if (dumped) return back;
     dumped.error().operation += "; then, " + back.error().operation;
     return dumped;
   }
-  tracer_->End();
-  SPORE_TRY(EndOthers(options_.enter));
   if (dumped) dumped = FaultPoint("checkpoint-dumped");
   if (dumped) dumped = CheckImages(before);
   SPORE_TRY(RemoveTraces());

@@ -22,7 +22,8 @@ class SessionDump {
   explicit SessionDump(CheckpointOptions options) : options_(std::move(options)) {}
 
   // What it could not do is an error; what has become of the session is in the report either way.
-  // A session that is lost ends with this object.
+  // A session that is lost ends with this object, or, if nobody holds it any more, stands frozen
+  // until it is ended.
   Result<> Run();
   wire::CheckpointSessionDone& report() { return report_; }
 

@@ -1,22 +1,29 @@
 #include "zygote/checkpoint/session_snapshot.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/nsfs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <utility>
 
 #include "sandbox/sys/printable.h"
+#include "sandbox/sys/unique_fd.h"
 #include "zygote/branch/process_maps.h"
 #include "zygote/branch/source_process.h"
 #include "zygote/branch/thread_state.h"
@@ -26,7 +33,9 @@ namespace {
 
 constexpr int kMostLooks = 500;
 constexpr useconds_t kLookUs = 1000;
-constexpr const char* kNamespaces[] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"};
+constexpr const char* kNamespaces[] = {
+    "user", "pid", "pid_for_children", "mnt",  "net",
+    "ipc",  "uts", "cgroup",           "time", "time_for_children"};
 
 std::string ReadLink(const std::string& path) {
   char target[PATH_MAX];
@@ -57,15 +66,61 @@ std::string PlaceOf(pid_t tid) {
   return place;
 }
 
+bool HasEnded(pid_t pid) {
+  const std::string state = StatusLine(pid, "State");
+  return state.empty() || state.front() == 'Z' || state.front() == 'X';
+}
+
+ino_t NumberOf(int file) {
+  struct stat status {};
+  return fstat(file, &status) < 0 ? 0 : status.st_ino;
+}
+
+enum class Nesting { kBeside, kWithin, kBelow };
+
+// Where the pid namespace of a process is, seen from this one.
+Result<Nesting> NestingOf(pid_t pid, ino_t inside) {
+  UniqueFd at(open(fmt::format("/proc/{}/ns/pid", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!at) {
+    if (HasEnded(pid)) return Nesting::kBeside;
+    return SysError("open the pid namespace of a process of the session");
+  }
+  if (NumberOf(at.get()) == inside) return Nesting::kWithin;
+  for (;;) {
+    UniqueFd above(ioctl(at.get(), NS_GET_PARENT));
+    if (!above && errno == EPERM) return Nesting::kBeside;  // past our own
+    if (!above) return SysError("NS_GET_PARENT");
+    if (NumberOf(above.get()) == inside) return Nesting::kBelow;
+    at = std::move(above);
+  }
+}
+
+// A table that the first thread has not would be seen by nobody, nor be dumped.
+Result<> CheckTable(pid_t pid, pid_t tid) {
+  constexpr int kFiles = 2;  // KCMP_FILES of linux/kcmp.h
+  if (tid == pid) return {};
+  const long differs = syscall(SYS_kcmp, pid, tid, kFiles, 0, 0);
+  if (differs == 0 || HasEnded(pid) || HasEnded(tid)) return {};
+  if (differs < 0) return SysError("kcmp", {}, "the kernel needs CONFIG_KCMP");
+  return MakeError(ErrorKind::kPrecondition,
+                   fmt::format("a thread of process {} has a table of descriptors of its own",
+                               NumberInside(pid)));
+}
+
 Result<std::vector<pid_t>> ProcessesOf(const SessionCgroup& cgroup, pid_t agent) {
   SPORE_ASSIGN(const std::vector<pid_t> all, cgroup.Processes());
-  const std::string inside = ReadLink(fmt::format("/proc/{}/ns/pid", agent));
-  if (inside.empty()) return MakeError(ErrorKind::kPrecondition, "the session has ended");
+  const UniqueFd own(open(fmt::format("/proc/{}/ns/pid", agent).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!own) return MakeError(ErrorKind::kPrecondition, "the session has ended");
+  const ino_t inside = NumberOf(own.get());
   std::vector<pid_t> pids;
   for (const pid_t pid : all) {
+    SPORE_ASSIGN(const Nesting nesting, NestingOf(pid, inside));
+    if (nesting == Nesting::kBelow)
+      return MakeError(ErrorKind::kPrecondition,
+                       fmt::format("a program in it has a pid namespace of its own: {}",
+                                   Printable(StatusLine(pid, "Name"))));
     // Beside it: the proxy of a session with a way out, and its init.
-    if (ReadLink(fmt::format("/proc/{}/ns/pid", pid)) == inside && NumberInside(pid) > 1)
-      pids.push_back(pid);
+    if (nesting == Nesting::kWithin && NumberInside(pid) > 1) pids.push_back(pid);
   }
   return pids;
 }
@@ -91,15 +146,17 @@ Result<> SessionSnapshot::AddProcess(pid_t pid) {
   SPORE_ASSIGN(const std::vector<pid_t> threads, ThreadsOf(pid));
   const std::string place = fmt::format("/proc/{}/", pid);
   Add(pid, "maps", ReadFile(place + "maps"));
-  for (const char* name : kNamespaces) Add(pid, name, ReadLink(place + "ns/" + name));
-  for (const char* name : {"exe", "cwd", "root"}) Add(pid, name, ReadLink(place + name));
+  Add(pid, "exe", ReadLink(place + "exe"));
   std::string descriptors;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(place + "fd", error))
     descriptors += entry.path().filename().string() + " " + ReadLink(entry.path()) + "\n";
   Add(pid, "descriptors", std::move(descriptors));
   SPORE_TRY(AddFirstPages(pid));
-  for (const pid_t tid : threads) SPORE_TRY(AddThread(tid));
+  for (const pid_t tid : threads) {
+    SPORE_TRY(CheckTable(pid, tid));
+    SPORE_TRY(AddThread(tid));
+  }
   processes_.push_back(NumberInside(pid));
   return {};
 }
@@ -108,6 +165,10 @@ Result<> SessionSnapshot::AddThread(pid_t tid) {
   const pid_t number = NumberInside(tid);
   if (number == 0) return MakeError(ErrorKind::kNotFound, "it has ended");
   numbers_.push_back(number);
+  // Each has its own of these, or may have.
+  const std::string place = fmt::format("/proc/{}/", tid);
+  for (const char* name : kNamespaces) Add(tid, name, ReadLink(place + "ns/" + name));
+  for (const char* name : {"cwd", "root"}) Add(tid, name, ReadLink(place + name));
   for (const char* name : kIdentity) Add(tid, name, StatusLine(tid, name));
   Add(tid, "mask", StatusLine(tid, "SigBlk"));
   Add(tid, "place", PlaceOf(tid));

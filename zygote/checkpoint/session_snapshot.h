@@ -19,7 +19,9 @@ namespace spore {
 
 class SessionSnapshot {
  public:
-  // Of those in the cgroup that are in the agent's pid namespace, but its init.
+  // Of those in the cgroup that are in the agent's pid namespace, but its init. Refused is what
+  // could hide something: a pid namespace below that one, and a thread with a table of descriptors
+  // of its own.
   static Result<SessionSnapshot> Take(const SessionCgroup& cgroup, pid_t agent);
 
   // That nothing is there now which was not there then, or is otherwise. What has ended may be

@@ -50,6 +50,19 @@ Result<> TakeBack(pid_t criu, const std::vector<pid_t>& held, const SessionCgrou
   return detached;
 }
 
+Result<> CheckTakenBack(const std::vector<std::string>& cgroups, const SessionCgroup& cgroup,
+                        const SessionSnapshot& before, pid_t agent) {
+  SPORE_TRY(EndOthers(cgroups));
+  // What a child of CRIU's held has been let go by its end.
+  SPORE_TRY(cgroup.Freeze());
+  if (Result<> nothing = CheckNothingInFlight(cgroup); !nothing) {
+    nothing.error().hint.clear();
+    return nothing;
+  }
+  SPORE_ASSIGN(const SessionSnapshot now, SessionSnapshot::Take(cgroup, agent));
+  return before.Compare(now);
+}
+
 Result<> EndOthers(const std::vector<std::string>& cgroups) {
   const uint64_t until = StepLog::Now() + kEndLimitNs;
   for (bool found = true; found; usleep(kLookUs)) {

@@ -18,6 +18,12 @@ namespace spore {
 Result<> TakeBack(pid_t criu, const std::vector<pid_t>& held, const SessionCgroup& cgroup,
                   const SessionSnapshot& before, pid_t agent);
 
+// The same once more when CRIU and its children (`cgroups`) have been ended, which could do
+// something until then, and that nothing is on its way over the session's sockets. The session is
+// still frozen; after an error it must not go on.
+Result<> CheckTakenBack(const std::vector<std::string>& cgroups, const SessionCgroup& cgroup,
+                        const SessionSnapshot& before, pid_t agent);
+
 // Everything in these cgroups, and waits for the end of it.
 Result<> EndOthers(const std::vector<std::string>& cgroups);
 
