@@ -67,7 +67,9 @@ class Empty:
         mounts = pathlib.Path(f"/proc/{self.init}/mountinfo").read_text()
         flags = subprocess.run(["nsenter", f"--net=/proc/{self.init}/ns/net", "cat",
                                 "/proc/net/if_inet6"], capture_output=True, check=True).stdout
-        return self.processes(), mounts, flags
+        # One that has ended may be listed until it has been switched out.
+        living = {pid for pid in self.processes() if (status(pid, "State") or "X")[0] not in "XZ"}
+        return living, mounts, flags
 
     def read(self, path):
         return pathlib.Path(f"/proc/{self.init}/root{path}").read_text()

@@ -80,6 +80,15 @@ def test_processes_that_are_born_without_end_are_all_held(empty, criu):
         assert empty.view() == empty.before
 
 
+def test_one_that_ends_before_it_is_continued_is_no_failure(empty, criu):
+    done = attempt(empty, criu, "ends-one")
+    assert done.error == "" and done.processes == 53, done
+    daemon.wait_until(lambda: len(empty.processes() - empty.before[0]) == 1)
+    assert_confined(empty)
+    for fd in done.fds:
+        os.close(fd)
+
+
 @pytest.mark.parametrize("mode, expected", [
     ("capability", "not confined: CapInh is 0*10000000000"),
     ("whole-proc", "not confined: descriptor 5 is in CRIU's workplace"),

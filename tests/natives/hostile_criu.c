@@ -116,6 +116,30 @@ static void bear(void) {
   }
 }
 
+static pid_t stopped_child(void) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    kill(getpid(), SIGSTOP);
+    _exit(0);
+  }
+  return pid;
+}
+
+// One that runs ends another, which was let go before it, as soon as it is itself, which its filters
+// tell it: many are let go after it, before any is continued.
+static void end_one(void) {
+  signal(SIGCHLD, SIG_IGN);
+  const pid_t victim = stopped_child();
+  if (fork() == 0) {
+    while (ptrace(PTRACE_PEEKDATA, 0, NULL, NULL) == 0 || errno != EPERM) {
+    }
+    kill(victim, SIGKILL);
+    _exit(0);
+  }
+  for (int i = 0; i < 50; ++i) stopped_child();
+  usleep(100000);
+}
+
 static FILE* tried;
 static void tell(const char* name, long result) {
   fprintf(tried, "%s=%s\n", name, result >= 0 ? "done" : strerrorname_np(errno));
@@ -235,6 +259,7 @@ static void agent(void) {
     if (munmap((void*)begin, end - begin) < 0) fail("munmap");
   }
   if (is("births")) bear();
+  if (is("ends-one")) end_one();
   if (is("running")) spin(NULL);
   kill(getpid(), SIGSTOP);
   // Let go: it says what it can do now.
