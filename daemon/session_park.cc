@@ -35,7 +35,8 @@ void Session::Park(std::function<void(Result<int32_t>)> done) {
   // No end of patience: it parks whenever it gets to it, and would be taken for dead.
   agent_->Ask(Writer(Op::kPark).Take(), std::chrono::milliseconds(0),
               [this, alive = alive_, done = std::move(done)](Result<std::string> answer) {
-                if (!*alive || dying()) return done(tl::unexpected(EndedError()));
+                if (!*alive) return;
+                if (dying()) return done(tl::unexpected(EndedError()));
                 away_ = answer.has_value();
                 if (!answer) {
                   agent_->Release();
@@ -64,7 +65,8 @@ void Session::OpenDoor(const UniqueFd& door, bool restored, std::function<void(R
       order.Take(), kUnparkPatience,
       [this, alive = alive_, restored, done = std::move(done)](Result<std::string> answer) {
         if (!answer) return done(tl::unexpected(std::move(answer).error()));
-        if (!*alive || dying()) return done(tl::unexpected(EndedError()));
+        if (!*alive) return;
+        if (dying()) return done(tl::unexpected(EndedError()));
         away_ = false;
         Reader reader(*answer);
         if (restored) {
