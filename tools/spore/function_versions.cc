@@ -260,7 +260,7 @@ void AddConcurrency(CLI::App& function, Context& context) {
   auto provisioned = std::make_shared<v1::ProvisionRequest>();
   auto name = std::make_shared<std::string>();
   auto count = std::make_shared<uint32_t>(0);
-  provision->add_option("NAME:QUALIFIER", *name, "Function, and number or alias")->required();
+  provision->add_option("NAME", *name, "Function and number or alias, NAME:QUALIFIER")->required();
   provision->add_option("N", *count, "Instances; 0: none")->required();
   provision->callback([&context, provisioned, name, count] {
     const Qualified target = SplitQualifier(*name);

@@ -257,7 +257,7 @@ void AddLists(CLI::App& sandbox, Context& context) {
   auto place = std::make_shared<std::string>();
   auto all = std::make_shared<bool>(false);
   auto quiet = std::make_shared<bool>(false);
-  list->add_option("ID:/PATH", *place, "A folder in a sandbox, or a file")->type_name("");
+  list->add_option("PLACE", *place, "A folder in a sandbox, or a file, ID:/PATH")->type_name("");
   list->add_flag("-a,--all", *all, "The recently ended too");
   list->add_flag("-q,--quiet", *quiet, "Print ids only");
   list->callback([&context, place, all, quiet] {

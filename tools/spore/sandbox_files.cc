@@ -206,7 +206,7 @@ Outcome Move(const Context& context, const std::string& from, const std::string&
 void AddReadAndWrite(CLI::App& sandbox, Context& context) {
   CLI::App* read = AddCommand(sandbox, context, "read", "Print a file of a sandbox");
   auto place = std::make_shared<std::string>();
-  read->add_option("ID:/PATH", *place, "The file")->required()->type_name("");
+  read->add_option("PLACE", *place, "The file, ID:/PATH")->required()->type_name("");
   read->callback(
       [&context, place] { context.command = [&context, place] { return Read(context, *place); }; });
 
@@ -215,7 +215,7 @@ void AddReadAndWrite(CLI::App& sandbox, Context& context) {
   auto target = std::make_shared<std::string>();
   auto append = std::make_shared<bool>(false);
   auto mode = std::make_shared<std::string>();
-  write->add_option("ID:/PATH", *target, "The file")->required()->type_name("");
+  write->add_option("PLACE", *target, "The file, ID:/PATH")->required()->type_name("");
   write->add_flag("-a,--append", *append, "After what it holds, not in its place");
   write->add_option("--mode", *mode, "Permission bits of a new file (default: 644)")
       ->type_name("OCTAL");
@@ -231,7 +231,7 @@ void AddReadAndWrite(CLI::App& sandbox, Context& context) {
 
   CLI::App* stat = AddCommand(sandbox, context, "stat", "Show what a file of a sandbox is");
   auto of = std::make_shared<std::string>();
-  stat->add_option("ID:/PATH", *of, "The file")->required()->type_name("");
+  stat->add_option("PLACE", *of, "The file, ID:/PATH")->required()->type_name("");
   stat->callback(
       [&context, of] { context.command = [&context, of] { return Stat(context, *of); }; });
 }
@@ -242,7 +242,7 @@ void AddChanges(CLI::App& sandbox, Context& context) {
   auto request = std::make_shared<v1::RemoveFileRequest>();
   auto recursive = std::make_shared<bool>(false);
   auto force = std::make_shared<bool>(false);
-  remove->add_option("ID:/PATH", *removed, "The files")->required()->type_name("");
+  remove->add_option("PLACE", *removed, "The files, ID:/PATH")->required()->type_name("");
   remove->add_flag("-r,--recursive", *recursive, "Folders, too, with all below them");
   remove->add_flag("-f,--force", *force, "What is not there is no error");
   remove->callback([&context, removed, request, recursive, force] {
@@ -257,7 +257,7 @@ void AddChanges(CLI::App& sandbox, Context& context) {
   CLI::App* make = AddCommand(sandbox, context, "mkdir", "Make folders in sandboxes");
   auto made = std::make_shared<std::vector<std::string>>();
   auto parents = std::make_shared<bool>(false);
-  make->add_option("ID:/PATH", *made, "The folders")->required()->type_name("");
+  make->add_option("PLACE", *made, "The folders, ID:/PATH")->required()->type_name("");
   make->add_flag("-p,--parents", *parents, "Those above, too; one that is there is no error");
   make->callback([&context, made, parents] {
     context.command = [&context, made, parents] {
@@ -271,7 +271,7 @@ void AddChanges(CLI::App& sandbox, Context& context) {
   CLI::App* move = AddCommand(sandbox, context, "mv", "Rename a file of a sandbox");
   auto names = std::make_shared<std::pair<std::string, std::string>>();
   auto replace = std::make_shared<bool>(false);
-  move->add_option("ID:/PATH", names->first, "The file")->required()->type_name("");
+  move->add_option("PLACE", names->first, "The file, ID:/PATH")->required()->type_name("");
   move->add_option("NEW", names->second, "Its new path")->required()->type_name("");
   move->add_flag("-f,--force", *replace, "In the place of what is there");
   move->callback([&context, names, replace] {
@@ -317,7 +317,7 @@ void AddSandboxFiles(CLI::App& sandbox, Context& context) {
       AddCommand(sandbox, context, "watch", "Print changes below a folder of a sandbox");
   auto place = std::make_shared<std::string>();
   auto recursive = std::make_shared<bool>(false);
-  watch->add_option("ID:/PATH", *place, "The folder")->required()->type_name("");
+  watch->add_option("PLACE", *place, "The folder, ID:/PATH")->required()->type_name("");
   watch->add_flag("-r,--recursive", *recursive, "In folders below it, too");
   watch->callback([&context, place, recursive] {
     context.command = [&context, place, recursive] { return Watch(context, *place, *recursive); };
