@@ -12,6 +12,7 @@
 #ifndef SPORE_SANDBOX_H_
 #define SPORE_SANDBOX_H_
 
+#include <cstdint>
 #include <functional>
 
 #include <spore/client.h>

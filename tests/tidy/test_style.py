@@ -103,6 +103,23 @@ def test_descriptors_are_close_on_exec():
     assert not found, "\n".join(found)
 
 
+def test_headers_name_the_integers_they_use():
+    """Debian 13's standard library does not bring <cstdint> with <string>: own headers that declare with its types must."""
+    uses = re.compile(r"\bu?int(?:8|16|32|64)_t\b")
+    for path in tree.files_ending(".h", below=(*tree.CODE_FOLDERS, "include")):
+        text = tree.read(path)
+        alone = not re.search(r'#include "', text)
+        if alone and uses.search(re.sub(r"//[^\n]*", "", text)):
+            assert re.search(r"#include <(?:cstdint|stdint\.h|cinttypes)>", text), path
+
+
+def test_names_of_arguments_fit_every_parser():
+    """CLI11 of Debian 13 takes none of these in the name of an option or argument, and ends the whole command."""
+    for path in tree.files_ending(".cc", below=("tools",)):
+        for names in re.findall(r'add_(?:option|flag)\(\s*"([^"]*)"', tree.read(path)):
+            assert not re.search(r"[: ]", names), f"{path}: {names}"
+
+
 def test_headers_are_guarded_and_described():
     for path in tree.files_ending(".h", below=tree.CODE_FOLDERS):
         text = tree.read(path)
