@@ -3,6 +3,7 @@
 // be.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "sandbox/sys/result.h"

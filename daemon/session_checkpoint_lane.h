@@ -2,6 +2,7 @@
 // own. Dumping and restoring themselves are not here.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>

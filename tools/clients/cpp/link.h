@@ -3,6 +3,7 @@
 
 #include <spore/client.h>
 #include <chrono>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <string_view>
