@@ -27,8 +27,9 @@ def test_every_fault_point_is_tripped_here():
         for step, name in re.findall(r'FaultPoint\((step \+ )?"([\w-]+)"\)', path.read_text()):
             found |= {f"deploy{name}", f"update{name}"} if step else {name}
     # Those of images: in test_image_import.py; of checkpoints: in test_checkpoint_faults.py; of what is
-    # kept beside the code: in test_versions.py; of events: in test_async.py.
-    found = {name for name in found if not re.match("checkpoint-|restore-|facts-|async-", name)}
+    # kept beside the code: in test_versions.py; of events: in test_async.py; of sessions on disk: in
+    # test_sandbox_checkpoint_cli.py.
+    found = {name for name in found if not re.match("checkpoint-|restore-|facts-|async-|session-", name)}
     assert found == set(POINTS) | set(images_of_own.POINTS)
 
 

@@ -5,6 +5,7 @@ What comes back: test_sandbox_checkpoint.py.
 import grp
 import json
 import os
+import re
 import subprocess
 
 import daemon
@@ -206,3 +207,41 @@ def test_so_much_of_the_disk():
         assert done.code == REFUSED and "session-checkpoints-bytes" in done.err
         assert box.value("x") == "1"
         assert not list((server.state / "session-checkpoints").iterdir())
+
+
+def test_a_whole_one_stays_and_a_restore_that_fails_leaves_nothing():
+    server = daemon.Spored()
+    try:
+        server.start({"SPORE_FAULT": "session-checkpoint-renamed:kill"})
+        server.await_eager_images()
+        box = sandboxes.create(server)
+        box.code("x = 1")
+        server.cli("sandbox", "checkpoint", "--name", "whole", box.id)
+        server.process.wait(30)
+        for how in ("fail", "kill"):
+            server.start({"SPORE_FAULT": f"session-restore-verified:{how}"})
+            server.await_eager_images()
+            assert [c["name"] for c in server.call(SERVICE, "List")["checkpoints"]] == ["whole"]
+            assert server.cli("sandbox", "restore", "whole").code != 0
+            if how == "kill":
+                server.process.wait(30)
+            else:
+                daemon.wait_until(lambda: not server.call("Sandboxes", "List")["sessions"], 30, "no session is left")
+                server.stop()
+        server.start()
+        server.await_eager_images()
+        copy = sandboxes.Sandbox(server, server.call(SERVICE, "Restore", {"name": "whole"})["id"])
+        assert copy.value("x") == "1"
+        copy.kill()
+        server.check_end()
+    finally:
+        server.stop(9)
+        server.remove()
+
+
+def test_every_fault_point_is_tripped_here():
+    found = set()
+    for path in (daemon.ROOT / "daemon").glob("session_*.cc"):
+        found |= set(re.findall(r'FaultPoint\("(session-[\w-]+)"\)', path.read_text()))
+    assert found == {"session-checkpoint-packed", "session-checkpoint-staged", "session-checkpoint-renamed",
+                     "session-restore-verified"}
