@@ -104,6 +104,22 @@ def test_a_branch_has_a_way_out_of_its_own(box):
         copy.kill()
 
 
+def test_a_restored_session_has_a_way_out_of_its_own(box):
+    box.code("kept = 1")
+    box.detach("sleep", "600")  # a branch is then one of all of it
+    box.spored.call("SessionCheckpoints", "Create", {"id": box.id, "name": "out", "leave_running": True})
+    copies = [box.spored.call("SessionCheckpoints", "Restore", {"name": "out"}), *box.call("Branch")["sessions"]]
+    box.spored.call("SessionCheckpoints", "Remove", {"name": "out"})
+    for made in copies:
+        copy = sandboxes.Sandbox(box.spored, made["id"])
+        try:
+            assert copy.value("kept") == "1" and copy.inspect()["network"] == box.inspect()["network"]
+            assert json.loads(curl(copy, f"HTTP://web.test:{WEB}/b")["stdout"])["path"] == "/b"
+        finally:
+            copy.kill()
+    assert json.loads(curl(box, f"HTTP://web.test:{WEB}/b")["stdout"])["path"] == "/b"
+
+
 def test_programs_and_code_are_told_of_the_proxy(box):
     names = box.out("env | grep -i _proxy | sort").split()
     assert "https_proxy=" + PROXY in names and "HTTP_PROXY=" + PROXY in names
