@@ -98,6 +98,16 @@ std::span<const DeniableGroup> DeniableGroups() {
   return kGroups;
 }
 
+Result<DeniedCalls> DeniedCalls::Parse(std::string_view list) {
+  std::vector<std::string> names;
+  for (size_t at = 0; at < list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    names.emplace_back(list.substr(at, end - at));
+    at = end + 1;
+  }
+  return Make(names);
+}
+
 Result<DeniedCalls> DeniedCalls::Make(std::span<const std::string> names) {
   DeniedCalls denied;
   std::set<Name> calls;

@@ -24,6 +24,8 @@ class DeniedCalls {
   // request, load code and answer. Whether a certain runtime needs another is found out by trial
   // (zygote/hosts/common/working_set.h).
   static Result<DeniedCalls> Make(std::span<const std::string> names);
+  // The same, of a list with commas between.
+  static Result<DeniedCalls> Parse(std::string_view list);
 
   bool empty() const { return calls_.empty() && !processes_; }
   // As libseccomp names them; sorted, each once.

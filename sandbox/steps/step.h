@@ -94,6 +94,8 @@ StepResult SetCapabilities(uint64_t sets);
 StepResult SetNoNewPrivs();
 
 // ---- landlock.cc ----
+// All that a tenant can write to: one tmpfs (mounts.cc).
+constexpr const char* kWritablePlaces[] = {"/tmp", "/dev/shm"};
 // Makes a ruleset: files may be written and made below the given directories only, no device
 // nodes, no TCP unless `network` has it, abstract sockets and signals only within the sandbox; each
 // as far as the kernel knows it. *ruleset_fd is -1 where there is no Landlock.

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "sandbox/steps/step.h"
 #include "sandbox/sys/fault_point.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/branch/copy_files.h"

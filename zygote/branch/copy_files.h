@@ -34,6 +34,5 @@ Result<> CopyFiles(const FilesOrder& order);
 // A folder of the sandbox that the process is in: "/tmp" or "/dev/shm", mounts where nobody in it
 // can change what leads there.
 Result<UniqueFd> OpenPlace(pid_t pid, const char* place);
-constexpr const char* kWritablePlaces[] = {"/tmp", "/dev/shm"};
 
 }  // namespace spore

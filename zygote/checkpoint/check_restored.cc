@@ -19,6 +19,7 @@
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/branch/process_maps.h"
 #include "zygote/branch/thread_state.h"
+#include "zygote/checkpoint/process_facts.h"
 
 namespace spore {
 namespace {
@@ -110,12 +111,8 @@ Result<> CheckPlaces(pid_t tid, const Confinement& confinement) {
 
 // A descriptor that is on its way in a message could be any.
 Result<> CheckMessages(pid_t tid, const char* name) {
-  std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", tid, name));
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("scm_fds:") && line.find_first_not_of("0 \t", 8) != line.npos)
-      return Refuse("a socket", "one with descriptors that nobody has received");
-  }
-  return {};
+  if (!HasDescriptorsInFlight(fmt::format("/proc/{}/fdinfo/{}", tid, name))) return {};
+  return Refuse("a socket", "one with descriptors that nobody has received");
 }
 
 int OptionOf(int socket, int name) {
@@ -164,11 +161,9 @@ Result<> CheckDescriptors(pid_t tid, int pidfd, const Confinement& confinement) 
 // pidfd_getfd(2) looks into the table of a process's first thread: all others have to have the
 // same.
 Result<> CheckTables(const RestoredProcess& process) {
-  constexpr int kFiles = 2;  // KCMP_FILES of linux/kcmp.h
   for (const Tracee& thread : process.threads) {
-    const long differs = syscall(SYS_kcmp, process.pid, thread.tid(), kFiles, 0, 0);
-    if (differs < 0) return SysError("kcmp", {}, "the kernel needs CONFIG_KCMP");
-    if (differs != 0) return Refuse("a thread's table of descriptors", "its own");
+    SPORE_ASSIGN(const bool own, HasOwnTable(process.pid, thread.tid()));
+    if (own) return Refuse("a thread's table of descriptors", "its own");
   }
   return {};
 }

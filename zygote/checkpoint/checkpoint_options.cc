@@ -31,7 +31,6 @@ bool Apply(std::string_view name, std::string_view value, CheckpointOptions& opt
   if (name == "descriptor") return Number(value, options.descriptor);
   if (name == "last-number") return Number(value, options.last_number);
   if (name == "open-files") return Number(value, options.open_files);
-  if (name == "file-size") return Number(value, options.file_size_bytes);
   if (name == "monotonic-ns") return Number(value, options.monotonic_ns);
   if (name == "boottime-ns") return Number(value, options.boottime_ns);
   if (name != "limit-ms") return false;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/policy/network_policy.h"
 #include "sandbox/sys/result.h"
 
 namespace spore {
@@ -28,11 +29,14 @@ struct CheckpointOptions {
   // restore only
   int32_t descriptor = -1;  // descriptor=N: the agent's, of the other end (session_park.h)
   int32_t last_number = 0;  // last-number=N: CheckpointSessionDone's
-  uint64_t open_files = 0;  // open-files=N, file-size=N: as wire::Specialise has them
-  uint64_t file_size_bytes = 0;
-  std::string denied;  // denied=NAME,NAME: as wire::Prepare has them
+  uint64_t open_files = 0;  // open-files=N: as wire::Specialise has it
+  std::string denied;       // denied=NAME,NAME: as wire::Prepare has them
   // monotonic-ns=N, boottime-ns=N: what clocks of the session told when it was dumped
   uint64_t monotonic_ns = 0, boottime_ns = 0;
+
+  NetworkPolicy network() const {
+    return loopback ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
+  }
 };
 
 Result<CheckpointOptions> ParseCheckpointOptions(int argc, char** argv);

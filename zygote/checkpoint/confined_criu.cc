@@ -13,6 +13,7 @@
 #include "sandbox/steps/step.h"
 #include "zygote/checkpoint/criu_rights.h"
 #include "zygote/checkpoint/edit_images.h"
+#include "zygote/checkpoint/try_step.h"
 #include "zygote/checkpoint_protocol.h"
 
 #ifndef CAP_CHECKPOINT_RESTORE
@@ -24,10 +25,6 @@ namespace {
 
 constexpr uint64_t kOpenFiles = 65536;
 constexpr uint64_t kRestoring = 1ull << CAP_CHECKPOINT_RESTORE;
-Result<> Try(const StepResult& step) {
-  if (step.ok()) return {};
-  return SysErrorOf(step.errno_value, step.operation);
-}
 
 Result<> EditAll(const ConfinedCriu& criu) {
   const CheckpointOptions& options = criu.options;
@@ -52,7 +49,7 @@ Result<> BecomeTenant(const ConfinedCriu& criu) {
     return SysError("setns to the image's user namespace");
   if (criu.clocks.any()) SPORE_TRY(EnterTimeNamespace(criu.clocks));
   // More descriptors than the session may have: it gets its own limit afterwards (LimitFiles).
-  SPORE_TRY(Try(LimitResources({kOpenFiles, criu.options.file_size_bytes})));
+  SPORE_TRY(Try(LimitResources({.open_files = kOpenFiles})));
   SPORE_TRY(TakeCriuRights(criu.options.uid, kRestoring));
   if (chdir("/") < 0) return SysError("chdir", "/");
   return {};

@@ -8,14 +8,10 @@
 
 #include "sandbox/root_fs.h"
 #include "sandbox/steps/step.h"
+#include "zygote/checkpoint/try_step.h"
 
 namespace spore {
 namespace {
-
-Result<> Try(const StepResult& step) {
-  if (step.ok()) return {};
-  return SysErrorOf(step.errno_value, step.operation);
-}
 
 Result<> SetSets(uint64_t held, uint64_t inheritable) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -61,14 +57,18 @@ Result<> TakeCriuRights(uid_t uid, uint64_t capabilities) {
   return {};
 }
 
-Result<> ExecuteCriu(std::vector<std::string> arguments, const std::string& runtime_folder) {
-  DefaultSignals();
-  // Through its own loader: it may be of another Debian than the image is.
+std::vector<std::string> CriuCommand(const std::vector<std::string>& arguments) {
   const std::string usr = kCriuPlace;
   std::vector<std::string> words = {usr + "/lib64/ld-linux-x86-64.so.2", "--library-path",
                                     usr + "/lib/x86_64-linux-gnu", usr + "/sbin/criu"};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  words.emplace_back("--no-default-config");  // an image may have one
+  words.emplace_back("--no-default-config");
+  return words;
+}
+
+Result<> ExecuteCriu(const std::vector<std::string>& arguments, const std::string& runtime_folder) {
+  DefaultSignals();
+  std::vector<std::string> words = CriuCommand(arguments);
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

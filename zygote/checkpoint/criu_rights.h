@@ -17,8 +17,12 @@ namespace spore {
 // again.
 Result<> TakeCriuRights(uid_t uid, uint64_t capabilities);
 
+// CRIU at kCriuPlace with these words, executed through its own loader, since it may be of another
+// Debian than the image is; it reads no configuration, which would be the image's.
+std::vector<std::string> CriuCommand(const std::vector<std::string>& arguments);
+
 // Executes what lies at kCriuPlace, with the caller's descriptors and
 // no environment of it. Returns only on failure.
-Result<> ExecuteCriu(std::vector<std::string> arguments, const std::string& runtime_folder);
+Result<> ExecuteCriu(const std::vector<std::string>& arguments, const std::string& runtime_folder);
 
 }  // namespace spore

@@ -16,11 +16,13 @@
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/branch/enter_cgroup.h"
+#include "zygote/branch/worker_process.h"
 #include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/criu_rights.h"
 #include "zygote/checkpoint/dump_filter.h"
 #include "zygote/checkpoint/held_session.h"
 #include "zygote/checkpoint/transport_socket.h"
+#include "zygote/checkpoint/try_step.h"
 #include "zygote/checkpoint_protocol.h"
 
 #ifndef CAP_CHECKPOINT_RESTORE
@@ -43,8 +45,8 @@ struct Report {
 };
 
 Report ReportOf(const Error& error) {
-  Report report{.error_kind = static_cast<uint32_t>(error.kind)};
-  strncpy(report.error, error.Message().c_str(), sizeof report.error - 1);
+  Report report;
+  PutError(error, report);
   return report;
 }
 
@@ -95,8 +97,7 @@ class Tracer {
     if (!null) return SysError("open", "/dev/null");
     if (setns(parts_.user_namespace, CLONE_NEWUSER) < 0)
       return SysError("setns to the image's user namespace");
-    if (const StepResult r = LimitResources({.open_files = kOpenFiles}); !r.ok())
-      return SysErrorOf(r.errno_value, r.operation);
+    SPORE_TRY(Try(LimitResources({.open_files = kOpenFiles})));
     SPORE_TRY(TakeCriuRights(parts_.options.uid, kDumping));
     if (chdir("/") < 0) return SysError("chdir", "/");
     for (int fd = 0; fd <= STDERR_FILENO; ++fd)

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sandbox/policy/denied_calls.h"
+#include "sandbox/steps/step.h"
 #include "sandbox/sys/fault_point.h"
 #include "sandbox/sys/fd_message.h"
 #include "sandbox/sys/step_log.h"
@@ -45,24 +46,12 @@ int OwnFilters() {
   return number;
 }
 
-std::vector<std::string> Words(std::string_view list) {
-  std::vector<std::string> words;
-  while (!list.empty()) {
-    const std::string_view word = list.substr(0, list.find(','));
-    words.emplace_back(word);
-    list.remove_prefix(std::min(word.size() + 1, list.size()));
-  }
-  return words;
-}
-
 // Those that every session runs under, in the order in which one gets them.
 Result<std::vector<SeccompProgram>> SessionPrograms(const CheckpointOptions& options) {
-  const NetworkPolicy network =
-      options.loopback ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
-  SPORE_ASSIGN(const DeniedCalls denied, DeniedCalls::Make(Words(options.denied)));
+  SPORE_ASSIGN(const DeniedCalls denied, DeniedCalls::Parse(options.denied));
   std::vector<SeccompProgram> programs(3);
   SPORE_ASSIGN(programs[0], CompileBaseProgram());
-  SPORE_ASSIGN(programs[1], CompileFinalProgram(network));
+  SPORE_ASSIGN(programs[1], CompileFinalProgram(options.network()));
   SPORE_ASSIGN(programs[2], CompileLastProgram(denied));
   return programs;
 }
@@ -87,9 +76,7 @@ Result<ConfinedCriu> PrepareCriu(const CheckpointOptions& options, pid_t init) {
   }
   SPORE_ASSIGN(criu.user_namespace, OpenAbove(fmt::format("/proc/{}/ns/user", init), O_RDONLY));
   SPORE_ASSIGN(criu.null, OpenAbove("/dev/null", O_RDWR));
-  const NetworkPolicy network =
-      options.loopback ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
-  SPORE_ASSIGN(criu.program, CompileRestoreProgram(network));
+  SPORE_ASSIGN(criu.program, CompileRestoreProgram(options.network()));
   SPORE_ASSIGN(criu.probe_program, CompileRestoreProbeProgram());
   return criu;
 }
@@ -170,8 +157,8 @@ class Restore {
   Result<> RestoreFiles(uid_t owner) const {
     FilesOrder order{.owner = owner, .cgroups = options_.cgroups};
     std::vector<UniqueFd> folders;
-    for (const auto& [kept, place] :
-         {std::pair(wire::kCheckpointTmp, "/tmp"), {wire::kCheckpointShm, "/dev/shm"}}) {
+    for (const auto& [kept, place] : {std::pair(wire::kCheckpointTmp, kWritablePlaces[0]),
+                                      {wire::kCheckpointShm, kWritablePlaces[1]}}) {
       constexpr int kFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
       UniqueFd from(openat(wire::kCheckpointFolderFd, kept, kFolder | O_CLOEXEC));
       if (!from) return SysError("open a folder of a checkpoint", kept);

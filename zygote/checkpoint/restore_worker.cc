@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "sandbox/steps/step.h"
@@ -22,9 +23,11 @@
 #include "sandbox/sys/fault_point.h"
 #include "sandbox/sys/fd_message.h"
 #include "sandbox/sys/step_log.h"
+#include "zygote/branch/worker_process.h"
 #include "zygote/checkpoint/await_criu.h"
 #include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/clone_with_number.h"
+#include "zygote/checkpoint/try_step.h"
 #include "zygote/checkpoint_protocol.h"
 
 namespace spore {
@@ -39,10 +42,8 @@ constexpr uint64_t kTruncate = 1u << 14;  // Landlock's, of its ABI 3
 
 struct Report {
   uint32_t error_kind = 0;
-  int32_t errno_value = 0;
-  char error[480] = {};  // empty: none
   uint32_t mounts = 0;
-  uint32_t reserved = 0;
+  char error[480] = {};  // empty: none
   ForbiddenMount mount[kMostMounts] = {};
 };
 
@@ -50,10 +51,7 @@ Report ReportOf(const Result<>& result, const std::vector<ForbiddenMount>& mount
   Report report;
   report.mounts = static_cast<uint32_t>(std::min(mounts.size(), kMostMounts));
   std::copy_n(mounts.begin(), report.mounts, report.mount);
-  if (result) return report;
-  report.error_kind = static_cast<uint32_t>(result.error().kind);
-  report.errno_value = result.error().errno_value;
-  strncpy(report.error, result.error().Message().c_str(), sizeof report.error - 1);
+  if (!result) PutError(result.error(), report);
   return report;
 }
 
@@ -138,12 +136,10 @@ Result<Report> Receive(int socket, int limit_ms) {
   return MakeError(static_cast<ErrorKind>(report.error_kind), report.error);
 }
 
-Result<int> MakeRuleset(bool loopback) {
-  constexpr const char* kWritable[] = {"/tmp", "/dev/shm"};
+Result<int> MakeRuleset(NetworkPolicy network) {
   int ruleset = -1;
-  const NetworkPolicy network = loopback ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
-  const StepResult made = MakeLandlockRuleset(kWritable, 2, network, &ruleset);
-  if (!made.ok()) return SysErrorOf(made.errno_value, made.operation);
+  SPORE_TRY(
+      Try(MakeLandlockRuleset(kWritablePlaces, std::size(kWritablePlaces), network, &ruleset)));
   return ruleset;
 }
 
@@ -151,7 +147,7 @@ Result<int> MakeRuleset(bool loopback) {
 Result<> Work(const RestoreWorker::Order& order, int socket) {
   SPORE_TRY(JoinSession(order.init_pidfd));
   // Before the whole /proc is there: what is made here tells files by what they are.
-  SPORE_ASSIGN(const int made, MakeRuleset(order.criu.options.loopback));
+  SPORE_ASSIGN(const int made, MakeRuleset(order.criu.options.network()));
   const UniqueFd ruleset(made);
   SPORE_ASSIGN(Workplace place, Workplace::Open({.files = wire::kCheckpointMountFd,
                                                  .criu = wire::kCheckpointCriuFd,

@@ -16,6 +16,7 @@
 #include "sandbox/sys/step_log.h"
 #include "zygote/branch/source_process.h"
 #include "zygote/branch/thread_state.h"
+#include "zygote/checkpoint/process_facts.h"
 
 namespace spore {
 namespace {
@@ -23,12 +24,6 @@ namespace {
 constexpr long kOptions = PTRACE_O_EXITKILL | PTRACE_O_SUSPEND_SECCOMP;
 constexpr uint64_t kLimitNs = 3'000'000'000;
 constexpr useconds_t kLookUs = 100;
-
-// What has ended but is not reaped cannot be held, and does nothing.
-bool HasEnded(pid_t tid) {
-  const std::string state = StatusLine(tid, "State");
-  return state.empty() || state.front() == 'Z' || state.front() == 'X';
-}
 
 // In ticks since the host was started; 0: there is no such process.
 uint64_t BeganAt(pid_t pid) {
@@ -45,7 +40,8 @@ uint64_t BeganAt(pid_t pid) {
   return ticks;
 }
 
-// Its first one may have left the others.
+// What has ended but is not reaped cannot be held, and does nothing. The first one may have left
+// the others.
 std::vector<pid_t> LivingThreadsOf(pid_t pid) {
   auto tids = ThreadsOf(pid);
   if (!tids) return {};

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <utility>
 
+#include "sandbox/steps/step.h"
 #include "sandbox/sys/fault_point.h"
 #include "zygote/branch/copy_files.h"
 #include "zygote/branch/thread_state.h"

@@ -27,6 +27,7 @@
 #include "zygote/branch/process_maps.h"
 #include "zygote/branch/source_process.h"
 #include "zygote/branch/thread_state.h"
+#include "zygote/checkpoint/process_facts.h"
 
 namespace spore {
 namespace {
@@ -66,11 +67,6 @@ std::string PlaceOf(pid_t tid) {
   return place;
 }
 
-bool HasEnded(pid_t pid) {
-  const std::string state = StatusLine(pid, "State");
-  return state.empty() || state.front() == 'Z' || state.front() == 'X';
-}
-
 ino_t NumberOf(int file) {
   struct stat status {};
   return fstat(file, &status) < 0 ? 0 : status.st_ino;
@@ -97,11 +93,10 @@ Result<Nesting> NestingOf(pid_t pid, ino_t inside) {
 
 // A table that the first thread has not would be seen by nobody, nor be dumped.
 Result<> CheckTable(pid_t pid, pid_t tid) {
-  constexpr int kFiles = 2;  // KCMP_FILES of linux/kcmp.h
   if (tid == pid) return {};
-  const long differs = syscall(SYS_kcmp, pid, tid, kFiles, 0, 0);
-  if (differs == 0 || HasEnded(pid) || HasEnded(tid)) return {};
-  if (differs < 0) return SysError("kcmp", {}, "the kernel needs CONFIG_KCMP");
+  const Result<bool> own = HasOwnTable(pid, tid);
+  if ((own && !*own) || HasEnded(pid) || HasEnded(tid)) return {};
+  if (!own) return tl::unexpected(own.error());
   return MakeError(ErrorKind::kPrecondition,
                    fmt::format("a thread of process {} has a table of descriptors of its own",
                                NumberInside(pid)));
@@ -243,14 +238,11 @@ Result<> CheckNothingInFlight(const SessionCgroup& cgroup) {
     std::error_code error;
     const std::string place = fmt::format("/proc/{}/fdinfo", pid);
     for (const auto& entry : std::filesystem::directory_iterator(place, error)) {
-      std::ifstream info(entry.path());
-      for (std::string line; std::getline(info, line);) {
-        if (!line.starts_with("scm_fds:") || strtol(line.c_str() + 8, nullptr, 10) == 0) continue;
-        return MakeError(ErrorKind::kPrecondition,
-                         fmt::format("descriptors are on their way over a socket of process {}",
-                                     NumberInside(pid)),
-                         "try again when they have been received");
-      }
+      if (!HasDescriptorsInFlight(entry.path())) continue;
+      return MakeError(ErrorKind::kPrecondition,
+                       fmt::format("descriptors are on their way over a socket of process {}",
+                                   NumberInside(pid)),
+                       "try again when they have been received");
     }
   }
   return {};

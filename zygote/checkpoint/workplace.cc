@@ -10,14 +10,10 @@
 #include "sandbox/root_fs.h"
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/unique_fd.h"
+#include "zygote/checkpoint/try_step.h"
 
 namespace spore {
 namespace {
-
-Result<> ErrorOf(const StepResult& step, const char* object = "") {
-  if (step.ok()) return {};
-  return SysErrorOf(step.errno_value, step.operation, object);
-}
 
 Result<UniqueFd> MakeWholeProc() {
   UniqueFd context(fsopen("proc", FSOPEN_CLOEXEC));
@@ -39,7 +35,7 @@ Result<> Workplace::Attach(int mount, const char* place, bool whole_device) {
     return MakeError(ErrorKind::kUnavailable, "the kernel does not tell mounts", "Linux 5.8 does");
   const dev_t device = makedev(status.stx_dev_major, status.stx_dev_minor);
   mounts_.push_back({status.stx_mnt_id, whole_device ? device : 0});
-  SPORE_TRY(ErrorOf(AttachMount(mount, place), place));
+  SPORE_TRY(Try(AttachMount(mount, place), place));
   attached_.push_back(place);
   return {};
 }
@@ -54,9 +50,9 @@ Result<Workplace> Workplace::Open(const WorkplaceParts& parts) {
   SPORE_TRY(place.Attach(parts.criu, kCriuPlace, /*whole_device=*/false));
   if (proc) SPORE_TRY(place.Attach(proc.get(), "/proc", /*whole_device=*/true));
   bool was_up = false;
-  SPORE_TRY(ErrorOf(IsLoopbackUp(&was_up)));
+  SPORE_TRY(Try(IsLoopbackUp(&was_up)));
   if (was_up) return place;
-  SPORE_TRY(ErrorOf(SetLoopback(true)));
+  SPORE_TRY(Try(SetLoopback(true)));
   place.loopback_ = true;
   return place;
 }
@@ -72,7 +68,7 @@ Workplace::~Workplace() {
 
 Result<> Workplace::Remove() {
   Result<> result;
-  if (std::exchange(loopback_, false)) result = ErrorOf(SetLoopback(false));
+  if (std::exchange(loopback_, false)) result = Try(SetLoopback(false));
   for (; !attached_.empty(); attached_.pop_back()) {
     if (umount2(attached_.back(), MNT_DETACH) < 0) result = SysError("umount", attached_.back());
   }

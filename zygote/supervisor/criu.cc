@@ -8,11 +8,14 @@
 
 #include <algorithm>
 #include <fstream>
+#include <sstream>
 #include <utility>
 
 #include "sandbox/root_fs.h"
 #include "sandbox/steps/step.h"
 #include "sandbox/sys/clone.h"
+#include "zygote/checkpoint/await_criu.h"
+#include "zygote/checkpoint/criu_rights.h"
 
 namespace spore {
 namespace {
@@ -20,21 +23,11 @@ namespace {
 constexpr const char* kLogName = "criu.log";
 constexpr int kAboveFixedFds = 16;
 
-// What CRIU complained of last, without place and time.
-std::string LastComplaint() {
-  std::ifstream log(std::string(kCheckpointPlace) + "/" + kLogName);
-  std::string complaint;
-  for (std::string line; std::getline(log, line);) {
-    const size_t found = line.find("Error (");
-    if (found == std::string::npos) continue;
-    // CRIU always says this of itself in a user namespace, and goes on.
-    if (line.find("RLIMIT_NOFILE") != std::string::npos) continue;
-    const size_t colon = line.find("): ", found);
-    const std::string words = line.substr(colon == std::string::npos ? found : colon + 3);
-    // The first says why, what follows only that it went wrong.
-    if (complaint.empty()) complaint = words;
-  }
-  return complaint.empty() ? "it does not say why" : complaint;
+std::string ReadLog() {
+  const std::ifstream log(std::string(kCheckpointPlace) + "/" + kLogName);
+  std::ostringstream text;
+  text << log.rdbuf();
+  return text.str();
 }
 
 // Returns only on failure.
@@ -79,13 +72,9 @@ Result<CriuWorkplace> CriuWorkplace::Open(int files, int criu) {
 Result<> CriuWorkplace::Run(const std::vector<std::string>& arguments,
                             const std::vector<int>& inherit,
                             std::chrono::milliseconds limit) const {
-  // Through its own loader: it may be of another Debian than the image is.
-  const std::string usr = kCriuPlace;
-  std::vector<std::string> words = {usr + "/lib64/ld-linux-x86-64.so.2", "--library-path",
-                                    usr + "/lib/x86_64-linux-gnu", usr + "/sbin/criu"};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  words.insert(words.end(), {"--unprivileged", "--no-default-config", "--images-dir",
-                             kCheckpointPlace, "--log-file", kLogName, "-v2"});
+  std::vector<std::string> words = CriuCommand(arguments);
+  words.insert(words.end(),
+               {"--unprivileged", "--images-dir", kCheckpointPlace, "--log-file", kLogName, "-v2"});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -114,7 +103,7 @@ Result<> CriuWorkplace::Run(const std::vector<std::string>& arguments,
   if (WIFSIGNALED(status))
     return MakeError(ErrorKind::kUnavailable,
                      "CRIU was ended by signal " + std::to_string(WTERMSIG(status)));
-  return MakeError(ErrorKind::kPrecondition, "CRIU failed: " + LastComplaint());
+  return MakeError(ErrorKind::kPrecondition, "CRIU failed: " + FirstComplaint(ReadLog()));
 }
 
 }  // namespace spore

@@ -84,9 +84,12 @@ StepResult SetUp(const InitPlan& plan, InitReport& report, int (&fds)[kInitFds])
   const PrivateMounts mounts{.tmp_bytes = request.tmp_bytes, .tmp_inodes = request.tmp_inodes};
   if (StepResult r = MountPrivate(mounts); !r.ok()) return r;
   t = log.Add("mounts", t);
-  constexpr const char* kWritable[] = {"/tmp", "/dev/shm"};
   int& ruleset = fds[Slot(wire::kLandlockRuleset)];
-  if (StepResult r = MakeLandlockRuleset(kWritable, 2, network, &ruleset); !r.ok()) return r;
+  if (StepResult r =
+          MakeLandlockRuleset(kWritablePlaces, std::size(kWritablePlaces), network, &ruleset);
+      !r.ok()) {
+    return r;
+  }
   t = log.Add("landlock", t);
   // Not dumpable: the tenant has the same uid and must not look into this process.
   if (StepResult r = LimitBoundingSet(0); !r.ok()) return r;

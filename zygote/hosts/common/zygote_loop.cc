@@ -201,18 +201,6 @@ wire::Prepare Preparation() {
   return prepare;
 }
 
-Result<DeniedCalls> Denied(const wire::Prepare& preparation) {
-  std::vector<std::string> names;
-  const std::string_view text(preparation.denied,
-                              strnlen(preparation.denied, sizeof preparation.denied));
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    names.emplace_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return DeniedCalls::Make(names);
-}
-
 // Makes forks cheap whose zygote is large; one that cannot be flat serves as it is. What is flat in
 // a zygote that was copied is so in its copy; this moves what has come since.
 Result<> Flatten(bool wanted, uint64_t from_bytes, wire::ZygoteReady& ready) {
@@ -325,7 +313,9 @@ void ReportUnready(const char* reason) {
 Result<Copy> ServeOrders(wire::ZygoteReady ready, const ForkOptions& options) {
   SPORE_TRY(StopForCheckpoint());
   const wire::Prepare preparation = Preparation();
-  SPORE_ASSIGN(const DeniedCalls denied, Denied(preparation));
+  const std::string_view list(preparation.denied,
+                              strnlen(preparation.denied, sizeof preparation.denied));
+  SPORE_ASSIGN(const DeniedCalls denied, DeniedCalls::Parse(list));
   const NetworkPolicy network =
       preparation.loopback != 0 ? NetworkPolicy(LoopbackSockets()) : NetworkPolicy();
   ChildPrograms programs;
