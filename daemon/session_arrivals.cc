@@ -1,5 +1,7 @@
 #include "daemon/session_arrivals.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 #include <vector>
 
@@ -10,12 +12,6 @@ namespace {
 
 // Each holds memory of the host's until its processes have it.
 constexpr size_t kMostAtOnce = 8;
-
-std::string Joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ",") + name;
-  return text;
-}
 
 CheckpointWorker::Order WorkerOrder(const Session& session,
                                     const SessionCheckpointLane::Material& material,
@@ -34,7 +30,7 @@ CheckpointWorker::Order WorkerOrder(const Session& session,
   add("open-files", record.checkpoint().limits().open_files());
   add("monotonic-ns", record.monotonic_ns());
   add("boottime-ns", record.boottime_ns());
-  order.words.push_back("denied=" + Joined(session.image().manifest().deny));
+  order.words.push_back(fmt::format("denied={}", fmt::join(session.image().manifest().deny, ",")));
   return order;
 }
 

@@ -41,9 +41,6 @@ void Describe(Session& session, v1::SessionCheckpointRecord& record) {
     if (exec.kept()) *checkpoint.add_execs() = exec;
   checkpoint.set_interpreter(session.interpreter() != 0);
   if (session.interpreter() != 0) checkpoint.set_interpreter_runs(session.interpreter_runs());
-  record.set_uid(session.uid());
-  record.set_interpreter(session.interpreter());
-  record.set_code_runs(info.code_runs());
   record.set_last_exec_id(static_cast<uint32_t>(info.execs()));
   record.set_agent(session.agent_number());
 }
@@ -136,12 +133,9 @@ void SessionDumps::DoorFetched(const JobPtr& job, Result<UniqueFd> door) {
     return Fail(job, door.error());
   }
   job->door = std::make_shared<UniqueFd>(std::move(*door));
-  const auto go_on = [this, job](const Error& why) {
-    GoOn(job->order.session, *job->door, [this, job, why](const Result<>&) { Fail(job, why); });
-  };
-  if (job->told) return go_on(Ended());  // it was late
+  if (job->told) return GoOnThenFail(job, Ended());  // it was late
   Describe(*session, job->material->record);
-  if (auto started = StartWorker(job, *session); !started) go_on(started.error());
+  if (auto started = StartWorker(job, *session); !started) GoOnThenFail(job, started.error());
 }
 
 Result<> SessionDumps::StartWorker(const JobPtr& job, Session& session) {
@@ -181,16 +175,13 @@ void SessionDumps::OnDumped(const JobPtr& job, const CheckpointWorker::Dumped& d
   if (session == nullptr) return Fail(job, Ended());
   Error error = dumped.error.value_or(
       Error{ErrorKind::kInternal, 0, "its processes were not dumped", {}, {}});
-  const auto fail = [this, job](const Error& why) {
-    return [this, job, why](const Result<>&) { Fail(job, why); };
-  };
   switch (dumped.done.fate) {
     case SessionFate::kLost:
       session->Kill(v1::Death::DAEMON, "it was lost on its way to the disk: " + error.Message());
       error.operation += "; the session has ended";
       return Fail(job, error);
     case SessionFate::kGoesOn:
-      return GoOn(job->order.session, *job->door, fail(error));
+      return GoOnThenFail(job, error);
     case SessionFate::kDumped:
       break;
   }
@@ -220,6 +211,10 @@ void SessionDumps::GoOn(const std::string& id, const UniqueFd& door, Then then) 
 
 void SessionDumps::Fail(const JobPtr& job, const Error& error) {
   Tell(job, tl::unexpected(error));
+}
+
+void SessionDumps::GoOnThenFail(const JobPtr& job, const Error& error) {
+  GoOn(job->order.session, *job->door, [this, job, error](const Result<>&) { Fail(job, error); });
 }
 
 void SessionDumps::Tell(const JobPtr& job, const Result<Dumped>& result) {

@@ -74,6 +74,7 @@ class SessionDumps {
   Result<> StartWorker(const JobPtr& job, Session& session);
   void OnDumped(const JobPtr& job, const CheckpointWorker::Dumped& dumped);
   void Fail(const JobPtr& job, const Error& error);
+  void GoOnThenFail(const JobPtr& job, const Error& error);
 
   EventLoop& loop_;
   CgroupTree& cgroups_;

@@ -1,5 +1,6 @@
 #include "daemon/zygote_link.h"
 
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,9 +57,7 @@ Result<std::unique_ptr<ZygoteLink>> ZygoteLink::Start(EventLoop& loop, const Ima
   SPORE_TRY(link->cgroup_.Attach(launcher));
   const std::array<std::byte, 1> go{};
   wire::Prepare prepare{.flat = image.flat ? 1u : 0u, .loopback = image.loopback ? 1u : 0u};
-  std::string denied;
-  for (const std::string& name : image.deny) denied += (denied.empty() ? "" : ",") + name;
-  denied.copy(prepare.denied, sizeof prepare.denied - 1);
+  fmt::format("{}", fmt::join(image.deny, ",")).copy(prepare.denied, sizeof prepare.denied - 1);
   SPORE_TRY(link->zygote_->Send(prepare));
   SPORE_TRY(link->supervisor_->Send(go));
   return link;

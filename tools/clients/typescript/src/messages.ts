@@ -1765,12 +1765,6 @@ export interface SessionCheckpointRecord {
   agentDescriptor: number;
   // the highest pid or thread id within the session
   lastNumber: number;
-  // of its processes, inside the image's user namespace
-  uid: number;
-  // its pid within the session; 0: none
-  interpreter: number;
-  // of the session, so far
-  codeRuns: number;
   // so far
   lastExecId: number;
   // its clocks, when it was dumped
@@ -1784,12 +1778,9 @@ export const SessionCheckpointRecord: MessageType<SessionCheckpointRecord> = mes
   [4, "agent", "scalar", "int32"],
   [5, "agentDescriptor", "scalar", "int32"],
   [6, "lastNumber", "scalar", "int32"],
-  [7, "uid", "scalar", "uint32"],
-  [8, "interpreter", "scalar", "int32"],
-  [9, "codeRuns", "scalar", "uint64"],
-  [10, "lastExecId", "scalar", "uint32"],
-  [11, "monotonicNs", "scalar", "uint64"],
-  [12, "boottimeNs", "scalar", "uint64"],
+  [7, "lastExecId", "scalar", "uint32"],
+  [8, "monotonicNs", "scalar", "uint64"],
+  [9, "boottimeNs", "scalar", "uint64"],
 ]);
 
 // What a sandbox may use. 0 means: the default (deploy) or unchanged (update). spored refuses

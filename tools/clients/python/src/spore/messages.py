@@ -1869,12 +1869,6 @@ class SessionCheckpointRecord(Message):
     agent_descriptor: int = 0
     # the highest pid or thread id within the session
     last_number: int = 0
-    # of its processes, inside the image's user namespace
-    uid: int = 0
-    # its pid within the session; 0: none
-    interpreter: int = 0
-    # of the session, so far
-    code_runs: int = 0
     # so far
     last_exec_id: int = 0
     # its clocks, when it was dumped
@@ -1887,12 +1881,9 @@ class SessionCheckpointRecord(Message):
         Wire(4, "agent", "scalar", "int32"),
         Wire(5, "agent_descriptor", "scalar", "int32"),
         Wire(6, "last_number", "scalar", "int32"),
-        Wire(7, "uid", "scalar", "uint32"),
-        Wire(8, "interpreter", "scalar", "int32"),
-        Wire(9, "code_runs", "scalar", "uint64"),
-        Wire(10, "last_exec_id", "scalar", "uint32"),
-        Wire(11, "monotonic_ns", "scalar", "uint64"),
-        Wire(12, "boottime_ns", "scalar", "uint64"),
+        Wire(7, "last_exec_id", "scalar", "uint32"),
+        Wire(8, "monotonic_ns", "scalar", "uint64"),
+        Wire(9, "boottime_ns", "scalar", "uint64"),
     )
 
 
