@@ -15,8 +15,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 #include "tests/sfork/pool.h"
@@ -108,6 +111,26 @@ VICTIM(SforkThreads, AThreadHasItsNameAffinityNicenessSlackAndMask) {
     sigset_t mask;
     pthread_sigmask(SIG_SETMASK, nullptr, &mask);
     REQUIRE(sigismember(&mask, SIGUSR1) == 0);
+  });
+}
+
+// Whoever looks before a thread first ran, as `ps -L` or a runtime's own listing may, finds its name.
+VICTIM(SforkThreads, AThreadIsBornWithItsName) {
+  static Pool pool(3);
+  pool.Run([] { pthread_setname_np(pthread_self(), "named early"); }).get();
+  char name[16] = {};
+  prctl(PR_GET_NAME, name, 0, 0, 0);
+  static const std::string own = name;
+  SforkAndCheck(Times(), [] {
+    int named = 0, others = 0;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string comm;
+      std::getline(std::ifstream(task.path() / "comm"), comm);
+      ++(comm == "named early" ? named : others);
+      if (task.path().filename() == std::to_string(KernelsId())) REQUIRE(comm == own);
+    }
+    REQUIRE(named == 1);
+    REQUIRE(others == 3);
   });
 }
 

@@ -66,7 +66,6 @@ void SetUp(const void* argument) {
     Must(RawSyscall(SYS_rseq, static_cast<long>(note.thread_pointer) + __rseq_offset,
                     revived_rseq_length, 0, RSEQ_SIG));
   }
-  Must(RawSyscall(SYS_prctl, PR_SET_NAME, Word(note.name)));
   if (note.other_slack) {
     Must(RawSyscall(SYS_prctl, PR_SET_TIMERSLACK, static_cast<long>(note.timer_slack)));
   }
@@ -142,6 +141,19 @@ class OnThisProcessor {
   OnThisProcessor& operator=(const OnThisProcessor&) = delete;
 };
 
+// A clone has its caller's name (the kernel copies comm). The caller bears the new thread's
+// meanwhile, so that a thread has its own from birth, not only from when it first runs.
+class OwnNameKept {
+ public:
+  OwnNameKept() { Must(arch::RawSyscall(SYS_prctl, PR_GET_NAME, Word(name_))); }
+  ~OwnNameKept() { Must(arch::RawSyscall(SYS_prctl, PR_SET_NAME, Word(name_))); }
+  OwnNameKept(const OwnNameKept&) = delete;
+  OwnNameKept& operator=(const OwnNameKept&) = delete;
+
+ private:
+  char name_[16] = {};  // TASK_COMM_LEN
+};
+
 // All signals are blocked.
 StepResult CloneThreads(const NoteTable& table) {
   // The same as pthread_create's, but the id is written before clone returns, not when it runs.
@@ -153,7 +165,9 @@ StepResult CloneThreads(const NoteTable& table) {
     *note.tid_address = kUnborn;
   }
   const OnThisProcessor here;
+  const OwnNameKept own_name;
   for (const ThreadNote& note : table) {
+    Must(arch::RawSyscall(SYS_prctl, PR_SET_NAME, Word(note.name)));
     const long rc =
         arch::SporeSforkCloneThread(kFlags, StackBelow(note.context), note.tid_address,
                                     note.tid_address, note.thread_pointer, SetUp, &note);
