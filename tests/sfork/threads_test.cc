@@ -114,7 +114,8 @@ VICTIM(SforkThreads, AThreadHasItsNameAffinityNicenessSlackAndMask) {
   });
 }
 
-// Whoever looks before a thread first ran, as `ps -L` or a runtime's own listing may, finds its name.
+// Whoever looks before a thread first ran, as `ps -L` or a runtime's own listing may, finds its
+// name.
 VICTIM(SforkThreads, AThreadIsBornWithItsName) {
   static Pool pool(3);
   pool.Run([] { pthread_setname_np(pthread_self(), "named early"); }).get();

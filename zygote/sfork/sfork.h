@@ -90,10 +90,10 @@ class FrozenProcess {
   // The new threads are born with the caller's identity, capabilities, no_new_privs, Landlock
   // domain and seccomp filters, so it comes after those. Needs clone(2) with the flags of a thread,
   // set_robust_list, rseq, prctl(PR_GET_NAME, PR_SET_NAME), rt_sigprocmask, rt_sigreturn, and where
-  // a thread differs from the caller sched_setaffinity, sched_setscheduler and setpriority; where the
-  // process has timers timer_create, timer_delete, timer_settime and setitimer: the final seccomp
-  // program allows them. Fails with EAGAIN when a limit is too low for all: on processes, or on
-  // pending signals, which timers count as.
+  // a thread differs from the caller sched_setaffinity, sched_setscheduler and setpriority; where
+  // the process has timers timer_create, timer_delete, timer_settime and setitimer: the final
+  // seccomp program allows them. Fails with EAGAIN when a limit is too low for all: on processes,
+  // or on pending signals, which timers count as.
   StepResult ReviveThreads() const;
 
   // A copy of such a child, made by that after its confinement, by clone(2): its child, in its
