@@ -68,6 +68,7 @@ class Daemon {
   const Config& config_;
   std::optional<LockFile> runtime_lock_;
   std::optional<LockFile> state_lock_;
+  std::optional<PayloadBudget> payloads_;  // charges wait in the loop and on its lanes
   std::unique_ptr<EventLoop> loop_;
   History history_;
   std::optional<HistoryReaders> history_readers_;
@@ -80,7 +81,6 @@ class Daemon {
   std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<SessionCheckpointLane> session_checkpoint_lane_;
   std::unique_ptr<Images> images_;
-  std::optional<PayloadBudget> payloads_;
   std::unique_ptr<Invoker> invoker_;
   std::unique_ptr<AsyncStore> async_store_;
   std::optional<AsyncDispatcher> async_;

@@ -1,4 +1,5 @@
 // spore.v1.Functions: deployed code.
+#include "daemon/payload.h"
 #include "daemon/runtimes.h"
 #include "daemon/service_context.h"
 #include "daemon/validate.h"
@@ -99,11 +100,48 @@ Result<ImageHold> ResolveSettings(const ServiceContext& context, const v1::Limit
                        std::to_string(settings.limits().max_instances()));
 }
 
+constexpr size_t kMaxInlineArchive = 3u << 20;  // of the 4 MiB that a message holds
+constexpr char kNoArchive[] =
+    "archive: neither in the message nor in a descriptor with it; expected one of them";
+constexpr char kTwoArchives[] =
+    "archive: in the message and in a descriptor with it; expected one of them";
+
+struct Archive {
+  UniqueFd memfd;  // none: an update without one
+  // For one that came in a message: its memory is ours, as that of what a client passes is not.
+  PayloadBudget::Charge charge;
+};
+
 // The store's thread has more to do than to wait for whatever else a client may have passed.
 Result<UniqueFd> TakeArchive(ClientFd& fd) {
   if (!ClosesAtOnce(fd.get()))
     return MakeError(ErrorKind::kInvalid, "archive: the descriptor is no sealed memfd");
   return fd.Take();
+}
+
+// What came in the message is made what a descriptor would be; from there on all is the same.
+template <typename Request>
+Result<Archive> TakeArchive(ServiceContext& context, const Call& call, Request& request,
+                            std::vector<ClientFd>& fds) {
+  Archive archive;
+  if (!fds.empty() && request.has_archive()) return MakeError(ErrorKind::kInvalid, kTwoArchives);
+  if (!fds.empty()) {
+    SPORE_ASSIGN(archive.memfd, TakeArchive(fds.front()));
+  } else if (request.has_archive()) {
+    const std::string bytes = std::move(*request.mutable_archive());
+    if (bytes.size() > kMaxInlineArchive)
+      return MakeError(ErrorKind::kInvalid,
+                       "archive: " + std::to_string(bytes.size()) + " bytes; expected at most " +
+                           std::to_string(kMaxInlineArchive) + " in a message",
+                       "a larger one travels as a descriptor: use spore function deploy or update");
+    SPORE_ASSIGN(archive.charge, context.payloads.Take(call.peer().uid, bytes.size()));
+    SPORE_ASSIGN(archive.memfd, MakePayload(bytes));
+  }
+  return archive;
+}
+
+std::shared_ptr<PayloadBudget::Charge> Shared(Archive& archive) {
+  return std::make_shared<PayloadBudget::Charge>(std::move(archive.charge));
 }
 
 void AnswerVersion(ServiceContext& context, const CallPtr& call, const Result<VersionPtr>& stored) {
@@ -136,16 +174,14 @@ void Deploy(ServiceContext& context, const CallPtr& call, v1::DeployRequest& req
   auto resolved = ResolveSettings(context, nullptr, function);
   if (!resolved) return call->Fail(resolved.error());
   if (auto room = CheckReserve(context, function, {}); !room) return call->Fail(room.error());
-  if (fds.size() != 1) {
-    return call->Fail({ErrorKind::kInvalid, 0, "deploy needs the archive as a descriptor", {}, {}});
-  }
-  auto archive = TakeArchive(fds.front());
-  if (!archive) return call->Fail(archive.error());
   const uid_t owner = call->peer().uid;
   if (auto room = CheckFunctionCount(context, owner); !room) return call->Fail(room.error());
+  auto archive = TakeArchive(context, *call, request, fds);
+  if (!archive) return call->Fail(archive.error());
   ++context.deploying[owner];
-  context.store.Deploy(std::move(function), std::move(*archive),
-                       [&context, call, owner, hold = *resolved](Result<VersionPtr> stored) {
+  context.store.Deploy(std::move(function), std::move(archive->memfd),
+                       [&context, call, owner, hold = *resolved,
+                        charge = Shared(*archive)](Result<VersionPtr> stored) {
                          if (--context.deploying[owner] == 0) context.deploying.erase(owner);
                          AnswerVersion(context, call, stored);
                        });
@@ -187,20 +223,11 @@ void Update(ServiceContext& context, const CallPtr& call, v1::UpdateRequest& req
   if (auto room = CheckReserve(context, function, facts); !room) return call->Fail(room.error());
   if (auto room = CheckKeptReady(function, facts); !room) return call->Fail(room.error());
   function.set_revision_id(request.revision_id());
-  UniqueFd archive;
-  if (request.archive_attached()) {
-    if (fds.size() != 1) {
-      return call->Fail(
-          {ErrorKind::kInvalid, 0, "archive_attached, but no descriptor came", {}, {}});
-    }
-    auto taken = TakeArchive(fds.front());
-    if (!taken) return call->Fail(taken.error());
-    archive = std::move(*taken);
-  }
-  context.store.Update(std::move(function), std::move(archive),
-                       [&context, call, hold = *resolved](Result<VersionPtr> stored) {
-                         AnswerVersion(context, call, stored);
-                       });
+  auto archive = TakeArchive(context, *call, request, fds);
+  if (!archive) return call->Fail(archive.error());
+  context.store.Update(std::move(function), std::move(archive->memfd),
+                       [&context, call, hold = *resolved, charge = Shared(*archive)](
+                           Result<VersionPtr> stored) { AnswerVersion(context, call, stored); });
 }
 
 void Get(ServiceContext& context, const CallPtr& call, v1::GetFunctionRequest& request) {
@@ -258,12 +285,16 @@ void RegisterFunctions(RpcServer& server, ServiceContext& context) {
   RegisterMethod<v1::DeployRequest>(
       server, kService, "Deploy",
       [&context](CallPtr call, v1::DeployRequest& request) { Deploy(context, call, request); },
-      [](const v1::DeployRequest&) -> size_t { return 1; });
+      [](const v1::DeployRequest& request) {
+        return request.has_archive() ? FdNeed(0, nullptr, kTwoArchives) : FdNeed(1, kNoArchive);
+      });
   RegisterMethod<v1::UpdateRequest>(
       server, kService, "Update",
       [&context](CallPtr call, v1::UpdateRequest& request) { Update(context, call, request); },
-      [](const v1::UpdateRequest& request) -> size_t {
-        return request.archive_attached() ? 1 : 0;
+      [](const v1::UpdateRequest& request) {
+        const size_t count = request.archive_attached() ? 1 : 0;
+        return FdNeed(count, "archive_attached, but no descriptor came",
+                      request.has_archive() ? kTwoArchives : nullptr);
       });
   RegisterMethod<v1::GetFunctionRequest>(
       server, kService, "Get",

@@ -116,12 +116,13 @@ RpcConnection::Fds RpcConnection::Handle(const RpcFrameReader::Frame& frame) {
     Refuse(id, RpcCode::kUnimplemented, "streaming calls are not supported");
     return Fds::kUnknown;
   }
-  return HandleRequest(id, frame.body);
+  return HandleRequest(frame);
 }
 
-RpcConnection::Fds RpcConnection::HandleRequest(uint32_t stream_id, std::string_view body) {
+RpcConnection::Fds RpcConnection::HandleRequest(const RpcFrameReader::Frame& frame) {
+  const uint32_t stream_id = frame.header.stream_id;
   v1::TtrpcRequest request;
-  if (!request.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+  if (!request.ParseFromArray(frame.body.data(), static_cast<int>(frame.body.size()))) {
     Refuse(stream_id, RpcCode::kInvalidArgument, "the frame does not hold a ttrpc request");
     return Fds::kUnknown;
   }
@@ -145,7 +146,7 @@ RpcConnection::Fds RpcConnection::HandleRequest(uint32_t stream_id, std::string_
     Send(ErrorFrame(stream_id, RpcCodeOf(prepared.error().kind), prepared.error().Message()), {});
     return Fds::kUnknown;
   }
-  auto fds = ClaimFds(prepared->fds);
+  auto fds = ClaimFds(prepared->fds, frame.end);
   if (!fds) {
     Refuse(stream_id, RpcCode::kInvalidArgument, fds.error().Message());
     return Fds::kCounted;
@@ -189,17 +190,20 @@ void RpcConnection::CancelCall(uint32_t stream_id, const std::string& request) {
   Send(ResponseFrame(stream_id, response), {});
 }
 
-Result<std::vector<ClientFd>> RpcConnection::ClaimFds(size_t count) {
+Result<std::vector<ClientFd>> RpcConnection::ClaimFds(const FdNeed& need, uint64_t end) {
   std::vector<ClientFd> fds;
-  if (count > pending_fds_.size()) {
-    return MakeError(ErrorKind::kInvalid, "the request needs " + std::to_string(count) +
+  if (need.count > pending_fds_.size()) {
+    if (need.fewer != nullptr) return MakeError(ErrorKind::kInvalid, need.fewer);
+    return MakeError(ErrorKind::kInvalid, "the request needs " + std::to_string(need.count) +
                                               " descriptors with it, " +
                                               std::to_string(pending_fds_.size()) + " came");
   }
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < need.count; ++i) {
     fds.push_back(std::move(pending_fds_.front().fd));
     pending_fds_.pop_front();
   }
+  if (need.more != nullptr && !pending_fds_.empty() && pending_fds_.front().end <= end)
+    return MakeError(ErrorKind::kInvalid, need.more);
   return fds;
 }
 

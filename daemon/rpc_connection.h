@@ -63,9 +63,10 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
   void OnData(std::span<const std::byte> data, std::vector<UniqueFd> fds);
   void OnFrame(const RpcFrameReader::Frame& frame);
   Fds Handle(const RpcFrameReader::Frame& frame);
-  Fds HandleRequest(uint32_t stream_id, std::string_view body);
+  Fds HandleRequest(const RpcFrameReader::Frame& frame);
   void CancelCall(uint32_t stream_id, const std::string& request);
-  Result<std::vector<ClientFd>> ClaimFds(size_t count);
+  // `end`: of the frame. What came up to there is not of a later one.
+  Result<std::vector<ClientFd>> ClaimFds(const FdNeed& need, uint64_t end);
   void DropFdsBefore(uint64_t offset);
   void Refuse(uint32_t stream_id, RpcCode code, const std::string& message);
   void Close();

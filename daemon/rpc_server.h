@@ -51,6 +51,15 @@ class Call {
   virtual bool cancelled() const = 0;
 };
 
+// How many descriptors belong to a call, and what its sender is told otherwise.
+struct FdNeed {
+  FdNeed(size_t needed = 0, const char* fewer_words = nullptr, const char* more_words = nullptr)
+      : count(needed), fewer(fewer_words), more(more_words) {}
+  size_t count;
+  const char* fewer;  // when fewer came; null: the general words
+  const char* more;   // when more came with its frame for certain; null: those are just closed
+};
+
 class RpcServer {
  public:
   struct Options {
@@ -64,10 +73,10 @@ class RpcServer {
   static std::unique_ptr<RpcServer> Create(EventLoop& loop, const Options& options);
   virtual ~RpcServer() = default;
 
-  // What a method makes of a request message before it runs: how many descriptors belong to the
-  // call (0 for most), and what to do with it then. An error refuses the call.
+  // What a method makes of a request message before it runs: the descriptors that belong to the
+  // call (none for most), and what to do with it then. An error refuses the call.
   struct Prepared {
-    size_t fds = 0;
+    FdNeed fds;
     std::function<void(std::shared_ptr<Call>)> start;
   };
   using Method = std::function<Result<Prepared>(const std::string& request)>;
@@ -86,20 +95,19 @@ class RpcServer {
 template <typename Request>
 void RegisterMethod(RpcServer& server, std::string_view service, std::string_view method,
                     std::function<void(std::shared_ptr<Call>, Request&)> handler,
-                    std::function<size_t(const Request&)> fd_count = {}) {
+                    std::function<FdNeed(const Request&)> fd_need = {}) {
   server.Register(
       service, method,
-      [handler = std::move(handler), fd_count = std::move(fd_count),
+      [handler = std::move(handler), fd_need = std::move(fd_need),
        name = std::string(method)](const std::string& bytes) -> Result<RpcServer::Prepared> {
         auto request = std::make_shared<Request>();
         if (!request->ParseFromString(bytes)) {
           return MakeError(ErrorKind::kInvalid, "the request of " + name + " is not a valid " +
                                                     Request::descriptor()->full_name());
         }
-        const size_t fds = fd_count ? fd_count(*request) : 0;
-        return RpcServer::Prepared{fds, [request, handler](std::shared_ptr<Call> call) {
-                                     handler(std::move(call), *request);
-                                   }};
+        return RpcServer::Prepared{
+            fd_need ? fd_need(*request) : FdNeed(),
+            [request, handler](std::shared_ptr<Call> call) { handler(std::move(call), *request); }};
       });
 }
 

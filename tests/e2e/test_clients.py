@@ -1,5 +1,6 @@
 """The client libraries against the real daemon: Python's, TypeScript's, and a Go program made of ttrpc."""
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -350,6 +351,77 @@ def test_typescript_errors(package, spored, client):
     assert told[4][0] == "ConnectionFailed" and "is spored running" in told[4][2]
 
 
+def test_typescript_deploys(package, spored, client, tmp_path):
+    """From a folder, an archive's path, its bytes and contents; changed; what the daemon unpacks is what was sent."""
+    code = "def handler(event, context):\n    return %s\n"
+    folder = tmp_path / "code"
+    (folder / "pkg/__pycache__").mkdir(parents=True)
+    (folder / "pkg/__pycache__/old").write_text("x")
+    (folder / "pkg/app.py").write_text(
+        code % "[open('/var/task/' + n, 'rb').read().hex() for n in ('pkg/d\u00e4ta', 'link')]")
+    (folder / "pkg/d\u00e4ta").write_bytes(bytes(range(256)) * 40)
+    (folder / "pkg/run").write_text("#!/bin/sh\n")
+    (folder / "pkg/run").chmod(0o755)
+    (folder / "link").symlink_to("pkg/run")
+    (folder / "nowhere").symlink_to("missing")
+    (tmp_path / "code.zip").write_bytes(daemon.make_zip({"app.py": code % 2}))
+    told = node(package, spored.socket, f"""
+        const fs = require("fs");
+        const folder = {json.dumps(str(folder))}, zip = {json.dumps(str(tmp_path / "code.zip"))};
+        const made = await client.deploy("ts-folder", folder, {{ handler: "pkg.app.handler", memoryBytes: 64 << 20,
+            cpus: 0.5, timeoutMs: 5000, pids: 32, tmpBytes: 1 << 20, minInstances: 1, maxInstances: 2,
+            isolation: "invocation", environment: {{ K: "v" }} }});
+        await client.deploy("ts-path", zip, {{ handler: "app.handler" }});
+        await client.deploy("ts-bytes", fs.readFileSync(zip), {{ handler: "app.handler" }});
+        await client.deploy("ts-content", {{ "app.py": {json.dumps(code % 4)} }}, {{ handler: "app.handler" }});
+        const answers = [];
+        for (const name of ["folder", "path", "bytes", "content"]) answers.push(await client.invoke("ts-" + name));
+        const changed = await client.update("ts-folder", {{ "app.py": {json.dumps(code % 5)} }},
+            {{ handler: "app.handler", limits: m.Limits.create({{ pids: 33 }}) }});
+        answers.push(await client.invoke("ts-folder"));
+        const listed = (await client.functions()).map((each) => each.name).filter((each) => each.startsWith("ts-"));
+        await client.update("ts-path", undefined, {{ environment: {{ K: "w" }} }});
+        for (const name of listed) await client.remove(name);
+        return [made, answers, changed.version, changed.settings, listed];""")
+    made, answers, version, settings, listed = told
+    assert made["settings"]["limits"] | {"cpuMillis": 500, "timeoutMs": 5000, "pids": 32, "tmpBytes": 1 << 20,
+                                         "maxInstances": 2} == made["settings"]["limits"]
+    assert made["settings"]["isolation"] == m.Isolation.ISOLATION_INVOCATION and made["settings"]["minInstances"] == 1
+    assert answers == [[(bytes(range(256)) * 40).hex(), b"#!/bin/sh\n".hex()], 2, 2, 4, 5]
+    assert version == 2 and settings["environment"] == {"K": "v"} and settings["limits"]["pids"] == 33
+    assert settings["limits"]["timeoutMs"] == 5000
+    assert listed == ["ts-bytes", "ts-content", "ts-folder", "ts-path"]
+
+
+def test_typescript_deploy_errors(package, spored, client, tmp_path):
+    (tmp_path / "large").write_bytes(os.urandom((3 << 20) + 1))
+    told = node(package, spored.socket, f"""
+        const of = async (promise) => {{ try {{ await promise; return "done"; }} catch (error) {{
+            return [error.name, error.code ?? "", error.message]; }} }};
+        const code = {{ "app.py": "x" }};
+        return [await of(client.deploy("ts-none", new Uint8Array(3 * 2 ** 20 + 1))),
+                await of(client.update("py-echo", {json.dumps(str(tmp_path / "large"))})),
+                await of(client.deploy("ts-none", {json.dumps(str(tmp_path))})),
+                await of(client.deploy("ts-none", Buffer.from("no archive"))),
+                await of(client.deploy("ts-none", new Uint8Array(0))),
+                await of(client.deploy("ts-none", {json.dumps(str(tmp_path / "missing"))})),
+                await of(client.deploy("ts-none", code, {{ isolation: "none" }})),
+                await of(client.deploy("ts-none", code, {{ memoryBytes: 1 }})),
+                await of(client.deploy("py-echo", code)),
+                await of(client.services.functions.deploy({{ name: "ts-none" }})),
+                await of(client.invoke("ts-none"))];""")
+    for large in told[:3]:
+        assert large[0] == "RangeError" and "at most 3145728" in large[2] and "spore function deploy" in large[2]
+    assert told[3][:2] == told[4][:2] == ["CallError", "INVALID_ARGUMENT"]
+    assert told[5][1] == "ENOENT"
+    assert told[6][0] == "RangeError" and "isolation" in told[6][2]
+    assert told[7][1] == "INVALID_ARGUMENT" and "memory" in told[7][2]
+    assert told[8][1] == "ALREADY_EXISTS"
+    assert told[9][1] == "INVALID_ARGUMENT"
+    assert told[10][1] == "NOT_FOUND"
+    assert client.function("py-echo").version == 1
+
+
 def test_typescript_wire_form(package, spored):
     assert node(package, spored.socket, """
         const full = m.InvokeResponse.create({ payload: Uint8Array.of(0, 255), durationUs: 2 ** 53 - 1,
@@ -419,3 +491,15 @@ def test_a_foreign_ttrpc_client_can_call(ttrpc_client, spored, client):
 def test_a_foreign_ttrpc_client_reads_errors(ttrpc_client, spored):
     done = go_call(ttrpc_client, spored.socket, "Invocations", "Invoke", {"name": "nobody"})
     assert (done.returncode, done.stdout.strip()) == (1, 'error NotFound: no function "nobody"')
+
+
+def test_a_foreign_ttrpc_client_deploys(ttrpc_client, spored, client):
+    archive = daemon.make_zip({"app.py": "def handler(event, context):\n    return [event]\n"})
+    request = {"name": "go-made", "settings": {"runtime": "python", "handler": "app.handler"}}
+    done = go_call(ttrpc_client, spored.socket, "Functions", "Deploy",
+                   request | {"archive": base64.b64encode(archive).decode()})
+    assert done.returncode == 0, done.stderr
+    assert client.invoke("go-made", 1) == [1]
+    client.remove("go-made")
+    refused = go_call(ttrpc_client, spored.socket, "Functions", "Deploy", request)
+    assert refused.returncode == 1 and refused.stdout.startswith("error InvalidArgument: archive:")

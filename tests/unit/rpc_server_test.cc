@@ -184,6 +184,13 @@ class RpcServerTest : public testing::Test {
           call->Reply(response, std::move(fds));
         },
         [](const v1::KillRequest& request) { return std::stoul(request.id()); });
+    // As many as the id says, and no more.
+    RegisterMethod<v1::KillRequest>(
+        *server_, "test.Service", "Exact",
+        [](std::shared_ptr<Call> call, v1::KillRequest&) { call->Reply(v1::KillResponse()); },
+        [](const v1::KillRequest& request) {
+          return FdNeed(std::stoul(request.id()), "too few", "too many");
+        });
   }
   void Add(const char* name, std::function<void(std::shared_ptr<Call>, v1::KillRequest&)> handler) {
     RegisterMethod<v1::KillRequest>(*server_, "test.Service", name, std::move(handler));
@@ -390,6 +397,29 @@ TEST_F(RpcServerTest, DescriptorsOfARefusedCallNeverReachAnother) {
     EXPECT_EQ(3, client.Code());
     client.Send(Client::Request(11, "Files", Client::Kill("1")), {right.get()});
     EXPECT_EQ("right;", IdOf(client.Receive()->payload));
+  });
+}
+
+TEST_F(RpcServerTest, AMethodMayWantNoMoreDescriptorsThanItsOwn) {
+  Start();
+  UniqueFd a = MemoryFile("a"), b = MemoryFile("b");
+  Serve([&] {
+    Client client = Connect();
+    const auto exact = [](int id, const char* count) {
+      return Client::Request(id, "Exact", Client::Kill(count));
+    };
+    client.Send(exact(1, "1"));
+    EXPECT_EQ(3, client.Code());
+    client.Send(exact(3, "0"), {a.get()});
+    EXPECT_EQ(3, client.Code());
+    client.Send(exact(5, "1"), {a.get(), b.get()});
+    EXPECT_EQ(3, client.Code());
+    client.Send(exact(7, "1"), {a.get()});
+    EXPECT_EQ(0, client.Code());
+    // One write: it is the second one's.
+    client.Send(exact(9, "0") + Client::Request(11, "Files", Client::Kill("1")), {b.get()});
+    EXPECT_EQ(0, client.Code());
+    EXPECT_EQ("b;", IdOf(client.Receive()->payload));
   });
 }
 

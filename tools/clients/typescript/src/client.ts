@@ -1,7 +1,8 @@
 // The client: functions, and whatever else spored is asked for.
 //
-// Node.js cannot pass descriptors over a socket, so what travels as one is not here: payloads and answers
-// above a mebibyte or three, deploying (use spore-gateway or the command), and streams of `run`.
+// Node.js cannot pass descriptors over a socket, so what travels as one is not here: payloads, answers and
+// archives above a mebibyte or three (use spore-gateway or the command), and streams of `run`.
+import { Code, pack } from "./archive";
 import { Connection } from "./connection";
 import { FunctionError } from "./errors";
 import * as m from "./messages";
@@ -18,6 +19,22 @@ export interface ClientOptions {
 export interface InvokeOptions extends CallOptions {
   qualifier?: string;
   clientContext?: unknown;
+}
+
+// Of a new function; what is absent is the host's default.
+export interface DeployOptions {
+  runtime?: string; // "python", unless given
+  handler?: string;
+  image?: string;
+  isolation?: "instance" | "invocation";
+  environment?: Record<string, string>;
+  memoryBytes?: number;
+  cpus?: number;
+  timeoutMs?: number; // of one invocation
+  pids?: number;
+  tmpBytes?: number;
+  minInstances?: number; // kept ready
+  maxInstances?: number;
 }
 
 export class Client implements Caller {
@@ -54,6 +71,30 @@ export class Client implements Caller {
     const shared = this.shared;
     this.shared = undefined;
     await shared?.then((connection) => connection.close(), () => {});
+  }
+
+  // A new function; `code` is up to 3 MiB, packed. A CallError ALREADY_EXISTS for a name that is taken.
+  async deploy(name: string, code: Code, options: DeployOptions = {}): Promise<m.Function> {
+    const settings = m.FunctionSettings.create({
+      runtime: options.runtime ?? "python", image: options.image, handler: options.handler,
+      isolation: isolationOf(options.isolation), environment: options.environment,
+      minInstances: options.minInstances,
+      limits: m.Limits.create({
+        memoryBytes: options.memoryBytes, timeoutMs: options.timeoutMs, pids: options.pids,
+        tmpBytes: options.tmpBytes, maxInstances: options.maxInstances,
+        cpuMillis: options.cpus === undefined ? undefined : Math.round(options.cpus * 1000),
+      }),
+    });
+    return this.services.functions.deploy({ name, settings, archive: await pack(code) });
+  }
+
+  // Replaces code, settings (what is absent stays; an environment is replaced as a whole), or both.
+  async update(name: string, code?: Code, settings: Partial<m.FunctionSettings> = {}): Promise<m.Function> {
+    return this.services.functions.update({
+      name, settings: m.FunctionSettings.create(settings),
+      archive: code === undefined ? undefined : await pack(code),
+      keepEnvironment: Object.keys(settings.environment ?? {}).length === 0,
+    });
   }
 
   // The handler's result. Throws FunctionError when the function has failed.
@@ -108,4 +149,10 @@ export class Client implements Caller {
     this.shared ??= Connection.open(this.path);
     return this.shared;
   }
+}
+
+function isolationOf(name: DeployOptions["isolation"] = "instance"): m.Isolation {
+  if (name === "instance") return m.Isolation.ISOLATION_INSTANCE;
+  if (name === "invocation") return m.Isolation.ISOLATION_INVOCATION;
+  throw new RangeError(`isolation: "${name}"; expected "instance" or "invocation"`);
 }

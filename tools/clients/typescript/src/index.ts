@@ -4,6 +4,7 @@
 //   await new Client().invoke("hello", { name: "ada" });
 //   const box = await Sandbox.create({ image: "python-numpy" });
 //   (await box.runCode("sum(range(4))")).data;  // 6
+export type { Code } from "./archive";
 export * from "./client";
 export * from "./errors";
 export * as messages from "./messages";

@@ -1906,10 +1906,13 @@ export interface DeployRequest {
   // [A-Za-z0-9][A-Za-z0-9_-]{0,63}
   name: string;
   settings: FunctionSettings | undefined;
+  // Instead of a descriptor, from clients that cannot pass any: the archive itself, up to 3 MiB.
+  archive: Uint8Array | undefined;
 }
 export const DeployRequest: MessageType<DeployRequest> = message("DeployRequest", [
   [1, "name", "scalar", "string"],
   [2, "settings", "message", () => FunctionSettings],
+  [3, "archive", "scalar", "bytes", "optional"],
 ]);
 
 export interface UpdateRequest {
@@ -1920,6 +1923,8 @@ export interface UpdateRequest {
   keepEnvironment: boolean;
   // when given: FAILED_PRECONDITION unless it is the function's
   revisionId: string;
+  // as DeployRequest's, instead of archive_attached
+  archive: Uint8Array | undefined;
 }
 export const UpdateRequest: MessageType<UpdateRequest> = message("UpdateRequest", [
   [1, "name", "scalar", "string"],
@@ -1927,6 +1932,7 @@ export const UpdateRequest: MessageType<UpdateRequest> = message("UpdateRequest"
   [3, "archiveAttached", "scalar", "bool"],
   [4, "keepEnvironment", "scalar", "bool"],
   [5, "revisionId", "scalar", "string"],
+  [6, "archive", "scalar", "bytes", "optional"],
 ]);
 
 export interface GetFunctionRequest {

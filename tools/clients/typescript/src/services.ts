@@ -426,15 +426,17 @@ export class Functions {
   constructor(private readonly caller: Caller) {}
 
   // Makes a new function. One descriptor: the archive (zip or tar, any compression libarchive
-  // reads).
+  // reads);
+  // none, when it is in the message.
   deploy(request: Partial<m.DeployRequest> = {},
       options: CallOptions = {}): Promise<m.Function> {
     return this.caller.call("Functions", "Deploy", m.DeployRequest, request,
         m.Function, options);
   }
 
-  // Replaces code (one descriptor, when archive_attached), settings, or both. Running invocations
-  // finish on the version they started with; later ones never see the older version.
+  // Replaces code (one descriptor, when archive_attached; or in the message), settings, or both.
+  // Running
+  // invocations finish on the version they started with; later ones never see the older version.
   update(request: Partial<m.UpdateRequest> = {},
       options: CallOptions = {}): Promise<m.Function> {
     return this.caller.call("Functions", "Update", m.UpdateRequest, request,

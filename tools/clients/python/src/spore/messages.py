@@ -2016,9 +2016,12 @@ class DeployRequest(Message):
     # [A-Za-z0-9][A-Za-z0-9_-]{0,63}
     name: str = ""
     settings: FunctionSettings | None = None
+    # Instead of a descriptor, from clients that cannot pass any: the archive itself, up to 3 MiB.
+    archive: bytes | None = None
     WIRE: ClassVar = (
         Wire(1, "name", "scalar", "string"),
         Wire(2, "settings", "message", "FunctionSettings"),
+        Wire(3, "archive", "scalar", "bytes", optional=True),
     )
 
 
@@ -2031,12 +2034,15 @@ class UpdateRequest(Message):
     keep_environment: bool = False
     # when given: FAILED_PRECONDITION unless it is the function's
     revision_id: str = ""
+    # as DeployRequest's, instead of archive_attached
+    archive: bytes | None = None
     WIRE: ClassVar = (
         Wire(1, "name", "scalar", "string"),
         Wire(2, "settings", "message", "FunctionSettings"),
         Wire(3, "archive_attached", "scalar", "bool"),
         Wire(4, "keep_environment", "scalar", "bool"),
         Wire(5, "revision_id", "scalar", "string"),
+        Wire(6, "archive", "scalar", "bytes", optional=True),
     )
 
 

@@ -440,7 +440,7 @@ class Functions(Service):
         self, request: m.DeployRequest | None = None, descriptors: Sequence[int] = ()
     ) -> m.Function:
         """Makes a new function. One descriptor: the archive (zip or tar, any compression
-        libarchive reads).
+        libarchive reads); none, when it is in the message.
         """
         return self._call("Functions", "Deploy",
                                 request or m.DeployRequest(), m.Function, descriptors)
@@ -448,9 +448,9 @@ class Functions(Service):
     def update(
         self, request: m.UpdateRequest | None = None, descriptors: Sequence[int] = ()
     ) -> m.Function:
-        """Replaces code (one descriptor, when archive_attached), settings, or both. Running
-        invocations finish on the version they started with; later ones never see the older
-        version.
+        """Replaces code (one descriptor, when archive_attached; or in the message), settings, or
+        both. Running invocations finish on the version they started with; later ones never
+        see the older version.
         """
         return self._call("Functions", "Update",
                                 request or m.UpdateRequest(), m.Function, descriptors)
