@@ -69,6 +69,8 @@ void ReadClientLimits(TomlReader& parent, const std::string& file, ClientLimits*
   reader.Number("max-functions", 0, 1'000'000, &limits->max_functions);
   reader.Number("max-reserved", 0, 60000, &limits->max_reserved);
   ReadPayloadMemory(reader, &limits->payload_memory);
+  if (const auto bytes = reader.Size("session-checkpoints-bytes"))
+    limits->session_checkpoints_bytes = *bytes;
   parent.Check(reader.Finish());
 }
 

@@ -67,8 +67,9 @@ struct ClientLimits {
   uint32_t max_instances = 250;  // live at once, of its functions and runs
   uint32_t max_queue = 256;      // of its invocations, waiting
   uint32_t max_functions = 1000;
-  uint32_t max_reserved = 16;            // instances kept ready, of all its functions
-  uint64_t payload_memory = 256u << 20;  // bytes of its requests in progress
+  uint32_t max_reserved = 16;                        // instances kept ready, of all its functions
+  uint64_t payload_memory = 256u << 20;              // bytes of its requests in progress
+  uint64_t session_checkpoints_bytes = 10ull << 30;  // of the disk, of its sessions' checkpoints
 };
 
 // [async]: events, and what of them is kept.

@@ -160,7 +160,8 @@ Result<> Daemon::SetUpStores() {
                             .criu = config_.criu,
                             .host_directory = HostsDirectory(),
                             .limits = {.per_owner = config_.session_checkpoints_max,
-                                       .bytes = config_.session_checkpoints_bytes}}));
+                                       .bytes = config_.session_checkpoints_bytes,
+                                       .owner_bytes = config_.client.session_checkpoints_bytes}}));
   return {};
 }
 

@@ -25,6 +25,7 @@ constexpr char kRecord[] = "checkpoint.json";
 constexpr char kArchive[] = "session.zst";
 constexpr char kStagedPrefix[] = ".staged-";
 constexpr char kListHint[] = "`spore sandbox checkpoints` lists them";
+constexpr char kRoomHint[] = "`spore sandbox checkpoints rm` removes one";
 constexpr size_t kMaxRecord = 512 * 1024;
 constexpr size_t kMaxName = 64;
 constexpr uint32_t kMostTries = 10000;  // of a name that is made
@@ -95,10 +96,11 @@ Result<UniqueFd> SessionCheckpointStore::FolderOf(uid_t owner) const {
   return OpenDirectory(root_.get(), std::to_string(owner));
 }
 
-uint64_t SessionCheckpointStore::BytesTaken() const {
+uint64_t SessionCheckpointStore::BytesTaken(std::optional<uid_t> owner) const {
   uint64_t bytes = 0;
-  for (const std::string& owner : ListFolders(root_.get(), false)) {
-    const Result<UniqueFd> folder = OpenDirectory(root_.get(), owner);
+  for (const std::string& whose : ListFolders(root_.get(), false)) {
+    if (owner && whose != std::to_string(*owner)) continue;
+    const Result<UniqueFd> folder = OpenDirectory(root_.get(), whose);
     if (!folder) continue;
     for (const std::string& name : ListFolders(folder->get(), false)) {
       struct stat status {};
@@ -110,6 +112,16 @@ uint64_t SessionCheckpointStore::BytesTaken() const {
   return bytes;
 }
 
+SessionCheckpointStore::Room SessionCheckpointStore::RoomOf(uid_t owner) const {
+  const auto room = [](uint64_t taken, uint64_t limit, bool own) {
+    return Room{taken < limit ? limit - taken : 0, taken, limit, own};
+  };
+  const Room all = room(BytesTaken({}), limits_.bytes, false);
+  if (owner == 0) return all;
+  const Room own = room(BytesTaken(owner), limits_.owner_bytes, true);
+  return own.left < all.left ? own : all;
+}
+
 Result<> SessionCheckpointStore::CheckRoom(uid_t owner, int folder) const {
   const size_t there = ListFolders(folder, false).size() + ListFolders(folder, true).size();
   if (owner != 0 && there >= limits_.per_owner) {
@@ -117,17 +129,17 @@ Result<> SessionCheckpointStore::CheckRoom(uid_t owner, int folder) const {
                      "uid " + std::to_string(owner) + " has " + std::to_string(there) +
                          " checkpoints of sessions; the daemon's configuration allows " +
                          std::to_string(limits_.per_owner) + " (session-checkpoints-max)",
-                     "`spore sandbox checkpoints rm` removes one");
+                     kRoomHint);
   }
-  const uint64_t taken = BytesTaken();
-  if (taken >= limits_.bytes) {
-    return MakeError(ErrorKind::kOverloaded,
-                     "checkpoints of sessions take " + std::to_string(taken) +
-                         " bytes of the disk; the daemon's configuration allows " +
-                         std::to_string(limits_.bytes) + " (session-checkpoints-bytes)",
-                     "`spore sandbox checkpoints rm` removes one");
-  }
-  return {};
+  const Room room = RoomOf(owner);
+  if (room.left > 0) return {};
+  const std::string whose =
+      room.own ? "uid " + std::to_string(owner) + "'s checkpoints" : "checkpoints";
+  return MakeError(ErrorKind::kOverloaded,
+                   whose + " of sessions take " + std::to_string(room.taken) +
+                       " bytes of the disk; the daemon's configuration allows " +
+                       std::to_string(room.limit) + " (" + room.setting() + ")",
+                   kRoomHint);
 }
 
 Result<std::string> SessionCheckpointStore::Reserve(uid_t owner, const std::string& name,
@@ -169,12 +181,11 @@ Result<v1::SessionCheckpointRecord> SessionCheckpointStore::Stage(
     v1::SessionCheckpointRecord record, int directory, int staged) const {
   UniqueFd file(openat(staged, kArchive, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!file) return SysError("create", kArchive);
-  const uint64_t taken = BytesTaken();
-  auto made = PackSession(directory, file.get(), taken < limits_.bytes ? limits_.bytes - taken : 0);
+  const Room room = RoomOf(record.checkpoint().owner_uid());
+  auto made = PackSession(directory, file.get(), room.left);
   if (!made && made.error().kind == ErrorKind::kOverloaded) {
-    made.error().hint =
-        "session-checkpoints-bytes of the daemon's configuration limits all of them together; "
-        "`spore sandbox checkpoints rm` removes one";
+    made.error().hint = std::string(room.setting()) + " of the daemon's configuration limits " +
+                        (room.own ? "those of one user; " : "all of them; ") + kRoomHint;
   }
   if (!made) return tl::unexpected(std::move(made).error());
   if (fsync(file.get()) != 0) return SysError("fsync", kArchive);

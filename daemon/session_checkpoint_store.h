@@ -27,8 +27,9 @@ namespace spore {
 class SessionCheckpointStore {
  public:
   struct Limits {
-    uint32_t per_owner = 100;      // of anybody but root
-    uint64_t bytes = 20ull << 30;  // of all archives together
+    uint32_t per_owner = 100;            // of anybody but root
+    uint64_t bytes = 20ull << 30;        // of all archives together
+    uint64_t owner_bytes = 10ull << 30;  // of those of anybody but root
   };
   // Makes the directory, and removes what a spored that died has left half made.
   static Result<std::unique_ptr<SessionCheckpointStore>> Open(const std::string& state_dir,
@@ -43,7 +44,7 @@ class SessionCheckpointStore {
   // Packs `directory` (zygote/checkpoint_protocol.h) under the reserved name, which
   // record.checkpoint() has, with its owner_uid. Sets id, created_unix_ms, bytes, unpacked_bytes
   // and archive_digest. On disk for good when it returns; after an error there is nothing, and the
-  // name is free. kOverloaded: it is larger than what is left of limits.bytes.
+  // name is free. kOverloaded: it is larger than what is left of limits.bytes or owner_bytes.
   Result<v1::SessionCheckpointRecord> Keep(v1::SessionCheckpointRecord record, int directory);
 
   // Of `owner`, or of all; the newest first. Those that cannot be read say so as `unusable`.
@@ -67,7 +68,18 @@ class SessionCheckpointStore {
   Result<v1::SessionCheckpointRecord> Read(const Place& place) const;
   v1::SessionCheckpointRecord Describe(const Place& place) const;
   Result<> CheckRoom(uid_t owner, int folder) const;
-  uint64_t BytesTaken() const;
+  // Of the bytes, for one owner.
+  struct Room {
+    uint64_t left = 0;
+    uint64_t taken = 0;
+    uint64_t limit = 0;
+    bool own = false;  // it is the owner's limit that is nearest, not that of all
+    const char* setting() const {
+      return own ? "limits-per-client.session-checkpoints-bytes" : "session-checkpoints-bytes";
+    }
+  };
+  Room RoomOf(uid_t owner) const;
+  uint64_t BytesTaken(std::optional<uid_t> owner) const;
   Result<UniqueFd> FolderOf(uid_t owner) const;
   Result<> RemovePlace(const Place& place);
   Result<v1::SessionCheckpointRecord> Stage(v1::SessionCheckpointRecord record, int directory,

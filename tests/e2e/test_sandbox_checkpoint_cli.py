@@ -209,6 +209,23 @@ def test_so_much_of_the_disk():
         assert not list((server.state / "session-checkpoints").iterdir())
 
 
+def test_so_much_of_the_disk_of_one_user():
+    server = daemon.Spored({**CONFIG, "limits-per-client": {"session-checkpoints-bytes": "64KiB"}})
+    with server.running():
+        os.chmod(server.socket, 0o666)
+        with server.client() as root, sandboxes.sandbox(server) as box:
+            user = ["setpriv", f"--reuid={ONE}", f"--regid={ONE}", "--clear-groups"]
+            made = server.cli("sandbox", "create", prefix=user).out.strip()
+            done = server.cli("sandbox", "checkpoint", made, prefix=user)
+            assert done.code == REFUSED and "limits-per-client.session-checkpoints-bytes" in done.err
+            assert server.cli("sandbox", "run-code", made, "-c", "1 + 1", prefix=user).out == "2\n"
+            assert server.cli("sandbox", "kill", made).code == 0
+            # Nobody else is kept from it.
+            assert server.cli("sandbox", "checkpoint", "--name", "roots", box.id).out == "roots\n"
+            kept = root.call(SERVICE, "List")["checkpoints"]
+            assert [(each["name"], each["owner_uid"]) for each in kept] == [("roots", 0)]
+
+
 def test_a_whole_one_stays_and_a_restore_that_fails_leaves_nothing():
     server = daemon.Spored()
     try:

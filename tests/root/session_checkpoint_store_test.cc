@@ -207,6 +207,37 @@ TEST_F(SessionCheckpointStoreTest, AllTogetherTakeSoMuch) {
   EXPECT_TRUE(Keep(kOther, "b"));
 }
 
+TEST_F(SessionCheckpointStoreTest, AnOwnerTakesSoMuch) {
+  const auto first = Keep(kOne, "a");
+  ASSERT_TRUE(first);
+  const uint64_t bytes = first->checkpoint().bytes();
+  const auto names_own_setting = [](const auto& result) {
+    return result.error().Message().find("limits-per-client.session-checkpoints-bytes") !=
+           std::string::npos;
+  };
+  // Room for half of another one.
+  Open({.owner_bytes = bytes + bytes / 2});
+  const auto second = Keep(kOne, "b");
+  EXPECT_EQ(ErrorKind::kOverloaded, KindOf(second));
+  EXPECT_TRUE(names_own_setting(second)) << second.error().Message();
+  EXPECT_EQ((Names{"a"}), List(kOne));
+  // And for none.
+  Open({.owner_bytes = bytes});
+  const auto third = store_->Reserve(kOne, "b", kSession);
+  EXPECT_EQ(ErrorKind::kOverloaded, KindOf(third));
+  EXPECT_TRUE(names_own_setting(third)) << third.error().Message();
+  EXPECT_NE(std::string::npos, third.error().Message().find("uid 1000's"));
+  EXPECT_TRUE(Keep(kOther, "b"));
+  for (const char* name : {"a", "b", "c"}) EXPECT_TRUE(Keep(0, name)) << "root";
+  ASSERT_TRUE(store_->Remove(kOne, "a"));
+  EXPECT_TRUE(Keep(kOne, "b"));
+  // What is left for all is nearer.
+  Open({.bytes = 5 * bytes, .owner_bytes = 2 * bytes});
+  const auto last = Keep(kOne, "c");
+  EXPECT_EQ(ErrorKind::kOverloaded, KindOf(last));
+  EXPECT_FALSE(names_own_setting(last)) << last.error().Message();
+}
+
 TEST_F(SessionCheckpointStoreTest, DamageIsToldAndNothingOfItIsUsed) {
   const auto kept = Keep(kOne, "a");
   ASSERT_TRUE(kept && Keep(kOne, "b") && Keep(kOne, "c"));

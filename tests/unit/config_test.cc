@@ -71,12 +71,14 @@ zygote-max-forks = 7
 library-memory = "3MiB"
 library-idle-ms = 2000
 payload-memory = 10485760
+session-checkpoints-bytes = "3MiB"
 image-dirs = ["/a", "/b"]
 [limits-per-client]
 max-instances = 6
 max-queue = 7
 max-functions = 8
 payload-memory = "9MiB"
+session-checkpoints-bytes = "2MiB"
 [limits]
 memory-bytes = "64MiB"
 pids = 7
@@ -91,6 +93,8 @@ timeout-ms = 1000
   EXPECT_EQ(8u, config->client.max_functions);
   EXPECT_EQ(9u << 20, config->client.payload_memory);
   EXPECT_EQ(10u << 20, config->payload_memory);
+  EXPECT_EQ(2u << 20, config->client.session_checkpoints_bytes);
+  EXPECT_EQ(3u << 20, config->session_checkpoints_bytes);
   EXPECT_EQ("g", config->socket_group);
   EXPECT_EQ("/state", config->state_dir);
   EXPECT_EQ("/runtime", config->runtime_dir);
