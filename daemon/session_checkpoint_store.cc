@@ -59,6 +59,16 @@ tl::unexpected<Error> NoneOf(const std::string& name) {
                    kListHint);
 }
 
+// A disk that is full, or of which the daemon has had its quota, is a limit like those that are
+// set.
+tl::unexpected<Error> DiskError(Error error) {
+  if (error.errno_value == ENOSPC || error.errno_value == EDQUOT) {
+    error.kind = ErrorKind::kOverloaded;
+    error.hint = "make room on the disk of the daemon's state-dir";
+  }
+  return tl::unexpected(std::move(error));
+}
+
 bool IsName(const std::string& name) {
   const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; };
   return !name.empty() && name.size() <= kMaxName && plain(static_cast<unsigned char>(name[0])) &&
@@ -147,8 +157,8 @@ Result<std::string> SessionCheckpointStore::Reserve(uid_t owner, const std::stri
   if (!name.empty()) SPORE_TRY(CheckSessionCheckpointName(name));
   const std::string whose = std::to_string(owner);
   const std::lock_guard lock(names_);
-  SPORE_ASSIGN(const UniqueFd folder, MakeDirectory(root_.get(), whose, 0700, true));
   const auto reserve = [&]() -> Result<std::string> {
+    SPORE_ASSIGN(const UniqueFd folder, MakeDirectory(root_.get(), whose, 0700, true));
     SPORE_TRY(CheckRoom(owner, folder.get()));
     const auto is_free = [&](const std::string& word) {
       return !Exists(folder.get(), word) && !Exists(folder.get(), kStagedPrefix + word);
@@ -165,8 +175,9 @@ Result<std::string> SessionCheckpointStore::Reserve(uid_t owner, const std::stri
     return chosen;
   };
   auto reserved = reserve();
-  if (!reserved) (void)unlinkat(root_.get(), whose.c_str(), AT_REMOVEDIR);
-  return reserved;
+  if (reserved) return reserved;
+  (void)unlinkat(root_.get(), whose.c_str(), AT_REMOVEDIR);
+  return DiskError(std::move(reserved).error());
 }
 
 void SessionCheckpointStore::Release(uid_t owner, const std::string& name) {
@@ -226,8 +237,9 @@ Result<v1::SessionCheckpointRecord> SessionCheckpointStore::Keep(v1::SessionChec
     return made;
   };
   auto kept = keep();
-  if (!kept) Release(owner, name);
-  return kept;
+  if (kept) return kept;
+  Release(owner, name);
+  return DiskError(std::move(kept).error());
 }
 
 Result<v1::SessionCheckpointRecord> SessionCheckpointStore::Read(const Place& place) const {

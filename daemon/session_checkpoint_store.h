@@ -37,7 +37,7 @@ class SessionCheckpointStore {
 
   // Before the session is held: the name is valid and free, and there is room for one more; it is
   // taken from then on. `name` empty: one is made of the session's id. Returns the name.
-  // kInvalid, kExists, kOverloaded.
+  // kInvalid, kExists; kOverloaded, here and below a full disk too.
   Result<std::string> Reserve(uid_t owner, const std::string& name, const std::string& session);
   // What was reserved is not wanted any more. Of one that is kept: does nothing.
   void Release(uid_t owner, const std::string& name);

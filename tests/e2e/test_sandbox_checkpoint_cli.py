@@ -11,6 +11,7 @@ import subprocess
 import daemon
 import pytest
 import sandboxes
+import ttrpc
 
 ONE, TWO = 48217, 48218
 REFUSED = 4
@@ -224,6 +225,31 @@ def test_so_much_of_the_disk_of_one_user():
             assert server.cli("sandbox", "checkpoint", "--name", "roots", box.id).out == "roots\n"
             kept = root.call(SERVICE, "List")["checkpoints"]
             assert [(each["name"], each["owner_uid"]) for each in kept] == [("roots", 0)]
+
+
+def test_a_full_disk(tmp_path):
+    server = daemon.Spored()
+    server.state = tmp_path
+    place = tmp_path / "session-checkpoints"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", place], check=True)
+    try:
+        server.write_config({})
+        with server.running(), sandboxes.sandbox(server) as box:
+            box.code("x = 1")
+            done = server.cli("sandbox", "checkpoint", box.id)
+            assert done.code == REFUSED and "No space left on device" in done.err and "state-dir" in done.err, done
+            error = server.error_of(SERVICE, "Create", {"id": box.id})
+            assert error.code == ttrpc.CODES["RESOURCE_EXHAUSTED"], error
+            # It goes on, nothing is left, and with some room it can.
+            assert box.value("x") == "1"
+            assert not list(place.iterdir())
+            subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
+            assert server.cli("sandbox", "checkpoint", "--name", "kept", box.id).out == "kept\n"
+            server.cli("sandbox", "checkpoints", "rm", "kept")
+    finally:
+        server.stop(9)
+        subprocess.run(["umount", place], check=True)
 
 
 def test_a_whole_one_stays_and_a_restore_that_fails_leaves_nothing():

@@ -273,6 +273,8 @@ TEST_F(SessionCheckpointStoreTest, AFullDiskLeavesNothing) {
   const auto kept = Keep(kOne, "a");
   ASSERT_FALSE(kept);
   EXPECT_EQ(ENOSPC, kept.error().errno_value) << kept.error().Message();
+  EXPECT_EQ(ErrorKind::kOverloaded, KindOf(kept));
+  EXPECT_NE(std::string::npos, kept.error().Message().find("state-dir"));
   EXPECT_EQ(Names{}, Left());
   ASSERT_EQ(0, unlinkat(folder, "files/tmp/noise", 0));
   EXPECT_TRUE(Keep(kOne, "a"));
