@@ -78,6 +78,32 @@ bool IsName(const std::string& name) {
 
 }  // namespace
 
+SessionCheckpointKey SessionCheckpointKey::Of(const v1::SessionCheckpoint& checkpoint) {
+  return {-checkpoint.created_unix_ms(), checkpoint.owner_uid(), checkpoint.name()};
+}
+
+std::string SessionCheckpointKey::Marker() const {
+  return std::to_string(-before_ms) + "/" + std::to_string(owner) + "/" + name;
+}
+
+Result<SessionCheckpointKey> SessionCheckpointKey::Parse(const std::string& marker) {
+  SessionCheckpointKey key;
+  const size_t first = marker.find('/');
+  const size_t second = first == marker.npos ? first : marker.find('/', first + 1);
+  if (second != marker.npos) {
+    const auto [rest, error] = std::from_chars(marker.data(), marker.data() + first, key.before_ms);
+    const auto owner = UidOf(marker.substr(first + 1, second - first - 1));
+    key.name = marker.substr(second + 1);
+    key.before_ms = -std::max<int64_t>(key.before_ms, 0);
+    if (error == std::errc() && owner) {
+      key.owner = *owner;
+      if (key.Marker() == marker) return key;
+    }
+  }
+  return MakeError(ErrorKind::kInvalid, "marker: \"" + marker.substr(0, 80) +
+                                            "\"; expected the next_marker of an earlier answer");
+}
+
 Result<> CheckSessionCheckpointName(const std::string& name) {
   if (IsName(name)) return {};
   return MakeError(ErrorKind::kInvalid, "name: \"" + name.substr(0, 80) +
@@ -277,10 +303,7 @@ std::vector<v1::SessionCheckpointRecord> SessionCheckpointStore::List(
       all.push_back(Describe({*uid, name}));
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-    const auto key = [](const v1::SessionCheckpoint& c) {
-      return std::tuple(-c.created_unix_ms(), c.owner_uid(), c.name());
-    };
-    return key(a.checkpoint()) < key(b.checkpoint());
+    return SessionCheckpointKey::Of(a.checkpoint()) < SessionCheckpointKey::Of(b.checkpoint());
   });
   return all;
 }

@@ -11,6 +11,7 @@
 
 #include <sys/types.h>
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -23,6 +24,19 @@
 #include "spore/v1/session_checkpoints.pb.h"
 
 namespace spore {
+
+// What lists of them are in order of, each another: the newest first.
+struct SessionCheckpointKey {
+  int64_t before_ms = 0;  // minus the time that it was made
+  uid_t owner = 0;
+  std::string name;
+
+  static SessionCheckpointKey Of(const v1::SessionCheckpoint& checkpoint);
+  // As clients have it, to tell from where on they want a list: kInvalid.
+  static Result<SessionCheckpointKey> Parse(const std::string& marker);
+  std::string Marker() const;
+  auto operator<=>(const SessionCheckpointKey&) const = default;
+};
 
 class SessionCheckpointStore {
  public:
@@ -47,7 +61,8 @@ class SessionCheckpointStore {
   // name is free. kOverloaded: it is larger than what is left of limits.bytes or owner_bytes.
   Result<v1::SessionCheckpointRecord> Keep(v1::SessionCheckpointRecord record, int directory);
 
-  // Of `owner`, or of all; the newest first. Those that cannot be read say so as `unusable`.
+  // Of `owner`, or of all, in the order of their keys. Those that cannot be read say so as
+  // `unusable`.
   std::vector<v1::SessionCheckpointRecord> List(std::optional<uid_t> owner) const;
   // As `peer` names it: NAME of its own; of root also UID/NAME, and NAME that one other has.
   // kNotFound; kInvalid: several have it; kPrecondition: its record is damaged.

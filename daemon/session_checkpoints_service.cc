@@ -1,5 +1,7 @@
 // spore.v1.SessionCheckpoints: sessions on disk.
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "daemon/sandboxes_service.h"
 #include "daemon/service_context.h"
@@ -9,21 +11,42 @@ namespace {
 
 constexpr char kService[] = "spore.v1.SessionCheckpoints";
 
-void List(ServiceContext& context, const CallPtr& call, v1::ListSessionCheckpointsRequest&) {
-  context.session_checkpoint_lane.List(
-      call->peer().uid, context.images.Manifests(), [call](auto all) {
-        v1::ListSessionCheckpointsResponse response;
-        size_t bytes = 0;
-        for (v1::SessionCheckpointRecord& record : all) {
-          v1::SessionCheckpoint& checkpoint = *record.mutable_checkpoint();
-          checkpoint.clear_execs();
-          checkpoint.clear_environment();
-          bytes += checkpoint.ByteSizeLong();
-          if (bytes > kMaxListing) break;
-          *response.add_checkpoints() = std::move(checkpoint);
-        }
-        call->Reply(response);
-      });
+// Those after `from`, of a list in the order of its keys.
+v1::ListSessionCheckpointsResponse Page(std::vector<v1::SessionCheckpointRecord> all,
+                                        const std::optional<SessionCheckpointKey>& from,
+                                        uint32_t limit) {
+  v1::ListSessionCheckpointsResponse response;
+  size_t bytes = 0;
+  for (v1::SessionCheckpointRecord& record : all) {
+    v1::SessionCheckpoint& checkpoint = *record.mutable_checkpoint();
+    if (from && SessionCheckpointKey::Of(checkpoint) <= *from) continue;
+    checkpoint.clear_execs();
+    checkpoint.clear_environment();
+    bytes += checkpoint.ByteSizeLong() + 16;
+    const auto count = static_cast<uint32_t>(response.checkpoints_size());
+    if (count > 0 && (bytes > kMaxListing || (limit > 0 && count >= limit))) {
+      const auto last =
+          SessionCheckpointKey::Of(response.checkpoints(response.checkpoints_size() - 1));
+      response.set_next_marker(last.Marker());
+      break;
+    }
+    *response.add_checkpoints() = std::move(checkpoint);
+  }
+  return response;
+}
+
+void List(ServiceContext& context, const CallPtr& call,
+          v1::ListSessionCheckpointsRequest& request) {
+  std::optional<SessionCheckpointKey> from;
+  if (!request.marker().empty()) {
+    auto parsed = SessionCheckpointKey::Parse(request.marker());
+    if (!parsed) return call->Fail(parsed.error());
+    from = std::move(*parsed);
+  }
+  context.session_checkpoint_lane.List(call->peer().uid, context.images.Manifests(),
+                                       [call, from, limit = request.limit()](auto all) {
+                                         call->Reply(Page(std::move(all), from, limit));
+                                       });
 }
 
 void Inspect(ServiceContext& context, const CallPtr& call,

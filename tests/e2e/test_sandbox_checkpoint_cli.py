@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import daemon
@@ -141,6 +142,44 @@ def test_so_many_of_one_user(spored, command):
     assert command("run-code", made, "-c", "1 + 1", uid=ONE) == ["2"]
     command("checkpoints", "rm", "a", "b", uid=ONE)
     command("checkpoint", "--name", "c", made, uid=ONE)
+
+
+def pages(spored, **request):
+    """Names, a list a page."""
+    found = []
+    while True:
+        answer = spored.call(SERVICE, "List", request)
+        found.append([each["name"] for each in answer["checkpoints"]])
+        if not answer["next_marker"]:
+            return found
+        request["marker"] = answer["next_marker"]
+
+
+def test_lists_in_pages(spored, box, command):
+    for name in ("a", "b", "c"):
+        command("checkpoint", "--leave-running", "--name", name, box.id)
+    assert pages(spored) == pages(spored, limit=3) == [["c", "b", "a"]]
+    assert pages(spored, limit=1) == [["c"], ["b"], ["a"]]
+    first = spored.call(SERVICE, "List", {"limit": 2})
+    command("checkpoints", "rm", "b")  # that of the marker
+    assert pages(spored, marker=first["next_marker"]) == [["a"]]
+    for marker in ("b", "1/2", "-" + first["next_marker"]):
+        error = spored.error_of(SERVICE, "List", {"marker": marker})
+        assert error.code == ttrpc.CODES["INVALID_ARGUMENT"] and "marker" in error.message, error
+
+
+def test_lists_that_no_message_holds(spored):
+    """Of folders without a record: each says why it is unusable."""
+    place = spored.state / "session-checkpoints" / "0"
+    names = {f"{number:064d}" for number in range(30_000)}
+    try:
+        for name in names:
+            (place / name).mkdir(parents=True)
+        assert set(spored.cli("sandbox", "checkpoints", "ls", "-q").out.split()) == names
+        found = pages(spored)
+        assert len(found) > 1 and sorted(sum(found, [])) == sorted(names)
+    finally:
+        shutil.rmtree(place)
 
 
 def test_completion(spored, box, command):

@@ -238,6 +238,28 @@ TEST_F(SessionCheckpointStoreTest, AnOwnerTakesSoMuch) {
   EXPECT_FALSE(names_own_setting(last)) << last.error().Message();
 }
 
+TEST_F(SessionCheckpointStoreTest, ListsAreInTheOrderOfTheirKeys) {
+  for (const char* name : {"b", "a"}) ASSERT_TRUE(Keep(kOne, name) && Keep(kOther, name));
+  fs::create_directory(Folder(kOne, "damaged"));
+  std::optional<SessionCheckpointKey> last;
+  const auto all = store_->List(std::nullopt);
+  ASSERT_EQ(5u, all.size());
+  EXPECT_EQ("damaged", all.back().checkpoint().name());
+  for (const auto& record : all) {
+    const auto key = SessionCheckpointKey::Of(record.checkpoint());
+    EXPECT_TRUE(!last || *last < key) << key.Marker();
+    last = key;
+    const auto again = SessionCheckpointKey::Parse(key.Marker());
+    ASSERT_TRUE(again) << again.error().Message();
+    EXPECT_EQ(key, *again);
+  }
+  EXPECT_EQ("0/1000/damaged", last->Marker());
+  for (const char* rubbish :
+       {"", "a", "1", "1/", "1/2", "/1/a", "-1/1/a", "1/-1/a", "1/x/a", "01/1/a", "1/01/a",
+        " 1/1/a", "99999999999999999999/1/a", "1/4294967296/a"})
+    EXPECT_EQ(ErrorKind::kInvalid, KindOf(SessionCheckpointKey::Parse(rubbish))) << rubbish;
+}
+
 TEST_F(SessionCheckpointStoreTest, DamageIsToldAndNothingOfItIsUsed) {
   const auto kept = Keep(kOne, "a");
   ASSERT_TRUE(kept && Keep(kOne, "b") && Keep(kOne, "c"));

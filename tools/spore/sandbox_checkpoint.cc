@@ -49,15 +49,21 @@ Outcome Restore(const Context& context, const v1::RestoreSessionRequest& request
 }
 
 Outcome List(const Context& context, bool quiet) {
-  auto response = CallDaemon<v1::ListSessionCheckpointsResponse>(
-      context, kService, "List", v1::ListSessionCheckpointsRequest());
-  if (!response) return tl::unexpected(response.error());
+  v1::ListSessionCheckpointsRequest request;
+  v1::ListSessionCheckpointsResponse all;
+  do {
+    auto response =
+        CallDaemon<v1::ListSessionCheckpointsResponse>(context, kService, "List", request);
+    if (!response) return tl::unexpected(response.error());
+    request.set_marker(response->next_marker());
+    all.mutable_checkpoints()->MergeFrom(response->checkpoints());
+  } while (!request.marker().empty());
   if (context.json) {
-    PrintJsonList(response->checkpoints());
+    PrintJsonList(all.checkpoints());
     return kDone;
   }
   if (quiet) {
-    for (const v1::SessionCheckpoint& checkpoint : response->checkpoints())
+    for (const v1::SessionCheckpoint& checkpoint : all.checkpoints())
       fmt::print("{}\n", NameOf(checkpoint));
     return kDone;
   }
@@ -70,7 +76,7 @@ Outcome List(const Context& context, bool quiet) {
                {"SIZE", Align::kRight},
                {"UNPACKED", Align::kRight},
                {"USABLE"}});
-  for (const v1::SessionCheckpoint& checkpoint : response->checkpoints()) {
+  for (const v1::SessionCheckpoint& checkpoint : all.checkpoints()) {
     const bool known = checkpoint.created_unix_ms() != 0;
     table.Add({NameOf(checkpoint), OrDash(checkpoint.session()), OrDash(checkpoint.label()),
                OrDash(checkpoint.image()), known ? HumanAge(checkpoint.created_unix_ms()) : "-",

@@ -47,12 +47,15 @@ Result<Sandbox> Sandbox::Restore(const Client& owner, std::string_view name,
 }
 
 Result<std::vector<CheckpointInfo>> Sandbox::ListCheckpoints(const Client& owner) {
-  auto response = owner.link_->Call<v1::ListSessionCheckpointsResponse>(
-      kService, "List", v1::ListSessionCheckpointsRequest());
-  if (!response) return tl::unexpected(response.error());
+  v1::ListSessionCheckpointsRequest request;
   std::vector<CheckpointInfo> checkpoints;
-  for (const v1::SessionCheckpoint& checkpoint : response->checkpoints())
-    checkpoints.push_back(FromMessage(checkpoint));
+  do {
+    auto page = owner.link_->Call<v1::ListSessionCheckpointsResponse>(kService, "List", request);
+    if (!page) return tl::unexpected(page.error());
+    for (const v1::SessionCheckpoint& checkpoint : page->checkpoints())
+      checkpoints.push_back(FromMessage(checkpoint));
+    request.set_marker(page->next_marker());
+  } while (!request.marker().empty());
   return checkpoints;
 }
 

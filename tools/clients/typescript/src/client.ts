@@ -120,7 +120,13 @@ export class Client implements Caller {
   }
 
   async functions(): Promise<m.Function[]> {
-    return (await this.services.functions.list()).functions;
+    const all: m.Function[] = [];
+    for (let marker = ""; ;) {
+      const page = await this.services.functions.list({ marker });
+      all.push(...page.functions);
+      marker = page.nextMarker;
+      if (marker === "") return all;
+    }
   }
 
   function(name: string): Promise<m.Function> {

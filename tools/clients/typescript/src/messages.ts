@@ -1707,15 +1707,24 @@ export const CreateSessionCheckpointResponse: MessageType<CreateSessionCheckpoin
 ]);
 
 export interface ListSessionCheckpointsRequest {
+  // the next_marker of an earlier answer: what comes after that
+  marker: string;
+  // at most so many; 0: all that fit into one message
+  limit: number;
 }
 export const ListSessionCheckpointsRequest: MessageType<ListSessionCheckpointsRequest> = message("ListSessionCheckpointsRequest", [
+  [1, "marker", "scalar", "string"],
+  [2, "limit", "scalar", "uint32"],
 ]);
 
 export interface ListSessionCheckpointsResponse {
   checkpoints: SessionCheckpoint[];
+  // empty: there are no more
+  nextMarker: string;
 }
 export const ListSessionCheckpointsResponse: MessageType<ListSessionCheckpointsResponse> = message("ListSessionCheckpointsResponse", [
   [1, "checkpoints", "message", () => SessionCheckpoint, "repeated"],
+  [2, "nextMarker", "scalar", "string"],
 ]);
 
 export interface InspectSessionCheckpointRequest {

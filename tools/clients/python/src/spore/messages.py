@@ -1807,14 +1807,24 @@ class CreateSessionCheckpointResponse(Message):
 
 @dataclass
 class ListSessionCheckpointsRequest(Message):
-    WIRE: ClassVar = ()
+    # the next_marker of an earlier answer: what comes after that
+    marker: str = ""
+    # at most so many; 0: all that fit into one message
+    limit: int = 0
+    WIRE: ClassVar = (
+        Wire(1, "marker", "scalar", "string"),
+        Wire(2, "limit", "scalar", "uint32"),
+    )
 
 
 @dataclass
 class ListSessionCheckpointsResponse(Message):
     checkpoints: list[SessionCheckpoint] = field(default_factory=list)
+    # empty: there are no more
+    next_marker: str = ""
     WIRE: ClassVar = (
         Wire(1, "checkpoints", "message", "SessionCheckpoint", repeated=True),
+        Wire(2, "next_marker", "scalar", "string"),
     )
 
 

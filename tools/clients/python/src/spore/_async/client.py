@@ -130,7 +130,14 @@ class AsyncClient:
         return await self.services.functions.get(m.GetFunctionRequest(name=name))
 
     async def functions(self) -> List[m.Function]:
-        return (await self.services.functions.list()).functions
+        found: List[m.Function] = []
+        request = m.ListFunctionsRequest()
+        while True:
+            page = await self.services.functions.list(request)
+            found += page.functions
+            if not page.next_marker:
+                return found
+            request.marker = page.next_marker
 
     async def remove(self, name: str) -> None:
         await self.services.functions.remove(m.RemoveFunctionRequest(name=name))

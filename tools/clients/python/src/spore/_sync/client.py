@@ -131,7 +131,14 @@ class Client:
         return self.services.functions.get(m.GetFunctionRequest(name=name))
 
     def functions(self) -> List[m.Function]:
-        return (self.services.functions.list()).functions
+        found: List[m.Function] = []
+        request = m.ListFunctionsRequest()
+        while True:
+            page = self.services.functions.list(request)
+            found += page.functions
+            if not page.next_marker:
+                return found
+            request.marker = page.next_marker
 
     def remove(self, name: str) -> None:
         self.services.functions.remove(m.RemoveFunctionRequest(name=name))
