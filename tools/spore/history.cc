@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr uint32_t kFollowWaitMs = 60000;
 constexpr uint32_t kPage = 1000;  // the most that one answer has
+constexpr useconds_t kRetryUs = 300'000;
 
 struct Arguments {
   std::string function;
@@ -102,6 +104,28 @@ void PrintEvent(const v1::HostEvent& event, bool json) {
   fmt::print("{}\n", ForTerminal(line, STDOUT_FILENO));
 }
 
+bool WentAway(const client::Error& error) {
+  return error.kind == client::ErrorKind::kLost ||
+         (error.kind == client::ErrorKind::kRefused && error.code == client::kUnavailable);
+}
+
+// Until it answers: what follows goes on over a restart of the daemon. A socket that the caller may
+// not use any more is an error.
+Expected<client::Connection> AwaitDaemon(const Context& context) {
+  fmt::print(stderr, "spore: the daemon has gone away; waiting until it is back\n");
+  for (;;) {
+    ::usleep(kRetryUs);
+    auto connection = client::Connection::Open(context.socket);
+    if (connection) {
+      fmt::print(stderr, "spore: the daemon is back\n");
+      return std::move(*connection);
+    }
+    const int why = connection.error().errno_value;
+    if (why != ENOENT && why != ECONNREFUSED)
+      return tl::unexpected(Explain(connection.error(), context.socket));
+  }
+}
+
 Outcome Events(const Context& context, const Arguments& arguments) {
   auto connection = context.Connect();
   if (!connection) return tl::unexpected(connection.error());
@@ -114,6 +138,12 @@ Outcome Events(const Context& context, const Arguments& arguments) {
   for (bool first = true;;) {
     auto response = connection->Call<v1::RecentEventsResponse>("spore.v1.Observability",
                                                                "RecentEvents", request);
+    if (!response && arguments.follow && !first && WentAway(response.error())) {
+      // The epoch says whether it is another one, whose events are told from its start on.
+      connection = AwaitDaemon(context);
+      if (!connection) return tl::unexpected(connection.error());
+      continue;
+    }
     if (!response) return tl::unexpected(Explain(response.error(), context.socket));
     if (response->dropped() > 0)
       fmt::print(stderr, "spore: {} events were not kept until they could be read\n",
