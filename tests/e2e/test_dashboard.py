@@ -235,6 +235,20 @@ def test_token(chromium, guarded, hello):
     assert chromium.run("return sessionStorage.length") == 0 and chromium.text("#board") is None
 
 
+def test_a_gateway_with_keys_alone(chromium, spored):
+    """No token could be right: the page says so, and so does the answer to one."""
+    keys = gateway.secret_file(spored.directory / "keys", f"{gateway.KEY} {gateway.SECRET}\n")
+    with gateway.Gateway(spored, **{"key-file": keys}).running() as server:
+        chromium.open(server.url + PAGE)
+        await_banner(chromium, "This gateway takes requests signed with AWS keys alone")
+        assert chromium.text("#login") is None and chromium.text("#board") is None
+        for headers, words in (({}, b"expected one Authorization header"),
+                               ({"Authorization": f"Bearer {TOKEN}"}, b"has none (token-file), only keys")):
+            status, answer, body = server.request("GET", STATE, None, headers)
+            assert status == 403 and words in body and answer["WWW-Authenticate"] == "AWS4-HMAC-SHA256"
+        chromium.open("about:blank")
+
+
 def test_functions_pages_do_not_get_the_token(chromium, guarded):
     """A page of a function comes from the same address, and has none of its rights."""
     spy = ("def handler(event, context):\n"

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t kMinToken = 16;
 constexpr std::string_view kBearer = "Bearer ";
+constexpr std::string_view kTokens = "Bearer realm=\"spore\"";
+constexpr std::string_view kSignatures = "AWS4-HMAC-SHA256";
 
 // `take` answers what is wrong with a line, if anything.
 client::Result<> ForEachLine(const std::string& path,
@@ -29,9 +31,11 @@ client::Result<> ForEachLine(const std::string& path,
   return {};
 }
 
-HttpResponse Forbidden(const std::string& type, const std::string& message) {
+// `wanted`: what would have been taken, a scheme of the header Authorization (RFC 9110).
+HttpResponse Forbidden(const std::string& type, const std::string& message,
+                       std::string_view wanted = kTokens) {
   HttpResponse response = LambdaError(403, type, message);
-  response.headers.push_back({"WWW-Authenticate", "Bearer realm=\"spore\""});
+  response.headers.push_back({"WWW-Authenticate", std::string(wanted)});
   return response;
 }
 
@@ -108,9 +112,10 @@ std::optional<HttpResponse> Access::CheckHead(const HttpRequest& request, Guard 
   std::size_t count = 0;
   for (const Header& header : request.headers) count += header.name == "authorization" ? 1u : 0u;
   const std::string_view authorization = request.Get("authorization");
+  const std::string_view wanted = tokens_.empty() ? kSignatures : kTokens;
   if (count != 1) {
     return Forbidden("MissingAuthenticationTokenException",
-                     "Missing Authentication Token: expected one Authorization header.");
+                     "Missing Authentication Token: expected one Authorization header.", wanted);
   }
   if (IsSigV4(authorization)) {
     if (keys_.empty()) {
@@ -118,8 +123,12 @@ std::optional<HttpResponse> Access::CheckHead(const HttpRequest& request, Guard 
                        "Signed requests are not taken: the gateway has no keys, only tokens.");
     }
     const auto problem = CheckSignatureHead(request, keys_, std::time(nullptr));
-    if (problem) return Forbidden(problem->type, problem->message);
+    if (problem) return Forbidden(problem->type, problem->message, wanted);
     return std::nullopt;
+  }
+  if (tokens_.empty()) {
+    return Forbidden("UnrecognizedClientException",
+                     "Tokens are not taken: the gateway has none (token-file), only keys.", wanted);
   }
   if (authorization.size() > kBearer.size() &&
       ToLower(authorization.substr(0, kBearer.size())) == "bearer " &&
@@ -135,7 +144,7 @@ std::optional<HttpResponse> Access::CheckWhole(const HttpRequest& request, Guard
     return std::nullopt;
   const auto problem = CheckSignature(request, keys_, std::time(nullptr));
   if (!problem) return std::nullopt;
-  return Forbidden(problem->type, problem->message);
+  return Forbidden(problem->type, problem->message, tokens_.empty() ? kSignatures : kTokens);
 }
 
 }  // namespace spore::gateway

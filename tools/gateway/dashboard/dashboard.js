@@ -448,6 +448,11 @@ function wantToken(words) {
 function takeRefusal(response, told) {
   const type = response.headers.get("x-amzn-ErrorType") ?? "";
   if (response.status === 403 && type !== "AccessDeniedException") {
+    if (!(response.headers.get("WWW-Authenticate") ?? "").startsWith("Bearer")) {
+      away("This gateway takes requests signed with AWS keys alone, which a page cannot make. " +
+           "With a token-file it can be looked at here: see spore-gateway(8).");
+      return true;
+    }
     wantToken(sessionStorage.getItem(TOKEN) ? "The gateway does not know this token." : "");
     return false;
   }
