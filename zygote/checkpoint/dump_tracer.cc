@@ -3,12 +3,9 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -17,6 +14,7 @@
 #include "sandbox/sys/fd_message.h"
 #include "zygote/branch/enter_cgroup.h"
 #include "zygote/branch/worker_process.h"
+#include "zygote/checkpoint/child_process.h"
 #include "zygote/checkpoint/clone_inside.h"
 #include "zygote/checkpoint/criu_rights.h"
 #include "zygote/checkpoint/dump_filter.h"
@@ -63,7 +61,7 @@ class Tracer {
     if (!done && in_place_) {
       // What CRIU needs must go before anything of the session does: so we are told when.
       (void)SendStruct(socket_, ReportOf(done.error()));
-      (void)AwaitOrder();
+      (void)AwaitWord(socket_);
     }
     SPORE_TRY(session.LetGo());
     return done;
@@ -81,15 +79,10 @@ class Tracer {
                         .last_number = session.last_number()};
     const int sent[] = {transport.get()};
     SPORE_TRY(SendStruct(socket_, report, sent));
-    if (AwaitOrder() != kGo) return {};
+    if (AwaitWord(socket_) != kGo) return {};
     in_place_ = true;
     SPORE_TRY(BecomeTenant());
     return Execute();
-  }
-
-  char AwaitOrder() const {
-    char order = 0;
-    return TEMP_FAILURE_RETRY(recv(socket_, &order, 1, 0)) == 1 ? order : '\0';
   }
 
   Result<> BecomeTenant() {
@@ -125,40 +118,32 @@ class Tracer {
   bool in_place_ = false;  // what CRIU needs is in the session
 };
 
-Result<Report> Receive(int socket, UniqueFd& fd) {
+Result<Report> Receive(const ChildProcess& tracer, UniqueFd& fd) {
   Report report;
-  SPORE_ASSIGN(ReceivedMessage received,
-               ReceiveMessage(socket, std::as_writable_bytes(std::span(&report, 1))));
-  if (received.bytes != sizeof report)
-    return MakeError(ErrorKind::kUnavailable, "the process that holds the session has ended");
-  if (report.error[0] != '\0')
-    return MakeError(static_cast<ErrorKind>(report.error_kind), report.error);
-  if (received.fds.count != 1) return MakeError(ErrorKind::kInternal, "a descriptor did not come");
-  fd = std::move(received.fds.fd[0]);
+  SPORE_ASSIGN(ReceivedFds received, tracer.Receive(report));
+  if (received.count != 1) return MakeError(ErrorKind::kInternal, "a descriptor did not come");
+  fd = std::move(received.fd[0]);
   return report;
 }
 
 }  // namespace
 
 Result<DumpTracer> DumpTracer::Start(const TracerParts& parts) {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-    return SysError("socketpair");
-  DumpTracer tracer;
-  tracer.socket_.Reset(pair[0]);
-  UniqueFd theirs(pair[1]);
-  SPORE_ASSIGN(tracer.pid_, CloneInside(parts.session, &tracer.pidfd_));
-  if (tracer.pid_ == 0) {
-    tracer.socket_.Reset();
-    const Result<> done = Tracer(parts, theirs.get()).Run();
-    if (!done) (void)SendStruct(theirs.get(), ReportOf(done.error()));
-    _exit(done ? 0 : kNotExecuted);
-  }
-  theirs.Reset();
-  auto report = Receive(tracer.socket_.get(), tracer.transport_);
+  UniqueFd pidfd;
+  SPORE_ASSIGN(ChildProcess process, ChildProcess::Start(
+                                         "the process that holds the session",
+                                         [&] { return CloneInside(parts.session, &pidfd); },
+                                         [&](int socket) {
+                                           const Result<> done = Tracer(parts, socket).Run();
+                                           if (!done)
+                                             (void)SendStruct(socket, ReportOf(done.error()));
+                                           return done ? 0 : kNotExecuted;
+                                         }));
+  DumpTracer tracer(std::move(process), std::move(pidfd));
+  auto report = Receive(tracer.process_, tracer.transport_);
   if (!report) {
     // It ends by itself, and so lets go what has not stopped.
-    (void)TEMP_FAILURE_RETRY(waitpid(std::exchange(tracer.pid_, 0), nullptr, 0));
+    (void)tracer.process_.Wait();
     return tl::unexpected(std::move(report).error());
   }
   tracer.processes_ = report->processes;
@@ -166,39 +151,18 @@ Result<DumpTracer> DumpTracer::Start(const TracerParts& parts) {
   return tracer;
 }
 
-DumpTracer::DumpTracer(DumpTracer&& other) noexcept
-    : socket_(std::move(other.socket_)),
-      pidfd_(std::move(other.pidfd_)),
-      transport_(std::move(other.transport_)),
-      pid_(std::exchange(other.pid_, 0)),
-      processes_(other.processes_),
-      last_number_(other.last_number_) {}
-
-DumpTracer::~DumpTracer() {
-  End();
-}
-
-void DumpTracer::End() {
-  if (pid_ <= 0) return;
-  kill(pid_, SIGKILL);  // not yet reaped, so the number is still its own
-  int status = 0;
-  while (TEMP_FAILURE_RETRY(waitpid(pid_, &status, __WALL)) == pid_ && WIFSTOPPED(status)) {
-  }
-  pid_ = 0;
-}
-
 Result<> DumpTracer::LetGo() {
-  if (send(socket_.get(), &kLetGo, 1, MSG_NOSIGNAL) != 1) return SysError("let the session go");
-  int status = 0;
-  if (TEMP_FAILURE_RETRY(waitpid(std::exchange(pid_, 0), &status, 0)) < 0 || !WIFEXITED(status))
+  if (!process_.Say(kLetGo)) return SysError("let the session go");
+  const Result<int> status = process_.Wait();
+  if (!status || !WIFEXITED(*status))
     return MakeError(ErrorKind::kInternal, "the process that held the session was ended");
   return {};
 }
 
 Result<UniqueFd> DumpTracer::BecomeCriu() {
-  if (send(socket_.get(), &kGo, 1, MSG_NOSIGNAL) != 1) return SysError("begin to dump");
+  if (!process_.Say(kGo)) return SysError("begin to dump");
   UniqueFd listener;
-  SPORE_TRY(Receive(socket_.get(), listener));
+  SPORE_TRY(Receive(process_, listener));
   return listener;
 }
 

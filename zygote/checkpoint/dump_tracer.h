@@ -8,11 +8,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "sandbox/policy/seccomp_program.h"
 #include "sandbox/sys/result.h"
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/checkpoint/checkpoint_options.h"
+#include "zygote/checkpoint/child_process.h"
 #include "zygote/checkpoint/session_cgroup.h"
 
 namespace spore {
@@ -30,11 +32,9 @@ class DumpTracer {
  public:
   // All of the session is held when this has returned, and ends with the tracer. The cgroup is not
   // frozen any more.
-  // kOverloaded: it may work a moment later. After an error nothing is held.
+  // kOverloaded: it may work a moment later. After an error nothing is held. Whoever destroys it
+  // kills it, and with it what it holds.
   static Result<DumpTracer> Start(const TracerParts& parts);
-  ~DumpTracer();  // kills it, and with it what it holds
-  DumpTracer(DumpTracer&& other) noexcept;
-  DumpTracer& operator=(DumpTracer&&) = delete;
 
   // Nothing is held any more: what is not to run is to be frozen before.
   Result<> LetGo();
@@ -42,21 +42,23 @@ class DumpTracer {
   // ends.
   Result<UniqueFd> BecomeCriu();
   // When it is to end: kills it, and waits.
-  void End();
+  void End() { process_.Kill(); }
 
   // With which it ends when it has let go because it could not become CRIU.
   static constexpr int kNotExecuted = 126;
 
-  pid_t pid() const { return pid_; }
+  pid_t pid() const { return process_.pid(); }
   int pidfd() const { return pidfd_.get(); }
   int transport() const { return transport_.get(); }  // transport_socket.h
   uint32_t processes() const { return processes_; }
   pid_t last_number() const { return last_number_; }
 
  private:
-  DumpTracer() = default;
-  UniqueFd socket_, pidfd_, transport_;
-  pid_t pid_ = 0;
+  DumpTracer(ChildProcess process, UniqueFd pidfd)
+      : process_(std::move(process)), pidfd_(std::move(pidfd)) {}
+
+  ChildProcess process_;
+  UniqueFd pidfd_, transport_;
   uint32_t processes_ = 0;
   pid_t last_number_ = 0;
 };

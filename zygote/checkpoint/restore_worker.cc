@@ -34,9 +34,9 @@ namespace spore {
 namespace {
 
 constexpr const char* kLastPid = "/proc/sys/kernel/ns_last_pid";
+constexpr char kFinish = 'x';
 constexpr int kBesideCriuMs = 10'000;  // everything but CRIU, which has a limit of its own
 constexpr uint64_t kEndLimitNs = 2'000'000'000;
-constexpr useconds_t kLookUs = 100;
 constexpr size_t kMostMounts = 4;
 constexpr uint64_t kTruncate = 1u << 14;  // Landlock's, of its ABI 3
 
@@ -121,19 +121,14 @@ Result<> FindKernelFacts(const ConfinedCriu& criu, uid_t owner) {
 }
 
 // What the other process has said, or why there is nothing.
-Result<Report> Receive(int socket, int limit_ms) {
-  pollfd ready{socket, POLLIN, 0};
+Result<Report> Receive(const ChildProcess& process, int limit_ms) {
+  pollfd ready{process.socket(), POLLIN, 0};
   const auto got = TEMP_FAILURE_RETRY(poll(&ready, 1, limit_ms));
   if (got < 0) return SysError("poll");
   if (got == 0) return MakeError(ErrorKind::kUnavailable, "the restore does not get on");
   Report report;
-  SPORE_ASSIGN(ReceivedMessage received,
-               ReceiveMessage(socket, std::as_writable_bytes(std::span(&report, 1))));
-  if (received.bytes != sizeof report)
-    return MakeError(ErrorKind::kUnavailable, "a process that restores has ended");
-  report.error[sizeof report.error - 1] = '\0';
-  if (report.error[0] == '\0') return report;
-  return MakeError(static_cast<ErrorKind>(report.error_kind), report.error);
+  SPORE_TRY(process.Receive(report));
+  return report;
 }
 
 Result<int> MakeRuleset(NetworkPolicy network) {
@@ -160,73 +155,56 @@ Result<> Work(const RestoreWorker::Order& order, int socket) {
                     order.criu.options.limit));
   SPORE_TRY(FaultPoint("restore-criu"));
   SPORE_TRY(SendStruct(socket, ReportOf({}, place.mounts())));
-  char word = 0;
-  if (TEMP_FAILURE_RETRY(recv(socket, &word, 1, 0)) != 1)
+  if (AwaitWord(socket) != kFinish)
     return MakeError(ErrorKind::kUnavailable, "nobody waits for the restore");
   return place.Remove();
+}
+
+// Ends with its parent, which goes on making its children there.
+Result<pid_t> CloneInto(int init_pidfd, pid_t number) {
+  const UniqueFd parent(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!parent) return SysError("pidfd_open");
+  if (setns(init_pidfd, CLONE_NEWPID) < 0) return SysError("setns to a sandbox's pid namespace");
+  const pid_t pid = CloneWithNumber(number);
+  if (pid < 0) return SysError("clone into a sandbox's pid namespace");
+  if (pid > 0) return pid;
+  pollfd ended{parent.get(), POLLIN, 0};
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || poll(&ended, 1, 0) != 0) _exit(1);
+  return 0;
 }
 
 }  // namespace
 
 Result<RestoreWorker> RestoreWorker::Start(const Order& order) {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-    return SysError("socketpair");
-  RestoreWorker worker;
-  worker.socket_.Reset(pair[0]);
-  worker.limit_ = order.criu.options.limit;
-  UniqueFd theirs(pair[1]);
-  const UniqueFd parent(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
-  if (!parent) return SysError("pidfd_open");
-  if (setns(order.init_pidfd, CLONE_NEWPID) < 0)
-    return SysError("setns to a sandbox's pid namespace");
-  worker.pid_ = CloneWithNumber(order.criu.options.last_number + 1);
-  if (worker.pid_ < 0) return SysError("clone into a sandbox's pid namespace");
-  if (worker.pid_ == 0) {
-    pollfd ended{parent.get(), POLLIN, 0};
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || poll(&ended, 1, 0) != 0) _exit(1);
-    worker.socket_.Reset();
-    const Result<> done = Work(order, theirs.get());
-    _exit(SendStruct(theirs.get(), ReportOf(done, {})) ? 0 : 1);
-  }
-  return worker;
+  const CheckpointOptions& options = order.criu.options;
+  SPORE_ASSIGN(ChildProcess process,
+               ChildProcess::Start(
+                   "a process that restores",
+                   [&] { return CloneInto(order.init_pidfd, options.last_number + 1); },
+                   [&](int socket) {
+                     const Result<> done = Work(order, socket);
+                     return SendStruct(socket, ReportOf(done, {})) ? 0 : 1;
+                   }));
+  return RestoreWorker(std::move(process), options.limit);
 }
-
-RestoreWorker::RestoreWorker(RestoreWorker&& other) noexcept
-    : pid_(std::exchange(other.pid_, 0)),
-      socket_(std::move(other.socket_)),
-      limit_(other.limit_),
-      forbidden_(std::move(other.forbidden_)) {}
 
 // It removes the workplace when it sees that nobody waits for it.
 RestoreWorker::~RestoreWorker() {
-  if (pid_ <= 0) return;
-  socket_.Reset();
-  const uint64_t until = StepLog::Now() + kEndLimitNs;
-  while (StepLog::Now() < until) {
-    const pid_t ended = waitpid(pid_, nullptr, WNOHANG);
-    if (ended == pid_ || (ended < 0 && errno != EINTR)) return;
-    usleep(kLookUs);
-  }
-  kill(pid_, SIGKILL);
-  (void)TEMP_FAILURE_RETRY(waitpid(pid_, nullptr, 0));
+  process_.CloseChannel();
+  (void)process_.WaitFor(kEndLimitNs);
 }
 
 Result<> RestoreWorker::AwaitCriu() {
   SPORE_ASSIGN(const Report report,
-               Receive(socket_.get(), static_cast<int>(limit_.count()) + kBesideCriuMs));
+               Receive(process_, static_cast<int>(limit_.count()) + kBesideCriuMs));
   forbidden_.assign(report.mount, report.mount + std::min<size_t>(report.mounts, kMostMounts));
   return {};
 }
 
 Result<> RestoreWorker::Finish() {
-  if (send(socket_.get(), "x", 1, MSG_NOSIGNAL) != 1)
-    return MakeError(ErrorKind::kUnavailable, "a process that restores has ended");
-  SPORE_ASSIGN(const Report report, Receive(socket_.get(), kBesideCriuMs));
-  (void)report;
-  int status = 0;
-  if (TEMP_FAILURE_RETRY(waitpid(std::exchange(pid_, 0), &status, 0)) < 0)
-    return SysError("wait for a process that restores");
+  if (!process_.Say(kFinish)) return process_.HasEnded();
+  SPORE_TRY(Receive(process_, kBesideCriuMs));
+  SPORE_TRY(process_.Wait());
   return {};
 }
 

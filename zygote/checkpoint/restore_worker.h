@@ -4,10 +4,12 @@
 
 #include <sys/types.h>
 
+#include <chrono>
+#include <utility>
 #include <vector>
 
 #include "sandbox/sys/result.h"
-#include "sandbox/sys/unique_fd.h"
+#include "zygote/checkpoint/child_process.h"
 #include "zygote/checkpoint/confined_criu.h"
 #include "zygote/checkpoint/workplace.h"
 
@@ -23,7 +25,7 @@ class RestoreWorker {
   // Its number in the sandbox's pid namespace lies above all that the session had.
   static Result<RestoreWorker> Start(const Order& order);
   ~RestoreWorker();  // ends it
-  RestoreWorker(RestoreWorker&& other) noexcept;
+  RestoreWorker(RestoreWorker&&) noexcept = default;
   RestoreWorker& operator=(RestoreWorker&&) = delete;
 
   // Until CRIU has done its part and ended. What it has restored is stopped, unless CRIU has been
@@ -35,10 +37,11 @@ class RestoreWorker {
   Result<> Finish();
 
  private:
-  RestoreWorker() = default;
-  pid_t pid_ = 0;
-  UniqueFd socket_;
-  std::chrono::milliseconds limit_{};
+  RestoreWorker(ChildProcess process, std::chrono::milliseconds limit)
+      : process_(std::move(process)), limit_(limit) {}
+
+  ChildProcess process_;
+  std::chrono::milliseconds limit_;
   std::vector<ForbiddenMount> forbidden_;
 };
 

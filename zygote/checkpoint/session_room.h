@@ -4,10 +4,11 @@
 #include <sys/types.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sandbox/sys/result.h"
-#include "sandbox/sys/unique_fd.h"
+#include "zygote/checkpoint/child_process.h"
 #include "zygote/checkpoint/workplace.h"
 
 namespace spore {
@@ -23,17 +24,15 @@ class SessionRoom {
   };
   static Result<SessionRoom> Open(const Parts& parts);
   ~SessionRoom();
-  SessionRoom(SessionRoom&& other) noexcept;
+  SessionRoom(SessionRoom&&) noexcept = default;
   SessionRoom& operator=(SessionRoom&&) = delete;
 
   // Nothing of it is left, or the error says that something is.
   Result<> Close();
 
  private:
-  SessionRoom() = default;
-  Result<> AwaitWord() const;
-  UniqueFd socket_;
-  pid_t pid_ = 0;
+  explicit SessionRoom(ChildProcess keeper) : keeper_(std::move(keeper)) {}
+  ChildProcess keeper_;
 };
 
 }  // namespace spore
