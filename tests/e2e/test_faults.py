@@ -3,11 +3,9 @@
 After either, a function is as it was or as it should become, and nothing is left behind.
 """
 import os
-import re
 import signal
 
 import daemon
-import images_of_own
 import pytest
 import ttrpc
 
@@ -19,18 +17,6 @@ POINTS = [
     "update-unpacked", "update-staged", "update-synced", "update-placed", "update-switched",
     "remove-renamed",
 ]
-
-
-def test_every_fault_point_is_tripped_here():
-    found = set()
-    for path in (daemon.ROOT / "daemon").rglob("*.cc"):
-        for step, name in re.findall(r'FaultPoint\((step \+ )?"([\w-]+)"\)', path.read_text()):
-            found |= {f"deploy{name}", f"update{name}"} if step else {name}
-    # Those of images: in test_image_import.py; of checkpoints: in test_checkpoint_faults.py; of what is
-    # kept beside the code: in test_versions.py; of events: in test_async.py; of sessions on disk: in
-    # test_sandbox_checkpoint_cli.py.
-    found = {name for name in found if not re.match("checkpoint-|restore-|facts-|async-|session-", name)}
-    assert found == set(POINTS) | set(images_of_own.POINTS)
 
 
 @pytest.fixture

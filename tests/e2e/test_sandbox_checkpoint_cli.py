@@ -5,7 +5,6 @@ What comes back: test_sandbox_checkpoint.py.
 import grp
 import json
 import os
-import re
 import shutil
 import subprocess
 
@@ -319,11 +318,3 @@ def test_a_whole_one_stays_and_a_restore_that_fails_leaves_nothing():
     finally:
         server.stop(9)
         server.remove()
-
-
-def test_every_fault_point_is_tripped_here():
-    found = set()
-    for path in (daemon.ROOT / "daemon").glob("session_*.cc"):
-        found |= set(re.findall(r'FaultPoint\("(session-[\w-]+)"\)', path.read_text()))
-    assert found == {"session-checkpoint-packed", "session-checkpoint-staged", "session-checkpoint-renamed",
-                     "session-restore-verified"}
