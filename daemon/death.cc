@@ -66,6 +66,22 @@ void FromExit(v1::Death& death, const DeathFacts& facts) {
 
 }  // namespace
 
+void DeathFacts::KilledFor(v1::Death::Cause cause, const std::string& message) {
+  if (runtime) return;
+  killed_for = cause;
+  kill_message = message;
+}
+
+void DeathFacts::Complete(const CgroupUsage& used, const v1::Limits& limits,
+                          const std::optional<Error>& start_error) {
+  usage = used;
+  memory_limit_bytes = limits.memory_bytes();
+  pids_limit = limits.pids();
+  if (!start_error || killed_for != v1::Death::CAUSE_UNSPECIFIED) return;
+  killed_for = v1::Death::DAEMON;
+  kill_message = "it could not be started: " + start_error->Message();
+}
+
 v1::Death DetermineDeath(const DeathFacts& facts) {
   v1::Death death;
   *death.mutable_usage() = ToUsage(facts);

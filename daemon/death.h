@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/sys/result.h"
 #include "spore/v1/spore.pb.h"
 #include "zygote/protocol.h"
 
@@ -20,6 +21,12 @@ struct DeathFacts {
   uint64_t memory_limit_bytes = 0;
   uint64_t pids_limit = 0;
   uint64_t wall_us = 0;
+
+  // What ended by itself keeps its own cause.
+  void KilledFor(v1::Death::Cause cause, const std::string& message);
+  // When nothing of it is left. `start_error`: Spore's own failure while it started.
+  void Complete(const CgroupUsage& used, const v1::Limits& limits,
+                const std::optional<Error>& start_error);
 };
 
 v1::Death DetermineDeath(const DeathFacts& facts);

@@ -349,11 +349,7 @@ void Instance::LogLine(v1::LogLine::Stream stream, std::string_view line) {
 
 void Instance::Kill(v1::Death::Cause cause, const std::string& message) {
   if (dying()) return;
-  // What ended by itself keeps its own cause.
-  if (!facts_.runtime) {
-    facts_.killed_for = cause;
-    facts_.kill_message = message;
-  }
+  facts_.KilledFor(cause, message);
   BeginDying();
 }
 
@@ -381,14 +377,8 @@ void Instance::BeginDying() {
 void Instance::Gone(const SandboxPool::Gone& gone) {
   state_ = State::kDead;
   CancelTimers();
-  facts_.usage = gone.usage;
-  facts_.memory_limit_bytes = limits_.memory_bytes();
-  facts_.pids_limit = limits_.pids();
   facts_.supervisor_lost = !gone.init_exit && !facts_.runtime && generation_ != nullptr;
-  if (start_error_ && facts_.killed_for == v1::Death::CAUSE_UNSPECIFIED) {
-    facts_.killed_for = v1::Death::DAEMON;
-    facts_.kill_message = "it could not be started: " + start_error_->Message();
-  }
+  facts_.Complete(gone.usage, limits_, start_error_);
   death_ = DetermineDeath(facts_);
   if (version_) output_.Finish();
   if (preparing_) LogLine(v1::LogLine::SYSTEM, "could not be loaded ahead: " + death_.message());

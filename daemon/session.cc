@@ -257,11 +257,7 @@ void Session::OnAgentEnded(const ZygoteLink::Exit& exited) {
 
 void Session::Kill(v1::Death::Cause cause, const std::string& message) {
   if (dying()) return;
-  // What ended by itself keeps its own cause.
-  if (!facts_.runtime) {
-    facts_.killed_for = cause;
-    facts_.kill_message = message;
-  }
+  facts_.KilledFor(cause, message);
   BeginDying();
 }
 
@@ -289,14 +285,8 @@ Error Session::EndedError() const {
 
 void Session::Gone(const SandboxPool::Gone& gone) {
   state_ = v1::Session::DEAD;
-  facts_.usage = gone.usage;
-  facts_.memory_limit_bytes = settings_.limits.memory_bytes();
-  facts_.pids_limit = settings_.limits.pids();
   facts_.supervisor_lost = !gone.init_exit && !facts_.runtime && generation_ != nullptr;
-  if (start_error_ && facts_.killed_for == v1::Death::CAUSE_UNSPECIFIED) {
-    facts_.killed_for = v1::Death::DAEMON;
-    facts_.kill_message = "it could not be started: " + start_error_->Message();
-  }
+  facts_.Complete(gone.usage, settings_.limits, start_error_);
   death_ = DetermineDeath(facts_);
   if (facts_.killed_for == v1::Death::CAUSE_UNSPECIFIED && facts_.runtime &&
       death_.cause() != v1::Death::OUT_OF_MEMORY) {

@@ -54,6 +54,35 @@ TEST(Death, PidsOnlyWhereItFailed) {
   EXPECT_EQ(DetermineDeath(facts).cause(), v1::Death::EXIT);
 }
 
+TEST(Death, WhatEndedByItselfKeepsItsOwnCause) {
+  DeathFacts facts = Ended(CLD_EXITED, 3);
+  facts.KilledFor(v1::Death::TIMEOUT, "too late");
+  EXPECT_EQ(DetermineDeath(facts).cause(), v1::Death::EXIT);
+  facts.runtime.reset();
+  facts.KilledFor(v1::Death::TIMEOUT, "too late");
+  EXPECT_EQ(DetermineDeath(facts).message(), "too late");
+}
+
+TEST(Death, OfOneThatCouldNotBeStarted) {
+  v1::Limits limits;
+  limits.set_memory_bytes(1u << 20);
+  limits.set_pids(7);
+  DeathFacts facts;
+  CgroupUsage used;
+  used.memory_peak_bytes = 5;
+  facts.Complete(used, limits, Error{ErrorKind::kInternal, 0, "no room", {}, {}});
+  EXPECT_EQ(facts.pids_limit, 7u);
+  const v1::Death death = DetermineDeath(facts);
+  EXPECT_EQ(death.cause(), v1::Death::DAEMON);
+  EXPECT_EQ(death.message(), "it could not be started: no room");
+  EXPECT_EQ(death.usage().memory_peak_bytes(), 5u);
+  EXPECT_EQ(death.usage().memory_limit_bytes(), 1u << 20);
+  facts = {};
+  facts.KilledFor(v1::Death::KILLED, "killed");
+  facts.Complete({}, limits, Error{ErrorKind::kInternal, 0, "no room", {}, {}});
+  EXPECT_EQ(DetermineDeath(facts).message(), "killed");
+}
+
 TEST(Death, SporesOwnReasonComesFirst) {
   DeathFacts facts = Ended(CLD_KILLED, SIGKILL);
   facts.killed_for = v1::Death::TIMEOUT;
