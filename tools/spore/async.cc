@@ -157,11 +157,7 @@ Outcome PurgeThose(const Context& context, const Selection& selection) {
   AddStates(selection, request);
   auto purged = CallDaemon<v1::PurgeEventsResponse>(context, kService, "Purge", request);
   if (!purged) return tl::unexpected(purged.error());
-  if (context.json) {
-    PrintJson(ToJson(*purged));
-  } else {
-    fmt::print("{}\n", purged->purged());
-  }
+  PrintOne(context.json, *purged, fmt::format("{}", purged->purged()));
   return kDone;
 }
 

@@ -83,11 +83,7 @@ Outcome Restore(const Context& context, const std::string& what) {
   }
   auto zygote = CallDaemon<v1::Zygote>(context, kService, "Restore", request);
   if (!zygote) return tl::unexpected(zygote.error());
-  if (context.json) {
-    PrintJson(ToJson(*zygote));
-  } else {
-    fmt::print("{}\n", zygote->image());
-  }
+  PrintOne(context.json, *zygote, zygote->image());
   return kDone;
 }
 

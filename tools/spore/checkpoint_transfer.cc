@@ -123,11 +123,7 @@ Outcome Import(const Context& context, const std::string& name, bool force) {
       context, kService, "Import", request, {file.valid() ? file.get() : STDIN_FILENO});
   if (!response) return tl::unexpected(response.error());
   const v1::Checkpoint& checkpoint = response->checkpoint();
-  if (context.json) {
-    PrintJson(ToJson(checkpoint));
-  } else {
-    fmt::print("{}\n", checkpoint.id());
-  }
+  PrintOne(context.json, checkpoint, checkpoint.id());
   if (!checkpoint.unusable().empty()) {
     fmt::print(stderr, "spore: kept, but it cannot be restored here: {}\n",
                ForTerminal(checkpoint.unusable(), STDERR_FILENO));

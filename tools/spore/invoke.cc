@@ -100,11 +100,7 @@ Outcome InvokeLater(const Context& context, const Arguments& arguments) {
   auto response = CallDaemon<v1::AsyncInvokeResponse>(context, "spore.v1.Async", "Invoke", *request,
                                                       AsList(attached));
   if (!response) return tl::unexpected(response.error());
-  if (context.json) {
-    PrintJson(ToJson(*response));
-  } else {
-    fmt::print("{}\n", response->id());
-  }
+  PrintOne(context.json, *response, response->id());
   return kDone;
 }
 

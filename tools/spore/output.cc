@@ -137,6 +137,11 @@ void PrintJson(const ordered_json& json) {
   fmt::print("{}\n", JsonText(json, 2));
 }
 
+void PrintOne(bool as_json, const google::protobuf::Message& message, std::string_view name) {
+  if (as_json) return PrintJson(ToJson(message));
+  fmt::print("{}\n", name);
+}
+
 // The library escapes C0 alone. DEL and C1 stand inside strings only.
 std::string EscapedJson(std::string_view dumped) {
   std::string text;

@@ -40,6 +40,8 @@ nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
 // As text that is safe on a terminal; indent -1: in one line. Then on stdout.
 std::string JsonText(const nlohmann::ordered_json& json, int indent);
 void PrintJson(const nlohmann::ordered_json& json);
+// What was made or done: as JSON, or what names it in a line.
+void PrintOne(bool as_json, const google::protobuf::Message& message, std::string_view name);
 
 // A listing: the messages as an array.
 template <typename Messages>

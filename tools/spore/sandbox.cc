@@ -38,11 +38,7 @@ std::string Left(int64_t unix_ms) {
 Outcome Create(const Context& context, const v1::CreateSandboxRequest& request) {
   auto session = CallDaemon<v1::Session>(context, kSandboxes, "Create", request);
   if (!session) return tl::unexpected(session.error());
-  if (context.json) {
-    PrintJson(ToJson(*session));
-  } else {
-    fmt::print("{}\n", session->id());
-  }
+  PrintOne(context.json, *session, session->id());
   return kDone;
 }
 

@@ -29,22 +29,14 @@ Outcome Create(const Context& context, const v1::CreateSessionCheckpointRequest&
   auto response =
       CallDaemon<v1::CreateSessionCheckpointResponse>(context, kService, "Create", request);
   if (!response) return tl::unexpected(response.error());
-  if (context.json) {
-    PrintJson(ToJson(*response));
-  } else {
-    fmt::print("{}\n", NameOf(response->checkpoint()));
-  }
+  PrintOne(context.json, *response, NameOf(response->checkpoint()));
   return kDone;
 }
 
 Outcome Restore(const Context& context, const v1::RestoreSessionRequest& request) {
   auto session = CallDaemon<v1::Session>(context, kService, "Restore", request);
   if (!session) return tl::unexpected(session.error());
-  if (context.json) {
-    PrintJson(ToJson(*session));
-  } else {
-    fmt::print("{}\n", session->id());
-  }
+  PrintOne(context.json, *session, session->id());
   return kDone;
 }
 

@@ -64,11 +64,7 @@ Outcome Add(const Context& context, const Arguments& arguments) {
   schedule.set_payload(std::move(*payload));
   auto added = CallDaemon<v1::Schedule>(context, kService, "Add", request);
   if (!added) return tl::unexpected(added.error());
-  if (context.json) {
-    PrintJson(ToJson(*added));
-  } else {
-    fmt::print("{}\n", added->name());
-  }
+  PrintOne(context.json, *added, added->name());
   return kDone;
 }
 
