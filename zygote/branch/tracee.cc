@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,6 +61,7 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
   std::swap(born_, other.born_);
   std::swap(signal_, other.signal_);
   std::swap(instruction_, other.instruction_);
+  std::swap(takes_signal_, other.takes_signal_);
   std::swap(stopped_, other.stopped_);
   std::swap(saved_, other.saved_);
   std::swap(saved_mask_, other.saved_mask_);
@@ -84,7 +86,8 @@ Result<> Tracee::AwaitStop() {
     return Ended();
   }
   // A signal of its own, which it is about to take: it shall have it when it goes on.
-  if (status >> 16 == 0) signal_ = WSTOPSIG(status);
+  takes_signal_ = status >> 16 == 0;
+  if (takes_signal_) signal_ = WSTOPSIG(status);
   stopped_ = true;
   return {};
 }
@@ -181,6 +184,7 @@ Result<int64_t> Tracee::Call(long number, uint64_t a, uint64_t b, uint64_t c, ui
   if (ptrace(PTRACE_SETREGSET, tid_, NT_PRSTATUS, &part) < 0)
     return SysError("set the registers of a thread");
   born_ = 0;
+  takes_signal_ = false;
   for (;;) {
     if (Trace(PTRACE_SINGLESTEP, tid_, 0, 0) < 0) {
       if (HasEnded()) return Ended();
@@ -222,6 +226,10 @@ Result<uint64_t> Tracee::Make(const char* what, long number, uint64_t a, uint64_
 
 Result<> Tracee::LetGo() {
   const pid_t tid = std::exchange(tid_, 0);
+  // A stop that is no signal's takes none along (ptrace(2)). One that says to stop is sent anew:
+  // it may be what a restored program is stopped by.
+  if (stopped_ && !takes_signal_ && signal_ == SIGSTOP)
+    (void)syscall(SYS_tkill, tid, std::exchange(signal_, 0));
   if (Trace(PTRACE_DETACH, tid, 0, static_cast<uintptr_t>(signal_)) == 0) return {};
   if (stopped_ || !HasEnded()) return SysError("ptrace PTRACE_DETACH");
   // It has not stopped yet, which is when it can be let go.

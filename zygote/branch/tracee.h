@@ -66,7 +66,8 @@ class Tracee {
 
   pid_t tid_ = 0;  // 0: not held any more
   pid_t born_ = 0;
-  int signal_ = 0;  // that it was about to take, and is given when it goes on
+  int signal_ = 0;             // that it was about to take, and is given when it goes on
+  bool takes_signal_ = false;  // as it stands: ptrace(2)'s signal-delivery-stop
   uintptr_t instruction_ = 0;
   bool stopped_ = false;
   user_regs_struct saved_{};
