@@ -38,7 +38,7 @@ class Browser:
         with open(log, "wb") as output:
             self.driver = subprocess.Popen([program, "--port=0"], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                            env=environment, start_new_session=True)
-        port = daemon.wait_until(lambda: re.search(r"started successfully on port (\d+)", log.read_text()),
+        port = daemon.wait_until(lambda: re.search(r"started successfully on port (\d+)\D", log.read_text()),
                                  what="chromedriver listens")[1]
         self.url = f"http://localhost:{port}"
         arguments = [*QUIET, "--headless=new", f"--user-data-dir={self.folder / 'profile'}",
@@ -70,7 +70,7 @@ class Browser:
         data = None if body is None and method != "POST" else json.dumps(body or {}).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with DIRECT.open(request, timeout=60) as response:
+            with DIRECT.open(request, timeout=180) as response:
                 return json.load(response)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.read().decode()[:800]}") from None

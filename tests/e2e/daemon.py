@@ -2,6 +2,7 @@
 import atexit
 import contextlib
 import functools
+import glob
 import io
 import json
 import os
@@ -71,7 +72,8 @@ def make_zip(files):
     return buffer.getvalue()
 
 
-def wait_until(condition, seconds=20, what="condition"):
+def wait_until(condition, seconds=60, what="condition"):
+    """Generous: a loaded machine takes its time, and who is done goes on at once."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -172,7 +174,7 @@ class Spored:
 
     def await_eager_images(self):
         """So that a test's first call does not wait for a zygote, and says so (its start kind)."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while time.monotonic() < end and any(image["state"] == "STARTING"
                                              for image in self.call("Images", "List")["images"]):
             time.sleep(0.02)
@@ -181,7 +183,7 @@ class Spored:
         if self.process and self.process.poll() is None:
             self.process.send_signal(how)
             try:
-                self.process.wait(30)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -192,7 +194,7 @@ class Spored:
         """Ends it, in good order and with nothing left behind."""
         code = self.stop()
         log = self.log_text()
-        wait_until(lambda: not self.residue(), 10, f"nothing left behind, but: {self.residue()}\n{log}")
+        wait_until(lambda: not self.residue(), what=f"nothing left behind, but: {self.residue()}\n{log}")
         assert code == 0, f"spored ended with {code}:\n{log}"
 
     @contextlib.contextmanager
@@ -222,7 +224,7 @@ class Spored:
 
     # ---- use ----
 
-    def client(self, timeout=60):
+    def client(self, timeout=180):
         return ttrpc.Client(self.socket, timeout)
 
     def call(self, service, method, values=None, fds=()):
@@ -233,7 +235,7 @@ class Spored:
         with self.client() as client:
             return client.error_of(service, method, values or {}, fds)
 
-    def cli(self, *args, input=b"", timeout=60, prefix=(), env=None):
+    def cli(self, *args, input=b"", timeout=180, prefix=(), env=None):
         done = subprocess.run(
             [*prefix, find_program("spore"), "--socket", str(self.socket), *map(str, args)],
             input=input, capture_output=True, timeout=timeout, env=env or environment())
@@ -255,7 +257,7 @@ class Spored:
         finally:
             os.close(descriptor)
 
-    def invoke(self, name, event=None, patience=60, **fields):
+    def invoke(self, name, event=None, patience=180, **fields):
         """The whole InvokeResponse; `result` holds the parsed payload when there is one."""
         with self.client(patience) as client:
             response = client.call("Invocations", "Invoke", {
@@ -331,12 +333,9 @@ class Spored:
 
 
 def cgroups_named(name):
-    found = []
-    for hierarchy in [pathlib.Path("/sys/fs/cgroup"), *pathlib.Path("/sys/fs/cgroup").iterdir()]:
-        if hierarchy.is_dir():
-            found += [str(path) for path in hierarchy.glob(f"{name}")]
-            found += [str(path) for path in hierarchy.glob(f"*/{name}")]
-    return sorted(set(found))
+    """Those of this name at the top of a hierarchy, or one below; others come and go meanwhile."""
+    return sorted({path for pattern in (name, f"*/{name}", f"*/*/{name}")
+                   for path in glob.glob(f"/sys/fs/cgroup/{pattern}")})
 
 
 def assert_confined(threads):

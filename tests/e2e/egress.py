@@ -16,7 +16,7 @@ CONFIG = {"sessions": {"egress": CEILING, "name-servers": [f"{FAR4}:{DNS}"]}}
 RAW = r"""
 import json, socket, sys, time
 pieces = json.load(open(sys.argv[1]))
-s = socket.create_connection(("127.0.0.1", 3128), 20)
+s = socket.create_connection(("127.0.0.1", 3128), 60)
 try:
     for piece in pieces:
         if isinstance(piece, (int, float)):
@@ -55,7 +55,7 @@ def box(spored):
 
 
 def curl(box, *args, **fields):
-    return box.exec("curl", "-sS", "--max-time", "30", *args, **fields)
+    return box.exec("curl", "-sS", "--max-time", "90", *args, **fields)
 
 
 def connects(box, place):
@@ -87,6 +87,13 @@ def log_of(box):
 
 def proxies(spored):
     return [pid for pid, name in spored.tenant_processes().items() if name == "spore-egress"]
+
+
+def settled_proxies(spored):
+    """Those of the sessions that live: one that has ended takes its proxy along a moment later."""
+    sessions = [s for s in spored.call("Sandboxes", "List")["sessions"] if s["egress"]]
+    return daemon.wait_until(lambda: (lambda found: found if len(found) == len(sessions) else None)(
+        set(proxies(spored))), what="each session that lives has one proxy")
 
 
 def status_of(pid):

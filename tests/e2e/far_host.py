@@ -80,7 +80,7 @@ class FarHost:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(60)
         subprocess.run(["ip", "link", "del", self.near], capture_output=True, check=False)
 
 
@@ -186,8 +186,9 @@ def serve_names(folder):
         while True:
             query, peer = listening.recvfrom(4096)
             reply = answer(query, asked)
-            with open(os.path.join(folder, "asked"), "w", encoding="utf-8") as file:
+            with open(os.path.join(folder, "asking"), "w", encoding="utf-8") as file:
                 file.write("\n".join(asked))
+            os.rename(file.name, os.path.join(folder, "asked"))  # who reads it sees it whole
             if reply:
                 listening.sendto(reply, peer)
 

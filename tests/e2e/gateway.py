@@ -47,7 +47,7 @@ class Gateway:
 
     def _listening(self):
         assert self.process.poll() is None, f"spore-gateway ended:\n{self.log_text()}"
-        return re.search(r"listening on (\S+)", self.log_text())
+        return re.search(r"listening on (\S+)\n", self.log_text())
 
     def log_text(self):
         return self.log.read_text(errors="replace")
@@ -63,7 +63,7 @@ class Gateway:
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait(30)
+            self.process.wait(60)
         return self.process.returncode
 
     @contextlib.contextmanager
@@ -101,10 +101,10 @@ class Gateway:
         assert status == 201, answer
         return json.loads(answer)
 
-    def connect(self, timeout=20):
+    def connect(self, timeout=60):
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
-    def raw(self, data, timeout=20):
+    def raw(self, data, timeout=60):
         """Everything that comes back for these bytes, until the gateway closes or says no more."""
         with self.connect(timeout) as client:
             client.sendall(data)
@@ -127,7 +127,7 @@ class Gateway:
         """`aws lambda ...`; its output as JSON when there is some."""
         done = subprocess.run(
             ["/usr/bin/aws", "--endpoint-url", self.url, "lambda", *map(str, arguments)],
-            capture_output=True, text=True, timeout=120, env=self.environment(**environment))
+            capture_output=True, text=True, timeout=300, env=self.environment(**environment))
         assert done.returncode == expect, done
         return json.loads(done.stdout) if expect == 0 and done.stdout.strip() else done.stderr
 

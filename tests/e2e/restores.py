@@ -46,12 +46,16 @@ class Empty:
         self.cgroups = session["cgroups"]
         os.kill(spored.process.pid, signal.SIGSTOP)
         inside = os.readlink(f"/proc/{session['pid']}/ns/pid")
-        pids = {pid: status(pid, "NSpid").split()[-1] for pid in self.processes()
-                if os.readlink(f"/proc/{pid}/ns/pid") == inside}
+        pids = {}
+        for pid in self.processes():
+            with contextlib.suppress(OSError, AttributeError):  # it has ended meanwhile
+                if os.readlink(f"/proc/{pid}/ns/pid") == inside:
+                    pids[pid] = status(pid, "NSpid").split()[-1]
         self.init = next(pid for pid, number in pids.items() if number == "1")
         others = set(pids) - {self.init}
         for pid in others:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         daemon.wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in others))
         self.uid = int(status(self.init, "Uid").split()[0])
         first = int(pathlib.Path(f"/proc/{self.init}/uid_map").read_text().split()[1])
@@ -148,13 +152,13 @@ def work(verb, process, files, criu, words, fault=""):
             preexec_fn=lambda: [os.dup2(fd, 3 + i) for i, fd in enumerate(passed)])
         for fd in (usr, theirs.detach(), *passed):
             os.close(fd)
-        ours.settimeout(60)
+        ours.settimeout(180)
         message, fds, _, _ = socket.recv_fds(ours, 65536, 8)
-        return worker.wait(30), message, fds
+        return worker.wait(60), message, fds
 
 
 def restore(empty, criu, images, files=(), agent=NUMBER, descriptor=DESCRIPTOR, last=400,
-            limit_ms=20_000, fault="", words=()):
+            limit_ms=60_000, fault="", words=()):
     """Into an Empty; `images`: {name: bytes}."""
     init = os.pidfd_open(empty.init)
     try:
@@ -172,7 +176,7 @@ def checkpoint(empty, criu, agent, number):
     `agent`: its pidfd."""
     with checkpoint_files(empty.uid, {}, {}) as made:
         _, message, _ = work("checkpoint", agent, made, criu, [
-            f"uid={empty.inner_uid}", f"agent={number}", "leave-running", "limit-ms=20000",
+            f"uid={empty.inner_uid}", f"agent={number}", "leave-running", "limit-ms=60000",
             *(f"cgroup={path}" for path in empty.cgroups)])
     fate, = struct.unpack_from("<I", message, 4)
     return fate, message[8:520].split(b"\0")[0].decode(), *struct.unpack_from("<QQ", message, 536)

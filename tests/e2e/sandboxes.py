@@ -14,7 +14,7 @@ class Sandbox:
     def __init__(self, spored, identity):
         self.spored, self.id = spored, identity
 
-    def call(self, method, fds=(), patience=60, **fields):
+    def call(self, method, fds=(), patience=180, **fields):
         with self.spored.client(patience) as client:
             return client.call(SERVICE, method, {"id": self.id, **fields}, fds)
 
@@ -75,7 +75,7 @@ class Sandbox:
     def kill(self):
         return self.call("Kill")
 
-    def ended(self, patience=60):
+    def ended(self, patience=180):
         """Its death, once it is complete."""
         import daemon
         return daemon.wait_until(
@@ -106,7 +106,7 @@ class Asking(threading.Thread):
 
     def __init__(self, box, method, fds=(), **fields):
         super().__init__(daemon=True)
-        self.client = box.spored.client(120)
+        self.client = box.spored.client(300)
         self.stream = self.client.send(SERVICE, method, {"id": box.id, **fields}, fds)
         self.method, self.result, self.error = method, None, None
         self.start()
@@ -118,7 +118,7 @@ class Asking(threading.Thread):
         except (ttrpc.RpcError, OSError) as error:
             self.error = error
 
-    def get(self, patience=60):
+    def get(self, patience=300):
         self.join(patience)
         assert not self.is_alive(), "no answer"
         if self.error:
@@ -128,7 +128,7 @@ class Asking(threading.Thread):
     def vanish(self):
         """The client goes away."""
         self.client.socket.shutdown(2)
-        self.join(10)
+        self.join(60)
         self.client.close()
 
 

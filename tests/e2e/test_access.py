@@ -115,7 +115,7 @@ def test_listing_of_instances_is_filtered_for_who_asks(owned):
 
     def seen_by(uid):
         done = subprocess.run([*as_user(uid), "/usr/bin/python3", "-c", program],
-                              capture_output=True, text=True, timeout=30, check=True)
+                              capture_output=True, text=True, timeout=120, check=True)
         return [set(names) for names in json.loads(done.stdout)]
 
     assert seen_by(OWNER) == [{"owned"}, {"owned"}, set()]
@@ -160,7 +160,7 @@ def test_claims_in_metadata_count_for_nothing(owned):
         "print(protobuf.decode('TtrpcResponse', c.receive()[2])['status']['code'])\n"
     ) % (str(daemon.ROOT / "tests/e2e"), str(owned.socket))
     done = subprocess.run([*as_user(OTHER), "/usr/bin/python3", "-c", program],
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == str(ttrpc.CODES["NOT_FOUND"]), done
     assert owned.result("roots") == "secret"
 

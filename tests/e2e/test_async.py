@@ -42,7 +42,7 @@ def event_of(spored, identity):
 def ended(spored, identity, state="DONE"):
     """The event, once it is in this state."""
     return daemon.wait_until(lambda: (lambda e: e if e["state"] == state else None)(
-        event_of(spored, identity)), 30, f"event {identity} is {state}")
+        event_of(spored, identity)), what=f"event {identity} is {state}")
 
 
 def policy(spored, name, **fields):
@@ -170,7 +170,7 @@ def test_an_event_that_is_too_old_is_given_up(functions):
     functions.deploy("busy", {"app.py": CODE}, limits={"max_instances": 1})
     policy(functions, "busy", max_age_ms=1000)
     with functions.client() as client:
-        client.send("Invocations", "Invoke", {"name": "busy", "payload": b'{"sleep": 3}'})
+        client.send("Invocations", "Invoke", {"name": "busy", "payload": b'{"sleep": 25}'})
         daemon.wait_until(lambda: [i for i in functions.instances(function="busy") if i["state"] == "BUSY"])
         event = ended(functions, accept(functions, "busy"), "DEAD")
     assert event["condition"] == "EventAgeExceeded" and event["attempts"] == 0
@@ -180,7 +180,7 @@ def test_throttled_is_later_and_no_attempt(functions):
     functions.deploy("narrow", {"app.py": CODE}, limits={"max_instances": 1})
     policy(functions, "narrow", retries=0)
     with functions.client() as client:
-        client.send("Invocations", "Invoke", {"name": "narrow", "payload": b'{"sleep": 1}'})
+        client.send("Invocations", "Invoke", {"name": "narrow", "payload": b'{"sleep": 5}'})
         daemon.wait_until(lambda: [i for i in functions.instances(function="narrow") if i["state"] == "BUSY"])
         identities = [accept(functions, "narrow", {"n": n}) for n in range(5)]
         assert event_of(functions, identities[0])["state"] == "WAITING"
@@ -241,7 +241,8 @@ def test_a_payload_above_the_functions_limit_is_refused(functions):
 def test_results_are_bounded(functions):
     functions.deploy("many", {"app.py": CODE})
     identities = [accept(functions, "many") for _ in range(40)]
-    daemon.wait_until(lambda: functions.call("Async", "Stats")["waiting"] == 0)
+    daemon.wait_until(lambda: (lambda s: s["waiting"] + s["running"] == 0)(functions.call("Async", "Stats")),
+                      what="all have ended")
     kept = functions.call("Async", "List", {"states": ["DONE", "FAILED"], "limit": 1000})["events"]
     assert 20 <= len(kept) <= 25
     assert identities[-1] in [e["id"] for e in kept]
@@ -250,7 +251,7 @@ def test_results_are_bounded(functions):
 def test_listing_pages(functions):
     functions.deploy("paged", {"app.py": CODE}, limits={"max_instances": 1})
     with functions.client() as client:
-        client.send("Invocations", "Invoke", {"name": "paged", "payload": b'{"sleep": 2}'})
+        client.send("Invocations", "Invoke", {"name": "paged", "payload": b'{"sleep": 25}'})
         daemon.wait_until(lambda: [i for i in functions.instances(function="paged") if i["state"] == "BUSY"])
         made = [accept(functions, "paged") for _ in range(7)]
         seen, before = [], 0
@@ -262,7 +263,6 @@ def test_listing_pages(functions):
                 break
         assert seen == made[::-1]
         assert functions.call("Async", "Purge", {"function": "paged", "states": ["WAITING"]})["purged"] == 7
-        client.receive()
     assert functions.call("Async", "List", {"function": "paged"})["events"] == []
 
 
@@ -366,7 +366,7 @@ def test_kill_9_loses_nothing_that_was_accepted(place, point):
         accepted = accept(place, "work", {"n": 1})
     except (ttrpc.RpcError, OSError, EOFError):
         assert point.startswith("async-accept") or point == "async-dispatch"
-    assert place.process.wait(30) == -signal.SIGKILL
+    assert place.process.wait(60) == -signal.SIGKILL
     place.start()
     events = place.call("Async", "List")["events"]
     if accepted:
@@ -410,7 +410,7 @@ def test_repeated_kills_under_load_lose_nothing(place):
                 accepted.append(client.answer("AsyncInvokeResponse", client.receive()[2])["id"])
             place.stop(signal.SIGKILL)
         place.start()
-    daemon.wait_until(lambda: (lambda s: s["waiting"] + s["running"] == 0)(place.call("Async", "Stats")), 60)
+    daemon.wait_until(lambda: (lambda s: s["waiting"] + s["running"] == 0)(place.call("Async", "Stats")), 180, "all have ended")
     done = {e["id"]: e for e in place.call("Async", "List", {"limit": 1000})["events"]}
     assert len(accepted) == 70 and set(accepted) <= set(done)
     assert {e["state"] for e in done.values()} == {"DONE"}
@@ -448,7 +448,7 @@ def test_a_full_disk_refuses_and_loses_nothing():
         policy(server, "work", retries=0)
         first = accept(server, "work", {"fail": 1, "text": "x" * 200_000})
         ended(server, first, "DEAD")
-        sleeper = accept(server, "work", {"sleep": 2})
+        sleeper = accept(server, "work", {"sleep": 5})
         ended(server, sleeper, "RUNNING")
         error = fill(server)
         assert error.code == ttrpc.CODES["RESOURCE_EXHAUSTED"], error

@@ -151,7 +151,7 @@ def test_client_context_that_is_not_json(spored):
 ], ids=["missing module", "missing attribute", "not callable", "syntax error", "import error",
         "raises at import", "exits at import", "ends at import", "hangs at import", "nul byte"])
 def test_function_that_does_not_load(spored, code, handler, kind, words):
-    spored.deploy("broken", {"app.py": code}, handler, limits={"timeout_ms": 1500})
+    spored.deploy("broken", {"app.py": code}, handler, limits={"timeout_ms": 4000})
     try:
         for _ in range(2):  # the second try fails in the same way: nothing half loaded is kept
             error = spored.failure("broken")

@@ -7,7 +7,7 @@ import daemon
 
 def bench(*arguments):
     return subprocess.run([daemon.find_program("spore-bench"), *arguments], capture_output=True,
-                          text=True, timeout=300, env=daemon.environment())
+                          text=True, timeout=900, env=daemon.environment())
 
 
 def chrooted():

@@ -150,7 +150,7 @@ def test_an_interpreter_of_another_language(spored):
             copy.code("heap.a = 2")
             assert (copy.value("heap.a"), other.value("heap.a"), box.value("heap.a")) == ("2", "1", "1")
             before = int(copy.value("ticks"))
-            daemon.wait_until(lambda: int(copy.value("ticks")) > before, 30, "its timer goes on")
+            daemon.wait_until(lambda: int(copy.value("ticks")) > before, what="its timer goes on")
             assert copy.inspect()["branched_from"] == box.id and copy.inspect()["restored_from"] == ""
             assert copy.value("Math.random()") != other.value("Math.random()")
         error = box.error("Branch", only_interpreter=True)
@@ -214,15 +214,15 @@ def test_threads_and_a_lock_that_is_held(spored, box):
              "def holder():\n    with lock:\n        go.wait()\n        counted[0] = 'released'\n"
              "def worker():\n    while True: done.put(jobs.get() * 2)\n"
              "threads = [threading.Thread(target=f, daemon=True) for f in (holder, worker)]\n"
-             "[t.start() for t in threads]\ntime.sleep(0.1)")
+             "[t.start() for t in threads]\nwhile not lock.locked(): time.sleep(0.01)")
     with branch(box) as (copy,):
         assert copy.value("lock.locked(), [t.is_alive() for t in threads]") == "(True, [True, True])"
-        assert copy.value("jobs.put(21) or done.get(timeout=10)") == "42"
-        assert copy.value("go.set() or threads[0].join(10) or (lock.acquire(timeout=10), counted[0])") == \
+        assert copy.value("jobs.put(21) or done.get(timeout=60)") == "42"
+        assert copy.value("go.set() or threads[0].join(60) or (lock.acquire(timeout=60), counted[0])") == \
             "(True, 'released')"
         assert copy.value("[t.native_id for t in threads]") == box.value("[t.native_id for t in threads]")
         assert box.value("lock.locked(), counted") == "(True, [0])"
-        assert box.value("jobs.put(4) or done.get(timeout=10)") == "8"
+        assert box.value("jobs.put(4) or done.get(timeout=60)") == "8"
 
 
 def test_in_the_middle_of_a_call(spored, box):
@@ -272,6 +272,37 @@ def test_signals_umask_and_folder(spored, box):
         daemon.wait_until(lambda: copy.call("InterruptCode")["was_running"], what="the loop runs")
         assert looping.get()["error"]["type"] == "KeyboardInterrupt"
         assert copy.value("got") == "[1]"
+
+
+# Real-time signals queue: each that is sent arrives, whatever a thread was doing when it was held.
+SENDS_SIGNALS = """
+import os, signal, threading, time
+r, w = os.pipe()
+os.set_blocking(w, False)
+signal.set_wakeup_fd(w, warn_on_full_buffer=False)
+NUMBER = signal.SIGRTMIN + 1
+signal.signal(NUMBER, lambda *_: None)
+first, sent, over = threading.main_thread().ident, 0, False
+def send():
+    global sent
+    while sent < 60_000 and not over:
+        try:
+            signal.pthread_kill(first, NUMBER)
+            sent += 1
+        except OSError:  # as many wait as may
+            time.sleep(0.001)
+sender = threading.Thread(target=send)
+sender.start()
+"""
+
+
+def test_no_signal_is_lost_while_it_is_copied(spored, box):
+    box.code(SENDS_SIGNALS)
+    for _ in range(6):
+        with branch(box, only_interpreter=True):
+            pass
+    assert box.value("over = True; sender.join()\nos.set_blocking(r, False); "
+                     "got = os.read(r, 1 << 20); (sent > 0, sent - got.count(NUMBER))") == "(True, 0)"
 
 
 def test_memory_of_every_kind(spored, box):
@@ -325,7 +356,7 @@ def test_bad_input_and_limits(spored, box):
     for each in held:
         each.kill()
     assert box.value("x") == "1"
-    assert len(spored.call("Sandboxes", "List", {})["sessions"]) == before
+    daemon.wait_until(lambda: len(spored.call("Sandboxes", "List", {})["sessions"]) == before, what="none is left of them")
 
 
 def test_memory_limits_are_the_copys_own(spored):
@@ -358,7 +389,8 @@ def test_its_time_is_the_sources_unless_told(spored):
         box.code("import os")
         with branch(box) as (copy,):
             a, b = copy.inspect(), box.inspect()
-            assert abs(a["expires_unix_ms"] - b["expires_unix_ms"]) < 1000
+            # It is counted from when the branch was asked for, and it began a moment later.
+            assert abs(a["expires_unix_ms"] - b["expires_unix_ms"]) < 10_000
             assert a["environment"] == {"E": "1"} and a["limits"] == b["limits"] and a["idle_timeout_ms"] == 40_000
             assert copy.value("os.environ['E']") == "'1'"
         with branch(box, ttl_ms=2000) as (copy,):

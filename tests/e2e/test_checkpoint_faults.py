@@ -229,7 +229,7 @@ def test_fault_points(server, point, how):
     outcome = attempt(server, point)
     if how == "kill":
         assert outcome is not None
-        assert server.process.wait(20) == -signal.SIGKILL
+        assert server.process.wait(60) == -signal.SIGKILL
         server.start()
     elif point in DUMP_POINTS:
         assert isinstance(outcome, ttrpc.RpcError)
@@ -267,7 +267,7 @@ def test_the_daemon_is_killed_in_a_dump_and_a_restore(server, delay):
             time.sleep(delay)
             server.stop(signal.SIGKILL)
             os.waitpid(child, 0)
-        daemon.wait_until(lambda: not server.tenant_processes(), 10, "all processes have ended")
+        daemon.wait_until(lambda: not server.tenant_processes(), what="all processes have ended")
         server.start()
         assert_nothing_half_made(server)
         assert server.result("f", [2])["sum"] == 2

@@ -248,7 +248,7 @@ def test_fault_points(parcel, point, how):
         with pytest.raises((ttrpc.RpcError, OSError)):
             bring(server, parcel)
         if how == "kill":
-            assert server.process.wait(20) == -signal.SIGKILL
+            assert server.process.wait(60) == -signal.SIGKILL
         else:
             assert checkpoints(server) == {} and server.stop() == 0
         server.start()

@@ -122,13 +122,13 @@ def test_restore_on_request_replaces_the_zygote(spored):
 def test_a_slow_start_makes_one_and_a_rotation_a_new_one():
     with daemon.Spored({**SPORED_CONFIG, "checkpoint-after-ms": 1}).running() as server:
         warm(server, "python")
-        first = daemon.wait_until(lambda: checkpoints(server), 60, "a checkpoint")
+        first = daemon.wait_until(lambda: checkpoints(server), 180, "a checkpoint")
         assert [c["automatic"] for c in first.values()] == [True]
         evict(server, "python")
         assert warm(server, "python")["checkpoint"] in first
         server.call("Zygotes", "Rotate", {"image": "python"})
         daemon.wait_until(lambda: checkpoints(server) and not set(checkpoints(server)) & set(first),
-                          60, "a checkpoint of the fresh zygote")
+                          180, "a checkpoint of the fresh zygote")
         assert len(checkpoints(server)) == 1
         # They hold memory, and who made them decides what runs: root's alone.
         folder = server.state / "checkpoints"

@@ -201,7 +201,7 @@ def test_a_cancelled_task_cancels_its_call(spored, client):
 
 @pytest.fixture
 def box(client):
-    with spore.Sandbox.create(client=client, ttl=120, label="test", environment={"COLOR": "red"}) as box:
+    with spore.Sandbox.create(client=client, ttl=600, label="test", environment={"COLOR": "red"}) as box:
         yield box
     assert box.session.state == m.SessionState.DEAD
 
@@ -251,7 +251,7 @@ def test_sandbox_life(box, client):
     assert box.refresh().state == m.SessionState.PAUSED
     box.resume()
     before = box.session.expires_unix_ms
-    assert box.extend(600).expires_unix_ms > before
+    assert box.extend(6000).expires_unix_ms > before
     again = spore.Sandbox.connect(box.id[:8], client=client)
     assert again.id == box.id and again.session.label == "test"
     again.kill()
@@ -325,7 +325,7 @@ const {{ Client, Sandbox, messages: m }} = require("spore-client");
   console.log(JSON.stringify(out));
 }})().catch((error) => {{ console.error(error); process.exitCode = 1; }});
 """
-    done = subprocess.run(["node", "-e", source], cwd=package, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["node", "-e", source], cwd=package, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -476,7 +476,7 @@ def ttrpc_client(tmp_path_factory):
 
 def go_call(folder, socket, service, method, request):
     return subprocess.run([folder / "client", socket, folder / "protocol", f"spore.v1.{service}", method,
-                           json.dumps(request)], capture_output=True, text=True, timeout=60)
+                           json.dumps(request)], capture_output=True, text=True, timeout=300)
 
 
 def test_a_foreign_ttrpc_client_can_call(ttrpc_client, spored, client):

@@ -45,7 +45,7 @@ def compile_program(installed, source, output, *options):
 
 def run(spored, installed, program, *args):
     return subprocess.run([program, *args], env={**installed, "SPORE_SOCKET": str(spored.socket)},
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_everything_that_it_offers(spored, installed, tmp_path, code):
     compile_program(installed, HERE / "probe.cc", tmp_path / "probe")
     done = run(spored, installed, tmp_path / "probe", code)
     assert (done.returncode, done.stdout) == (0, "probe ok\n"), done
-    assert not spored.instances()
+    daemon.wait_until(lambda: not spored.instances(), what="the instances of what it removed are gone")
 
 
 def test_the_example(spored, installed, tmp_path):
@@ -108,7 +108,7 @@ int main() {
             server.start()
             assert ask() == [str(server.process.pid), "-1"]
             program.stdin.close()
-            assert program.wait(20) == 0
+            assert program.wait(60) == 0
         server.check_end()
     finally:
         server.stop(9)

@@ -22,7 +22,7 @@ def idle(spored, request):
     name = "idle-" + re.sub(r"\W+", "-", request.node.name[5:])[:40]
     spored.deploy(name, {"app.py": CODE}, limits={"max_instances": 2, "timeout_ms": 60000})
     spored.invoke(name, {})
-    found = [i for i in spored.instances(function=name) if i["state"] == "IDLE"]
+    found = daemon.wait_until(lambda: [i for i in spored.instances(function=name) if i["state"] == "IDLE"], what="it idles")
     assert len(found) == 1 and found[0]["pid"]
     yield name, found[0]["id"], found[0]["pid"]
     spored.remove_function(name)
@@ -129,13 +129,13 @@ def test_two_dead_ones_in_a_row(spored, idle):
     """Each that is found dead is passed over, and a request never waits in vain."""
     name, _, pid = idle
     with spored.client() as client:
-        send(client, name, {"seconds": 0.5})
+        send(client, name, {"seconds": 3})
         daemon.wait_until(lambda: [i for i in spored.instances(function=name)
                                    if i["state"] == "BUSY"], what="the first is busy")
         spored.invoke(name, {})
         answer_of(client)
-    idle_now = spored.instances(function=name)
-    assert [i["state"] for i in idle_now] == ["IDLE", "IDLE"]
+    idle_now = daemon.wait_until(lambda: (lambda all: all if [i["state"] for i in all] == ["IDLE", "IDLE"] else None)(
+        spored.instances(function=name)), what="both idle")
     for instance in idle_now:
         os.kill(instance["pid"], signal.SIGSTOP)
         daemon.wait_until(lambda i=instance: stopped(i["pid"]), what="it stands still")

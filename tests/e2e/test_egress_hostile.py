@@ -20,6 +20,7 @@ from egress import (  # noqa: F401
     log_of,
     proxies,
     raw,
+    settled_proxies,
     spored,
 )
 from far_host import ECHO, WEB
@@ -96,7 +97,7 @@ def test_rubbish_by_chance(box):
     done = box.exec("python3", "-c", textwrap.dedent("""
         import socket
         for line in open("/tmp/rubbish"):
-            s = socket.create_connection(("127.0.0.1", 3128), 20)
+            s = socket.create_connection(("127.0.0.1", 3128), 120)
             s.sendall(bytes.fromhex(line))
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0")
             s.settimeout(0.02)
@@ -104,7 +105,7 @@ def test_rubbish_by_chance(box):
                 s.recv(100)
             except OSError:
                 pass
-            s.close()"""), timeout_ms=60_000)
+            s.close()"""), timeout_ms=300_000, patience=300)
     assert done["code"] == 0, done
     assert allowed(connects(box, f"web.test:{WEB}")) and egress(box)["restarts"] == 0
 
@@ -120,21 +121,21 @@ def test_as_many_as_may_be(spored):
             import socket, time
             held, said = [], []
             for i in range(130):
-                s = socket.create_connection(("127.0.0.1", 3128), 30)
+                s = socket.create_connection(("127.0.0.1", 3128), 120)
                 s.sendall(b"CONNECT web.test:{ECHO} HTTP/1.1\\r\\n\\r\\n")
                 said.append(s.recv(100).split()[1].decode())
                 held.append(s)
             print(said.count("200"), said.count("503"))
             held.pop(0).close(), held.pop().close(), held.pop().close()
-            end = time.monotonic() + 30
+            end = time.monotonic() + 120
             while time.monotonic() < end:
-                s = socket.create_connection(("127.0.0.1", 3128), 30)
+                s = socket.create_connection(("127.0.0.1", 3128), 120)
                 s.sendall(b"CONNECT web.test:{ECHO} HTTP/1.1\\r\\n\\r\\n")
                 if s.recv(100).split()[1] == b"200":
                     print("again")
-                    break"""), timeout_ms=60_000)
+                    break"""), timeout_ms=300_000, patience=300)
         assert done["stdout"].split() == [b"128", b"2", b"again"], done
-        assert egress(box)["failed"] >= 2
+        daemon.wait_until(lambda: egress(box)["failed"] >= 2, what="the refused ones are counted")
 
 
 def test_a_flood_of_refusals_is_not_a_flood_of_lines(spored):
@@ -142,9 +143,9 @@ def test_a_flood_of_refusals_is_not_a_flood_of_lines(spored):
         done = box.exec("python3", "-c", textwrap.dedent("""
             import socket
             for i in range(1000):
-                with socket.create_connection(("127.0.0.1", 3128), 30) as s:
+                with socket.create_connection(("127.0.0.1", 3128), 120) as s:
                     s.sendall(b"CONNECT evil.test:1 HTTP/1.1\\r\\n\\r\\n")
-                    assert s.recv(100).startswith(b"HTTP/1.1 403")"""), timeout_ms=60_000)
+                    assert s.recv(100).startswith(b"HTTP/1.1 403")"""), timeout_ms=300_000, patience=300)
         assert done["code"] == 0, done
         daemon.wait_until(lambda: egress(box)["refused"] == 1000)
         lines = daemon.wait_until(lambda: (lambda l: l if any("more, not logged" in t for t in l) else None)(log_of(box)))
@@ -152,20 +153,21 @@ def test_a_flood_of_refusals_is_not_a_flood_of_lines(spored):
 
 
 def test_the_proxy_cannot_be_seen_or_ended_from_inside(spored):
+    others = settled_proxies(spored)
     with sandboxes.sandbox(spored, network=NAMED) as box:
         assert "egress" not in box.out("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
         pids = proxies(spored)
         with contextlib.suppress(ttrpc.RpcError):
             box.shell("for p in " + " ".join(map(str, pids)) + " $(seq 1 400); do [ $p = $$ ] || kill -9 $p; done")
         assert box.ended()
-        daemon.wait_until(lambda: len(proxies(spored)) == len(pids) - 1, what="its own proxy has gone, no other")
+        daemon.wait_until(lambda: set(proxies(spored)) == others < set(pids), what="its own proxy has gone, no other")
 
 
 # ---- ends ----
 
 def test_the_proxy_is_killed(spored):
     with sandboxes.sandbox(spored, network=NAMED) as box:
-        before = set(proxies(spored))
+        before = settled_proxies(spored)
         with sandboxes.sandbox(spored, network=NAMED) as other:
             new = set(proxies(spored)) - before
             assert len(new) == 1
@@ -192,7 +194,7 @@ def hold(box):
 
 
 def test_a_session_is_killed_with_open_connections(spored):
-    before = set(proxies(spored))
+    before = settled_proxies(spored)
     with sandboxes.sandbox(spored, network=f"egress:web.test:{ECHO}") as box:
         hold(box)
         box.kill()

@@ -72,7 +72,7 @@ def check_state(server, point, outcome):
 def test_death_at_the_point(place, point):
     place.start({"SPORE_FAULT": f"{point}:kill"})
     outcome = act(place, point)
-    assert place.process.wait(20) == -signal.SIGKILL
+    assert place.process.wait(60) == -signal.SIGKILL
     place.start()
     check_state(place, point, outcome)
 

@@ -168,7 +168,7 @@ def test_a_unix_socket(spored):
     path = folder / "http.sock"
     with gateway.Gateway(spored, listen=f"unix:{path}").running():
         done = subprocess.run(["curl", "-sS", "--unix-socket", path, "any/healthz"],
-                              capture_output=True, timeout=30)
+                              capture_output=True, timeout=120)
         assert done.stdout == b"ok\n", done
         assert path.stat().st_mode & 0o777 == 0o660
 
@@ -176,7 +176,7 @@ def test_a_unix_socket(spored):
 def ends(spored, *arguments, **config):
     """What a gateway says that does not start."""
     server = gateway.Gateway(spored, arguments, **config)
-    done = subprocess.run(server.command(), capture_output=True, text=True, timeout=30,
+    done = subprocess.run(server.command(), capture_output=True, text=True, timeout=120,
                           env=daemon.environment())
     assert done.returncode in (1, 2), done
     return done.stderr

@@ -48,7 +48,7 @@ def client(served):
 @pytest.fixture(scope="module")
 def echo(client):
     client.create_function(FunctionName="echo", Runtime="python3.11", Handler="app.handler",
-                           Role="arn:aws:iam::000000000000:role/any", Timeout=2,
+                           Role="arn:aws:iam::000000000000:role/any", Timeout=60,
                            Environment={"Variables": {"COLOUR": "blue"}},
                            Code={"ZipFile": archive({"app.py": CODE})})
     return "echo"
@@ -97,8 +97,8 @@ def test_context_and_environment(client, echo):
 
 
 def test_failures_of_a_function(client, echo):
-    def fails(event):
-        done = client.invoke(FunctionName=echo, Payload=json.dumps(event).encode())
+    def fails(event, name=echo):
+        done = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
         assert done["StatusCode"] == 200 and done["FunctionError"] == "Unhandled"
         return json.loads(done["Payload"].read())
 
@@ -107,7 +107,10 @@ def test_failures_of_a_function(client, echo):
     assert raised["requestId"] and "in handler" in raised["stackTrace"][0]
     left = fails({"do": "exit"})
     assert left["errorType"] == "Runtime.ExitError" and left["errorMessage"].startswith("RequestId: ")
-    late = fails({"do": "sleep"})
+    client.create_function(FunctionName="late", Runtime="python3.11", Handler="app.handler", Role="r", Timeout=2,
+                           Code={"ZipFile": archive({"app.py": CODE})})
+    late = fails({"do": "sleep"}, "late")
+    client.delete_function(FunctionName="late")
     assert late["errorType"] == "Sandbox.Timedout"
     assert "Error: Task timed out after 2.00 seconds" in late["errorMessage"]
     assert fails({"do": "large"})["errorType"] == "Function.ResponseSizeTooLarge"

@@ -19,11 +19,11 @@ SPORED_CONFIG = gateway.SPORED_CONFIG
 ECHO = "def handler(event, context):\n    return event\n"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 INVOKE = "/2015-03-31/functions/echo/invocations"
-HEAD_MS = 1500
+HEAD_MS = 5000
 
 
 def openssl(*arguments):
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done
     return done.stdout
 
@@ -91,7 +91,7 @@ def served(spored, authority):
 
 @contextlib.contextmanager
 def connection(server, authority):
-    client = http.client.HTTPSConnection("localhost", server.port, context=authority.context(), timeout=60)
+    client = http.client.HTTPSConnection("localhost", server.port, context=authority.context(), timeout=180)
     try:
         yield client
     finally:
@@ -111,7 +111,7 @@ def serves(server, authority):
 
 def curl(server, authority, *arguments, path=INVOKE):
     return subprocess.run(["curl", "-sS", "--noproxy", "*", *arguments, f"https://localhost:{server.port}{path}"],
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=180)
 
 
 def test_curl(served, authority):
@@ -143,7 +143,7 @@ def test_large_bodies_and_many_requests(served, authority):
 
 
 def test_two_requests_in_one_record(served, authority):
-    with socket.create_connection(("127.0.0.1", served.port), 20) as plain:
+    with socket.create_connection(("127.0.0.1", served.port), 60) as plain:
         with authority.context().wrap_socket(plain, server_hostname="localhost") as client:
             one = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
             client.sendall((one + "\r\n" + one + "Connection: close\r\n\r\n").encode())
@@ -157,7 +157,7 @@ def test_two_requests_in_one_record(served, authority):
 def test_what_is_agreed_on(served, authority):
     context = authority.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with socket.create_connection(("127.0.0.1", served.port), 20) as plain:
+    with socket.create_connection(("127.0.0.1", served.port), 60) as plain:
         with context.wrap_socket(plain, server_hostname="localhost") as client:
             assert client.selected_alpn_protocol() == "http/1.1"
             assert client.version() in ("TLSv1.2", "TLSv1.3")
@@ -165,7 +165,7 @@ def test_what_is_agreed_on(served, authority):
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with socket.create_connection(("127.0.0.1", served.port), 20) as plain, pytest.raises(ssl.SSLError):
+    with socket.create_connection(("127.0.0.1", served.port), 60) as plain, pytest.raises(ssl.SSLError):
         context.wrap_socket(plain, server_hostname="localhost")
 
 
@@ -197,7 +197,7 @@ def test_handshakes_that_do_not_end(served, authority):
 
 def test_a_client_that_vanishes(served, authority):
     for how in ("before its request", "in its request", "before the answer"):
-        plain = socket.create_connection(("127.0.0.1", served.port), 20)
+        plain = socket.create_connection(("127.0.0.1", served.port), 60)
         client = authority.context().wrap_socket(plain, server_hostname="localhost")
         if how != "before its request":
             client.sendall(b"POST " + INVOKE.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
@@ -209,7 +209,7 @@ def test_a_client_that_vanishes(served, authority):
 
 
 def serial(server, authority):
-    with socket.create_connection(("127.0.0.1", server.port), 20) as plain:
+    with socket.create_connection(("127.0.0.1", server.port), 60) as plain:
         with authority.context().wrap_socket(plain, server_hostname="localhost") as client:
             return client.getpeercert()["serialNumber"]
 
@@ -261,7 +261,7 @@ def test_files_that_cannot_be_used(spored, authority):
             (certificate, other, "is not the key of the certificate"), (certificate, open_key, "chmod 0600"),
             (folder, key, "not a file")):
         server = gateway.Gateway(spored, ["--tls-certificate", str(cert_file), "--tls-key", str(key_file)])
-        done = subprocess.run(server.command(), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        done = subprocess.run(server.command(), capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
         assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1, (cert_file, key_file, done)
 
 

@@ -1,6 +1,7 @@
 """What a tenant or a client finds at the edges: streams, channels, logs of a name's earlier life."""
 import concurrent.futures
 import os
+import signal
 import socket
 import struct
 import time
@@ -152,9 +153,9 @@ def test_who_closes_the_request_channel_is_told_so(edges, how):
 
 def test_who_closes_the_request_channel_and_goes_on_is_ended(edges):
     begin = time.monotonic()
-    error = edges("closes_channel", seconds=20)["error"]
+    error = edges("closes_channel", seconds=28)["error"]
     assert "it closed its request channel" in error["message"], error
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 27
 
 
 def test_error_that_utf8_cannot_hold_is_told_all_the_same(edges):
@@ -190,14 +191,15 @@ def test_logs_of_a_names_earlier_life_are_not_the_next_ones(spored):
 
 def test_reader_of_a_removed_functions_log_gets_nothing_of_the_next(spored):
     spored.deploy("silent", {"app.py": CODE})
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(spored.call, "Logs", "Read",
-                              {"function": "silent", "wait_ms": 20000})
-        time.sleep(0.3)  # it waits: there are no lines yet
+    with spored.client() as reader:
+        waiting = reader.send("Logs", "Read", {"function": "silent", "wait_ms": 60000})
+        asked = reader.send("System", "Info", {})
+        assert reader.receive()[0] == asked  # so the other one waits: there are no lines yet
         spored.remove_function("silent")
         spored.deploy("silent", {"app.py": CODE})
         spored.result("silent", {"do": "core"})
-        assert texts_of(waiting.result()) == []
+        stream, _, body = reader.receive()
+        assert stream == waiting and texts_of(reader.answer("ReadLogsResponse", body)) == []
     spored.remove_function("silent")
 
 
@@ -222,6 +224,9 @@ def lingering_socket():
 def test_descriptor_that_is_slow_to_close_keeps_nobody_waiting(spored, how):
     descriptor, receiving = lingering_socket()
     client = spored.client()
+    client.call("System", "Info")
+    # It stands still until ours is closed, so that its own is the last.
+    spored.process.send_signal(signal.SIGSTOP)
     if how == "unclaimed":
         client.send("System", "Info", {}, [descriptor])
     elif how == "too many":
@@ -231,12 +236,13 @@ def test_descriptor_that_is_slow_to_close_keeps_nobody_waiting(spored, how):
             "runtime": "python", "handler": "app.handler"}}, [descriptor])
     else:
         client.send("Invocations", "Run", {"runtime": "python", "script": b""}, [descriptor] * 3)
-    os.close(descriptor)  # from here on the daemon's is the last
+    os.close(descriptor)
+    spored.process.send_signal(signal.SIGCONT)
     time.sleep(0.3)
     client.close()
     begin = time.monotonic()
     for _ in range(3):
         spored.call("System", "Info")
         time.sleep(0.1)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 50
     receiving.close()  # ends the waiting

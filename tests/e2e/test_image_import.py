@@ -137,7 +137,7 @@ def test_rm_refuses_while_an_instance_lives(spored, root):
     done = spored.cli("image", "rm", "live")
     assert done.code == 4 and "1 instances of it are live: " in done.err, done
     assert spored.cli("image", "rm", "--force", "live").code == 0
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     process.stdout.close()
     assert "live@1" not in spored.cli("zygote", "ls").out
 
@@ -317,7 +317,7 @@ def test_nothing_half_made_stays(root, point, how):
         done = server.cli("image", "import", "half", "--runtime", "python", "--root", root, timeout=300)
         assert done.code == (4 if how == "fail" else 3), done
         if how == "kill":
-            server.process.wait(20)
+            server.process.wait(60)
             server.start()
         images = server.state / "images"
         whole = how == "kill" and point == "image-placed"

@@ -114,6 +114,6 @@ def test_it_is_shown(spored):
 ])
 def test_wrong_policies_are_refused(tmp_path, text, complaint):
     config = manifests(tmp_path, 'runtime = "python"\n' + text)
-    done = subprocess.run([daemon.find_program("spored"), "--config", str(config)], capture_output=True, timeout=20,
+    done = subprocess.run([daemon.find_program("spored"), "--config", str(config)], capture_output=True, timeout=60,
                           env=daemon.environment())
     assert done.returncode != 0 and complaint in done.stderr.decode(), done

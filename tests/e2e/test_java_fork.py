@@ -1,4 +1,5 @@
 """Java: what a fork can get wrong, in fresh children of one zygote (docs/fork-correctness.md)."""
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -30,7 +31,7 @@ def test_generators_kept_since_the_zygote_are_seeded_anew(spored, probe_classes,
     """An image's own class path, preload list and warm-up hook."""
     shared = spored.directory / "kept.jar"
     java.jar(probe_classes, shared)
-    place = "/usr/share/java/spore-test-kept.jar"
+    place = f"/usr/share/java/spore-test-kept-{os.getpid()}.jar"
     try:
         with open(place, "wb") as file:
             file.write(shared.read_bytes())
@@ -71,7 +72,7 @@ def test_what_an_image_puts_on_the_platforms_class_path_is_found(spored, tmp_pat
     (tmp_path / "classes").mkdir()
     java.compile_into(tmp_path / "classes", {"given/Given.java": "package given;\npublic class Given {\n"
                       "  public Object handle(Object event) { return event; }\n}\n"})
-    place = "/usr/share/java/spore-test-given.jar"
+    place = f"/usr/share/java/spore-test-given-{os.getpid()}.jar"
     try:
         java.jar(tmp_path / "classes", place)
         (spored.directory / "images/java-given.toml").write_text(
@@ -112,8 +113,12 @@ def test_every_thread_is_there_and_confined(probes):
 
 def java_processes(spored):
     """Those of this daemon's children that have all of a JVM's threads."""
-    return [pid for pid, name in spored.tenant_processes().items()
-            if name == "java" and len(os.listdir(f"/proc/{pid}/task")) > 8]
+    found = []
+    for pid, name in spored.tenant_processes().items():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if name == "java" and len(os.listdir(f"/proc/{pid}/task")) > 8:
+                found.append(pid)
+    return found
 
 
 def test_no_descriptor_is_shared_with_a_sibling(spored, probes):
@@ -122,7 +127,7 @@ def test_no_descriptor_is_shared_with_a_sibling(spored, probes):
     libc = ctypes.CDLL(None, use_errno=True)
     with spored.client() as one, spored.client() as other:
         for client in (one, other):
-            client.send("Invocations", "Invoke", {"name": name, "payload": b"20000"})
+            client.send("Invocations", "Invoke", {"name": name, "payload": b"50000"})
         zygote = next(image["zygote_pid"] for image in spored.call("System", "Info")["images"]
                       if image["name"] == probes.image)
 
@@ -131,10 +136,11 @@ def test_no_descriptor_is_shared_with_a_sibling(spored, probes):
             return found[:2] if len(found) >= 2 else None
 
         def asleep(pid):
-            with open(f"/proc/{pid}/status") as status:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
                 return "NoNewPrivs:\t1" in status.read()
+            return False
 
-        first, second = daemon.wait_until(pair, 60, "two functions sleep")
+        first, second = daemon.wait_until(pair, what="two functions sleep")
         numbers = set(os.listdir(f"/proc/{first}/fd")) & set(os.listdir(f"/proc/{second}/fd")) - {"0"}
         assert any(os.readlink(f"/proc/{first}/fd/{n}").endswith(".jar") for n in numbers)
         for number in map(int, numbers):

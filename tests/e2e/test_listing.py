@@ -2,7 +2,6 @@
 import concurrent.futures
 import os
 import subprocess
-import time
 
 import daemon
 import pytest
@@ -104,7 +103,7 @@ def test_logs_cursor_goes_on_where_it_stopped(spored, talker):
     assert empty["lines"] == []
     spored.invoke(talker, {"who": "two"})
     second = spored.call("Logs", "Read",
-                         {"function": talker, "cursor": first["cursor"], "wait_ms": 5000})
+                         {"function": talker, "cursor": first["cursor"], "wait_ms": 60000})
     texts = [line["text"] for line in second["lines"]]
     assert texts and b"line from one" not in texts
 
@@ -123,9 +122,9 @@ def test_following_logs(spored, talker):
                     if word in seen[-1]:
                         return True
                 return False
-            assert pool.submit(read_until, "line from before").result(20)
+            assert pool.submit(read_until, "line from before").result(120)
             spored.invoke(talker, {"who": "after"})
-            assert pool.submit(read_until, "line from after").result(20)
+            assert pool.submit(read_until, "line from after").result(120)
     finally:
         follower.terminate()
         follower.communicate()
@@ -157,6 +156,6 @@ def test_images_are_listed(spored, talker):
 
 def test_memory_of_an_idle_instance_is_small(spored, talker):
     spored.invoke(talker, {})
-    time.sleep(0.2)
-    instance = spored.instances(function=talker)[0]
-    assert instance["state"] == "IDLE" and instance["memory_bytes"] < 32 << 20
+    instance = daemon.wait_until(lambda: [i for i in spored.instances(function=talker) if i["state"] == "IDLE"],
+                                 what="it is idle")[0]
+    assert instance["memory_bytes"] < 32 << 20

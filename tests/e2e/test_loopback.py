@@ -1,6 +1,7 @@
 """Images with `loopback = true`: TCP and UDP inside each sandbox, and out of none."""
 import concurrent.futures
 import os
+import pathlib
 import socket
 
 import daemon
@@ -101,17 +102,20 @@ def test_the_host_is_not_reached(victims):
 def test_a_neighbour_on_the_same_port_is_not_reached(spored, victims):
     port = 9001
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(victims, "loopback", settle=[port], seconds=5) for _ in range(2)]
+        both = [pool.submit(victims, "loopback", settle=[port], seconds=25) for _ in range(2)]
 
         # An instance of the calls before may be on its way out.
         def listening():
             busy = [i["pid"] for i in spored.instances(function="victims") if i["state"] == "BUSY" and i["pid"]]
-            return sum(os.path.exists(f"/proc/{pid}/root/tmp/settled") for pid in busy) == 2
+            found = [pid for pid in busy if os.path.exists(f"/proc/{pid}/root/tmp/settled")]
+            return found if len(found) == 2 else None
 
-        daemon.wait_until(listening, what="both listen")
+        settled = daemon.wait_until(listening, what="both listen")
         assert_refused(victims("loopback", seek=[["127.0.0.1", port], ["0.0.0.0", port]]), UNREACHED)
         with pytest.raises(ConnectionRefusedError):  # nor from the host
             socket.create_connection(("127.0.0.1", port), 2)
+        for pid in settled:
+            pathlib.Path(f"/proc/{pid}/root/tmp/settled").unlink()
         assert [answer.result() for answer in both] == [[], []]
 
 

@@ -39,7 +39,7 @@ class Agent:
 
     def end(self):
         self.process.stdin.close()
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self.process.stdout.close()
         self.process.stderr.close()
         return code

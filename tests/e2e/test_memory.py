@@ -49,7 +49,7 @@ def test_then_zygotes_that_nobody_uses(short_of_memory, tmp_path):
     deploy(server, "once", tmp_path)
     server.result("once", {})
     assert server.cli("zygote", "ls", "--json").json()
-    daemon.wait_until(lambda: not server.cli("zygote", "ls", "--json").json(), 30, "it is ended")
+    daemon.wait_until(lambda: not server.cli("zygote", "ls", "--json").json(), what="it is ended")
     assert "its zygote is evicted" in server.log_text()
     assert server.result("once", {"back": 1}) == {"back": 1}
 

@@ -95,19 +95,20 @@ def test_neighbouring_programs_cannot_find_each_other(spored, tmp_path):
         [daemon.find_program("spore"), "--socket", spored.socket, "run", "--memory", "256M", "--",
          program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=daemon.environment())
     settling.stdin.write(json.dumps({"victim": "neighbours", "settle": "settled",
-                                     "seconds": 8}).encode())
+                                     "seconds": 60}).encode())
     settling.stdin.close()
     pid = daemon.wait_until(lambda: [i["pid"] for i in spored.instances()
                                      if i["pid"] and not i["function"]],
                             what="it runs")[0]
-    daemon.wait_until(lambda: os.path.exists(f"/proc/{pid}/root/dev/shm/spore-settled"),
+    daemon.wait_until(lambda: os.path.exists(f"/proc/{pid}/root/tmp/settled"),
                       what="it has settled")
     done = spored.cli("run", "--memory", "256M", "--", program, input=json.dumps(
         {"victim": "neighbours", "seek": "settled", "pids": [pid, os.getpid(), 1 << 20]}).encode())
     assert done.code == 0, done
     assert_refused(done.json(), REFUSED | {"ECONNREFUSED"})
+    pathlib.Path(f"/proc/{pid}/root/tmp/settled").unlink()
     made = json.loads(settling.stdout.read())
-    assert settling.wait(20) == 0 and made["pid"] == 2
+    assert settling.wait(60) == 0 and made["pid"] == 2
 
 
 def test_every_program_has_an_identity_of_its_own(spored):

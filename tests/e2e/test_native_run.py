@@ -262,7 +262,7 @@ def test_program_ends_with_its_client(spored, acts):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=daemon.environment())
     assert process.stdout.readline() == b"waiting\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     process.communicate()
     daemon.wait_until(lambda: not spored.instances(), what="its instance is gone")
 

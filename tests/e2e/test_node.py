@@ -267,7 +267,7 @@ def test_what_the_handler_catches_does_not(spored, app):
 
 def test_exit_and_timeout(spored, app):
     assert spored.failure(app("exits"), 7)["type"] == "Runtime.ExitError"
-    name = app("slow", limits={"timeout_ms": 300})
+    name = app("slow", limits={"timeout_ms": 2000})
     assert spored.failure(name, 60000)["type"] == "Sandbox.Timedout"
     assert spored.result(name, 10) == 2
 

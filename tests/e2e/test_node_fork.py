@@ -191,7 +191,7 @@ const probes = {
     process.on('SIGCHLD', () => seen.push('SIGCHLD'));
     process.kill(process.pid, 'SIGUSR2');
     childProcess.spawnSync('true');
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    for (let i = 0; i < 1000 && !seen.includes('SIGUSR2'); ++i) await new Promise((resolve) => setTimeout(resolve, 30));
     return [seen.includes('SIGUSR2'), childProcess.spawnSync('sh', ['-c', 'kill -9 $$']).signal];
   },
   async stress() {

@@ -1,6 +1,4 @@
 """Limits and faults with JavaScript: each is enforced, told, and harms nobody else."""
-import time
-
 import daemon
 import pytest
 import ttrpc
@@ -97,10 +95,8 @@ def died(response, cause, kind):
 
 @pytest.mark.parametrize("fault", ["loops", "sleeps"])
 def test_deadline(limited, fault):
-    call = limited(timeout_ms=400)
-    begun = time.monotonic()
+    call = limited(timeout_ms=2000)
     died(call(fault), "TIMEOUT", "Sandbox.Timedout")
-    assert time.monotonic() - begun < 20
     assert call("answers", bytes=1)["result"] == "x"
 
 

@@ -1,13 +1,12 @@
 """More work than fits: a bounded queue, clear refusals, idle instances giving way."""
 import json
 import pathlib
-import time
 
 import daemon
 import pytest
 import ttrpc
 
-SPORED_CONFIG = {"max-queue": 3, "max-queue-ms": 1500, "max-instances": 3}
+SPORED_CONFIG = {"max-queue": 3, "max-queue-ms": 5000, "max-instances": 3}
 
 SLEEP = "import time\ndef handler(e, c):\n    time.sleep(e or 0)\n    return e\n"
 
@@ -57,10 +56,9 @@ def test_queue_is_bounded(spored, narrow):
 
 def test_waiting_is_bounded(spored, narrow):
     with spored.client() as client:
-        streams = [send(client, narrow, 4), send(client, narrow, 0)]
-        begun = time.monotonic()
+        streams = [send(client, narrow, 25), send(client, narrow, 0)]
         stream, _, body = client.receive()
-        assert stream == streams[1] and time.monotonic() - begun < 3.9
+        assert stream == streams[1]
         with pytest.raises(ttrpc.RpcError) as caught:
             client.answer("InvokeResponse", body)
     assert caught.value.code == ttrpc.CODES["RESOURCE_EXHAUSTED"]
@@ -92,7 +90,7 @@ def test_idle_instances_give_way_to_others(spored):
 
 def test_a_waiting_client_that_leaves_is_forgotten(spored, narrow):
     with spored.client() as client:
-        send(client, narrow, 0.8)
+        send(client, narrow, 3)
         daemon.wait_until(lambda: spored.instances(function=narrow))
         waiting = spored.client()
         for _ in range(3):

@@ -22,7 +22,7 @@ def echo(spored):
 
 @pytest.fixture
 def client(spored):
-    with spored.client(timeout=20) as connection:
+    with spored.client(timeout=60) as connection:
         yield connection
 
 

@@ -51,7 +51,7 @@ def large(spored, name, event):
     """The result of a call whose payload and response are too large for a message."""
     payload = ttrpc.sealed_memfd(json.dumps(event).encode())
     try:
-        with spored.client(60) as client:
+        with spored.client(180) as client:
             response = client.call("Invocations", "Invoke", {
                 "name": name, "payload_attached": True, "payload_response_attached": True}, [payload])
             assert response["error"] is None, response["error"]
@@ -186,9 +186,9 @@ def test_ends_of_the_bootstrap(spored, folder, isolation):
 
 
 def test_no_answer_is_a_timeout(spored, folder):
-    deploy(spored, "late", MISBEHAVES, folder, timeout="1s")
+    deploy(spored, "late", MISBEHAVES, folder, timeout="4s")
     error = spored.failure("late", {"do": "never"})
-    assert error["type"] == "Sandbox.Timedout" and error["message"].endswith("Task timed out after 1.00 seconds")
+    assert error["type"] == "Sandbox.Timedout" and error["message"].endswith("Task timed out after 4.00 seconds")
     assert spored.result("late", 1)["event"] == 1
 
 
@@ -309,7 +309,7 @@ def test_events_of_a_bootstrap_that_died_idle_go_to_another(spored, folder):
         assert answer["error"] is None, (number, answer["error"])
         assert answer["result"]["event"] == number and answer["instance_id"] not in seen
         seen.add(answer["instance_id"])
-        pid = [i["pid"] for i in spored.instances(function="idle") if i["pid"]][0]
+        pid = next(i["pid"] for i in spored.instances(function="idle") if i["id"] == answer["instance_id"])
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGKILL)
         # It must have died, but nobody need have noticed.

@@ -228,7 +228,7 @@ def test_half_of_one_is_nothing(point):
         server.await_eager_images()
         box = sandboxes.create(server)
         server.cli("sandbox", "checkpoint", box.id)
-        server.process.wait(30)
+        server.process.wait(60)
         assert list((server.state / "session-checkpoints/0").iterdir())
         server.start()
         assert not list((server.state / "session-checkpoints").iterdir())
@@ -298,16 +298,16 @@ def test_a_whole_one_stays_and_a_restore_that_fails_leaves_nothing():
         box = sandboxes.create(server)
         box.code("x = 1")
         server.cli("sandbox", "checkpoint", "--name", "whole", box.id)
-        server.process.wait(30)
+        server.process.wait(60)
         for how in ("fail", "kill"):
             server.start({"SPORE_FAULT": f"session-restore-verified:{how}"})
             server.await_eager_images()
             assert [c["name"] for c in server.call(SERVICE, "List")["checkpoints"]] == ["whole"]
             assert server.cli("sandbox", "restore", "whole").code != 0
             if how == "kill":
-                server.process.wait(30)
+                server.process.wait(60)
             else:
-                daemon.wait_until(lambda: not server.call("Sandboxes", "List")["sessions"], 30, "no session is left")
+                daemon.wait_until(lambda: not server.call("Sandboxes", "List")["sessions"], what="no session is left")
                 server.stop()
         server.start()
         server.await_eager_images()

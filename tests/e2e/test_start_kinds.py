@@ -93,7 +93,7 @@ def test_what_was_loaded_ahead_waited_for_nothing(spored):
     """Its zygote was started for it, but no request waited for that."""
     without_zygote(spored)
     spored.deploy("kept", PYTHON, isolation="ISOLATION_INVOCATION", min_instances=1)
-    daemon.wait_until(lambda: [i for i in spored.instances(function="kept") if i["state"] == "IDLE"], 30, "one is kept")
+    daemon.wait_until(lambda: [i for i in spored.instances(function="kept") if i["state"] == "IDLE"], what="one is kept")
     answer = spored.invoke("kept", [2])
     assert answer["start_kind"] == "START_KIND_FORK" and answer["loaded_ahead"], answer
     spored.remove_function("kept")

@@ -53,7 +53,7 @@ def desk(spored, tmp_path_factory):
 
         def run(command):
             end = f"--{os.urandom(8).hex()}--"
-            late = threading.Timer(120, shell.kill)
+            late = threading.Timer(300, shell.kill)
             late.start()
             shell.stdin.write(f"{command.replace(GATEWAY, served.url)}\necho; echo {end} $?\n")
             shell.stdin.flush()
@@ -68,7 +68,7 @@ def desk(spored, tmp_path_factory):
         run.folder, run.url = folder, served.url
         yield run
         shell.stdin.close()
-        shell.wait(30)
+        shell.wait(60)
 
 
 def test_tour(desk):

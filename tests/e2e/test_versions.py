@@ -457,7 +457,7 @@ def test_a_change_that_is_cut_short_is_there_or_not(place, change, point, how):
             assert error.code == ttrpc.CODES["INTERNAL"], error
             assert state(place) == before, "the daemon that met the error goes on with the old"
     if how == "kill":
-        assert place.process.wait(20) == -9
+        assert place.process.wait(60) == -9
     else:
         place.stop()
     place.start()

@@ -65,7 +65,7 @@ def test_the_supervisor_is_killed_in_a_dump(server, delay):
     serving = warm(server, "python")["pid"]
     before = supervisors(server)
     thread, outcome = in_background(server, "Checkpoints", "Create", {"image": "python"})
-    victims = daemon.wait_until(lambda: supervisors(server) - before or outcome, 20, "one is started for the dump")
+    victims = daemon.wait_until(lambda: supervisors(server) - before or outcome, what="one is started for the dump")
     if not outcome:
         time.sleep(delay)
         for victim in victims:
@@ -75,11 +75,11 @@ def test_the_supervisor_is_killed_in_a_dump(server, delay):
     # It may have been done by then.
     if isinstance(outcome[0], ttrpc.RpcError):
         assert "is gone" in str(outcome[0]) and checkpoints(server) == {}, outcome
-        daemon.wait_until(lambda: made_one(server), 20, "the next one is made")
+        daemon.wait_until(lambda: made_one(server), what="the next one is made")
     assert len(checkpoints(server)) == 1
     assert zygote(server, "python")["pid"] == serving and server.result("f", [1])["sum"] == 1
-    hidden = [p.name for p in (server.state / "checkpoints").iterdir() if p.name.startswith(".")]
-    assert hidden == []
+    daemon.wait_until(lambda: not [p.name for p in (server.state / "checkpoints").iterdir() if p.name.startswith(".")],
+                      what="nothing half made is left")
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2])
@@ -87,9 +87,9 @@ def test_the_supervisor_is_killed_in_a_restore(server, delay):
     create(server, "python")
     if zygote(server, "python"):
         evict(server, "python")
-    daemon.wait_until(lambda: not server.tenant_processes(), 10, "nothing runs")
+    daemon.wait_until(lambda: not server.tenant_processes(), what="nothing runs")
     thread, outcome = in_background(server, "Invocations", "Invoke", {"name": "f", "payload": b"[2]"})
-    victims = daemon.wait_until(lambda: supervisors(server) or outcome, 20, "one is started")
+    victims = daemon.wait_until(lambda: supervisors(server) or outcome, what="one is started")
     if not outcome:
         time.sleep(delay)
         for victim in victims:
@@ -104,7 +104,7 @@ def test_the_supervisor_is_killed_in_a_restore(server, delay):
         with contextlib.suppress(ttrpc.RpcError, AssertionError):
             return server.result("f", [3])["sum"] == 3
 
-    daemon.wait_until(served, 20, "the next request is served")
+    daemon.wait_until(served, what="the next request is served")
 
 
 def test_the_zygote_is_killed_while_it_is_copied(server):
@@ -126,12 +126,12 @@ def test_the_zygote_is_killed_while_it_is_copied(server):
     for thread in threads:
         thread.start()
     for _ in range(5):
-        serving = daemon.wait_until(lambda: zygote(server, "python"), 20, "a zygote serves")
+        serving = daemon.wait_until(lambda: zygote(server, "python"), what="a zygote serves")
         count = len(answers)
-        daemon.wait_until(lambda: len(answers) > count, 20, "it is being copied")
+        daemon.wait_until(lambda: len(answers) > count, what="it is being copied")
         with contextlib.suppress(ProcessLookupError):
             os.kill(serving["pid"], signal.SIGKILL)
-        daemon.wait_until(lambda: (zygote(server, "python") or serving)["pid"] != serving["pid"], 20, "another serves")
+        daemon.wait_until(lambda: (zygote(server, "python") or serving)["pid"] != serving["pid"], what="another serves")
     over.set()
     for thread in threads:
         thread.join()
@@ -152,7 +152,7 @@ def test_sandboxes_cannot_be_made_ahead(server):
         outcomes = []
         for _ in range(4):
             try:
-                outcomes.append(server.result("f", [1], patience=60)["sum"])
+                outcomes.append(server.result("f", [1], patience=180)["sum"])
             except (ttrpc.RpcError, AssertionError) as error:
                 outcomes.append(str(error))
         assert 1 in outcomes, "the first two were ready"
@@ -166,8 +166,8 @@ def test_sandboxes_cannot_be_made_ahead(server):
         with contextlib.suppress(ttrpc.RpcError):
             return server.result("f", [7])["sum"] == 7
 
-    daemon.wait_until(served, 30, "the next request is served")
-    daemon.wait_until(lambda: server.stats()["sandboxes_ready"] >= 2, 30, "the pool is full again")
+    daemon.wait_until(served, what="the next request is served")
+    daemon.wait_until(lambda: server.stats()["sandboxes_ready"] >= 2, what="the pool is full again")
 
 
 def test_memory_is_short_while_everything_is_busy():
@@ -178,11 +178,11 @@ def test_memory_is_short_while_everything_is_busy():
             for _ in range(3):
                 client.send("Invocations", "Invoke", {"name": "sleeps", "payload": b"7"})
             busy = daemon.wait_until(lambda: (lambda found: found if len(found) == 3 else None)(
-                {i["id"] for i in server.instances(function="sleeps") if i["state"] == "BUSY"}), 20, "all are busy")
-            serving = zygote(server, "python")["pid"]
+                {i["id"] for i in server.instances(function="sleeps") if i["state"] == "BUSY"}), what="all are busy")
+            serving = (zygote(server, "python") or {}).get("pid")
             # It looks every five seconds.
             assert server.result("sleeps", 0) == 0
             answers = [client.answer("InvokeResponse", client.receive()[2]) for _ in range(3)]
         assert [a["payload"] for a in answers] == [b"7"] * 3 and {a["instance_id"] for a in answers} == busy
-        assert zygote(server, "python")["pid"] == serving or "its zygote is evicted" in server.log_text()
+        assert (zygote(server, "python") or {}).get("pid") == serving or "its zygote is evicted" in server.log_text()
         assert server.result("sleeps", 0) == 0

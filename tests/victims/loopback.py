@@ -1,6 +1,7 @@
 """Uses and abuses the loopback device of a sandbox that has one.
 
-Without more it talks to itself; with {"settle": [ports], "seconds": n} it listens on them; with
+Without more it talks to itself; with {"settle": [ports], "seconds": n} it listens on them until its file /tmp/settled
+is taken away, or for so long at the most; with
 {"seek": [[address, port], ..]} it tries to reach what others listen on; with {"fill": n} it fills the
 buffers of so many connections that nobody reads from.
 """
@@ -88,7 +89,9 @@ def settle(ports, seconds):
             server.setblocking(False)
             servers.append(server)
     open("/tmp/settled", "w").close()
-    time.sleep(seconds)
+    end = time.monotonic() + seconds
+    while os.path.exists("/tmp/settled") and time.monotonic() < end:
+        time.sleep(0.02)
     heard = []
     for server in servers:
         try:

@@ -1,7 +1,7 @@
 """Looks for a neighbour: signals, sockets, IPC objects, shared folders.
 
-With {"settle": word} it leaves traces under the word and stays for `seconds`; with {"seek": word,
-"pids": [..]} it tries to find them.
+With {"settle": word} it leaves traces under the word and stays until its file /tmp/settled is taken
+away, or for `seconds`; with {"seek": word, "pids": [..]} it tries to find them.
 """
 import ctypes
 import os
@@ -21,10 +21,13 @@ def settle(word, seconds):
     segment = libc.shmget(KEY, 4096, IPC_CREAT | 0o666)
     queue = libc.msgget(KEY, IPC_CREAT | 0o666)
     semaphore = libc.semget(KEY, 1, IPC_CREAT | 0o666)
+    named = libc.mq_open(b"/spore", os.O_CREAT | os.O_RDWR, 0o666, None)
     for folder in ("/tmp", "/dev/shm", "/var/tmp"):
         attempt(lambda path: open(path, "w").write(word), f"{folder}/spore-{word}")
-    named = libc.mq_open(b"/spore", os.O_CREAT | os.O_RDWR, 0o666, None)
-    time.sleep(seconds)
+    open("/tmp/settled", "w").close()
+    end = time.monotonic() + seconds
+    while os.path.exists("/tmp/settled") and time.monotonic() < end:
+        time.sleep(0.02)
     return {"segment": segment, "queue": queue, "semaphore": semaphore, "named": named,
             "pid": os.getpid(), "uid": os.getuid()}
 
