@@ -9,12 +9,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
 #include "sandbox/sys/unique_fd.h"
 #include "zygote/branch/process_maps.h"
+#include "zygote/branch/thread_state.h"
 
 namespace spore {
 namespace {
@@ -22,6 +26,23 @@ namespace {
 constexpr size_t kMostExtended = 64 << 10;  // of x86: AVX-512 and AMX included
 // Of a child that was born of a call; SIGTRAP is what each step ends with, and is never blocked.
 constexpr uint64_t kAllButTrap = ~(1ull << (SIGTRAP - 1));
+
+// What a thread has done itself, which it does again when it goes on.
+bool IsFault(const siginfo_t& info) {
+  constexpr int kFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+  return info.si_code > 0 &&
+         std::find(std::begin(kFaults), std::end(kFaults), info.si_signo) != std::end(kFaults);
+}
+
+// The kernel lets nobody say that another process has sent a signal by kill(2) or tgkill(2).
+void SendAnew(pid_t tid, siginfo_t info) {
+  if (info.si_code < 0 && info.si_code != SI_TKILL) {
+    const std::string group = StatusLine(tid, "Tgid");
+    const auto tgid = static_cast<pid_t>(strtol(group.c_str(), nullptr, 10));
+    if (syscall(SYS_rt_tgsigqueueinfo, tgid, tid, info.si_signo, &info) == 0) return;
+  }
+  (void)syscall(SYS_tkill, tid, info.si_signo);
+}
 
 bool HasEnded() {
   return errno == ESRCH || errno == ECHILD;
@@ -62,6 +83,7 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
   std::swap(signal_, other.signal_);
   std::swap(instruction_, other.instruction_);
   std::swap(takes_signal_, other.takes_signal_);
+  std::swap(info_, other.info_);
   std::swap(stopped_, other.stopped_);
   std::swap(saved_, other.saved_);
   std::swap(saved_mask_, other.saved_mask_);
@@ -87,9 +109,16 @@ Result<> Tracee::AwaitStop() {
   }
   // A signal of its own, which it is about to take: it shall have it when it goes on.
   takes_signal_ = status >> 16 == 0;
-  if (takes_signal_) signal_ = WSTOPSIG(status);
+  if (takes_signal_) NoteSignal(WSTOPSIG(status));
   stopped_ = true;
   return {};
+}
+
+void Tracee::NoteSignal(int signal) {
+  signal_ = signal;
+  info_ = {};
+  if (ptrace(PTRACE_GETSIGINFO, tid_, nullptr, &info_) < 0) info_.si_code = SI_USER;
+  info_.si_signo = signal;
 }
 
 Result<> Tracee::SetOptions(long options) {
@@ -206,7 +235,7 @@ Result<int64_t> Tracee::Call(long number, uint64_t a, uint64_t b, uint64_t c, ui
     }
     if (WSTOPSIG(status) == SIGTRAP) break;
     if (WSTOPSIG(status) == SIGSTOP) {  // no mask blocks it; it has to wait
-      signal_ = SIGSTOP;
+      NoteSignal(SIGSTOP);
       continue;
     }
     return MakeError(ErrorKind::kInternal, "a signal came in the middle of a system call");
@@ -226,10 +255,9 @@ Result<uint64_t> Tracee::Make(const char* what, long number, uint64_t a, uint64_
 
 Result<> Tracee::LetGo() {
   const pid_t tid = std::exchange(tid_, 0);
-  // A stop that is no signal's takes none along (ptrace(2)). One that says to stop is sent anew:
-  // it may be what a restored program is stopped by.
-  if (stopped_ && !takes_signal_ && signal_ == SIGSTOP)
-    (void)syscall(SYS_tkill, tid, std::exchange(signal_, 0));
+  // A stop that is no signal's takes none along (ptrace(2)).
+  if (stopped_ && !takes_signal_ && std::exchange(signal_, 0) != 0 && !IsFault(info_))
+    SendAnew(tid, info_);
   if (Trace(PTRACE_DETACH, tid, 0, static_cast<uintptr_t>(signal_)) == 0) return {};
   if (stopped_ || !HasEnded()) return SysError("ptrace PTRACE_DETACH");
   // It has not stopped yet, which is when it can be let go.

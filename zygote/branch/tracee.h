@@ -5,6 +5,7 @@
 // executes is one `syscall` instruction of the kernel's own vdso(7) page.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 #include <sys/user.h>
 
@@ -64,9 +65,12 @@ class Tracee {
  private:
   explicit Tracee(pid_t tid) : tid_(tid) {}
 
+  void NoteSignal(int signal);
+
   pid_t tid_ = 0;  // 0: not held any more
   pid_t born_ = 0;
   int signal_ = 0;             // that it was about to take, and is given when it goes on
+  siginfo_t info_{};           // of that
   bool takes_signal_ = false;  // as it stands: ptrace(2)'s signal-delivery-stop
   uintptr_t instruction_ = 0;
   bool stopped_ = false;
