@@ -74,4 +74,16 @@ Result<> PageMap::Read(uintptr_t begin, uintptr_t end, std::vector<uint64_t>& pa
   return {};
 }
 
+uint64_t PageMap::Zeros() {
+  void* const page = mmap(nullptr, kPageBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return 0;
+  (void)*static_cast<const volatile char*>(page);
+  const auto at = reinterpret_cast<uintptr_t>(page);
+  std::vector<uint64_t> own;
+  const auto map = Open(getpid());
+  const bool is_known = map && map->Read(at, at + kPageBytes, own) && (own[0] & kPresent) != 0;
+  munmap(page, kPageBytes);
+  return is_known ? own[0] : 0;
+}
+
 }  // namespace spore

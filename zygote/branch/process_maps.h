@@ -51,6 +51,12 @@ class PageMap {
     return (a & kPresent) != 0 && (b & kPresent) != 0 && (a & kFrame) != 0 &&
            (a & kFrame) == (b & kFrame);
   }
+  // What is there is the kernel's page of zeros, as after a read of memory that nobody wrote to.
+  static bool IsZeros(uint64_t page, uint64_t zeros) {
+    return zeros != 0 && (page & kOfFile) == 0 && Same(page, zeros);
+  }
+  // A number as such a page has; 0: not known.
+  static uint64_t Zeros();
 
  private:
   // Documentation/admin-guide/mm/pagemap.rst

@@ -112,7 +112,7 @@ Result<> TargetProcess::Stop() {
       return MakeError(ErrorKind::kInternal, "a thread of a fresh interpreter does not end");
   }
   SPORE_ASSIGN(RemoteMemory memory, RemoteMemory::Open(pid_));
-  bench_.reset(new Workbench{pid_, threads_.front(), std::move(memory)});
+  bench_.reset(new Workbench{pid_, pidfd_.get(), threads_.front(), std::move(memory)});
   return {};
 }
 

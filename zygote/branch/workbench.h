@@ -15,6 +15,7 @@ constexpr size_t kScratchBytes = 64 << 10;
 
 struct Workbench {
   pid_t pid = 0;
+  int pidfd = -1;
   Tracee& thread;
   RemoteMemory memory;
   uintptr_t scratch = 0;  // kScratchBytes, of zeros at first
