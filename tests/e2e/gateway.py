@@ -47,7 +47,7 @@ class Gateway:
 
     def _listening(self):
         assert self.process.poll() is None, f"spore-gateway ended:\n{self.log_text()}"
-        return re.search(r"listening on (\S+)\n", self.log_text())
+        return re.search(r"listening on (\S+).*\n", self.log_text())
 
     def log_text(self):
         return self.log.read_text(errors="replace")
