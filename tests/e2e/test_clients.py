@@ -398,26 +398,27 @@ def test_typescript_deploy_errors(package, spored, client, tmp_path):
     told = node(package, spored.socket, f"""
         const of = async (promise) => {{ try {{ await promise; return "done"; }} catch (error) {{
             return [error.name, error.code ?? "", error.message]; }} }};
-        const code = {{ "app.py": "x" }};
-        return [await of(client.deploy("ts-none", new Uint8Array(3 * 2 ** 20 + 1))),
+        const code = {{ "app.py": "x" }}, handler = "app.handler";
+        return [await of(client.deploy("ts-none", new Uint8Array(3 * 2 ** 20 + 1), {{ handler }})),
                 await of(client.update("py-echo", {json.dumps(str(tmp_path / "large"))})),
-                await of(client.deploy("ts-none", {json.dumps(str(tmp_path))})),
-                await of(client.deploy("ts-none", Buffer.from("no archive"))),
-                await of(client.deploy("ts-none", new Uint8Array(0))),
+                await of(client.deploy("ts-none", {json.dumps(str(tmp_path))}, {{ handler }})),
+                await of(client.deploy("ts-none", Buffer.from("no archive"), {{ handler }})),
+                await of(client.deploy("ts-none", new Uint8Array(0), {{ handler }})),
                 await of(client.deploy("ts-none", {json.dumps(str(tmp_path / "missing"))})),
-                await of(client.deploy("ts-none", code, {{ isolation: "none" }})),
-                await of(client.deploy("ts-none", code, {{ memoryBytes: 1 }})),
+                await of(client.deploy("ts-none", code, {{ handler, isolation: "none" }})),
+                await of(client.deploy("ts-none", code, {{ handler, memoryBytes: 1 }})),
                 await of(client.deploy("py-echo", code)),
                 await of(client.services.functions.deploy({{ name: "ts-none" }})),
                 await of(client.invoke("ts-none"))];""")
     for large in told[:3]:
         assert large[0] == "RangeError" and "at most 3145728" in large[2] and "spore function deploy" in large[2]
-    assert told[3][:2] == told[4][:2] == ["CallError", "INVALID_ARGUMENT"]
+    for rubbish in told[3:5]:
+        assert rubbish[:2] == ["CallError", "INVALID_ARGUMENT"] and "archive" in rubbish[2]
     assert told[5][1] == "ENOENT"
     assert told[6][0] == "RangeError" and "isolation" in told[6][2]
     assert told[7][1] == "INVALID_ARGUMENT" and "memory" in told[7][2]
     assert told[8][1] == "ALREADY_EXISTS"
-    assert told[9][1] == "INVALID_ARGUMENT"
+    assert told[9][1] == "INVALID_ARGUMENT" and "archive: neither" in told[9][2]
     assert told[10][1] == "NOT_FOUND"
     assert client.function("py-echo").version == 1
 

@@ -405,7 +405,7 @@ TEST_F(RpcServerTest, AMethodMayWantNoMoreDescriptorsThanItsOwn) {
   UniqueFd a = MemoryFile("a"), b = MemoryFile("b");
   Serve([&] {
     Client client = Connect();
-    const auto exact = [](int id, const char* count) {
+    const auto exact = [](uint32_t id, const char* count) {
       return Client::Request(id, "Exact", Client::Kill(count));
     };
     client.Send(exact(1, "1"));
