@@ -8,7 +8,7 @@ import tempfile
 import daemon
 
 SOURCES = daemon.ROOT / "tests/realwork"
-LIMITS = ["--memory", "768M", "--pids", "256", "--tmp", "256M", "--cpus", "2", "--timeout", "5m"]
+LIMITS = ["--memory", "768M", "--pids", "256", "--tmp", "256M", "--cpus", "2", "--timeout", "14m"]
 UID = 48214
 
 
@@ -20,7 +20,7 @@ def told(done, what):
 
 def run_inside(spored, script, *args, input=b"", runtime="python"):
     return spored.cli("run", *LIMITS, "--runtime", runtime, SOURCES / script, *args, input=input,
-                      timeout=400)
+                      timeout=900)
 
 
 def run_outside(interpreter, script, *args, input=b""):
@@ -33,7 +33,7 @@ def run_outside(interpreter, script, *args, input=b""):
             ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "env", "-i", "-C", place,
              "PATH=/usr/bin:/bin", "LANG=C.UTF-8", f"HOME={place}", f"TMPDIR={place}", *interpreter,
              f"{place}/{script}", *args],
-            input=input, capture_output=True, timeout=400)
+            input=input, capture_output=True, timeout=900)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return daemon.Completed(done)

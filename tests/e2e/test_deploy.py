@@ -257,7 +257,7 @@ def test_update_that_is_refused_changes_nothing(spored, name):
 
 
 def test_running_invocation_finishes_on_its_version(spored, name):
-    slow = "import time\ndef handler(e, c):\n    time.sleep(1)\n    return 'old'\n"
+    slow = "import time\ndef handler(e, c):\n    time.sleep(3)\n    return 'old'\n"
     spored.deploy(name, {"app.py": slow})
     with spored.client() as client:
         stream = client.send("Invocations", "Invoke", {"name": name})

@@ -72,7 +72,7 @@ NATIVE_TABLE = """
 char* table;
 __attribute__((constructor)) static void fill(void) { table = malloc(64 << 20); memset(table, 7, 64 << 20); }
 """
-JAR = "/usr/share/java/spore-test-flat.jar"
+JAR = f"/usr/share/java/spore-test-flat-{os.getpid()}.jar"
 NATIVE_LIBRARY = PLACE / "libtable.so"
 APP = """
 import ctypes, hashlib, mmap, os, re, table

@@ -247,7 +247,7 @@ def test_an_image_that_cannot_be_used_says_why(spored, root, tmp_path):
     spored.deploy("broken", {"app.py": APP}, image="broken")
     with pytest.raises(ttrpc.RpcError, match="image broken@1 cannot be used: .*libc.so.6"):
         spored.invoke("broken")
-    assert "libc.so.6" in spored.cli("image", "ls").out
+    daemon.wait_until(lambda: "libc.so.6" in spored.cli("image", "ls").out, what="and so does the list, between two tries")
     import_image(spored, "broken", root)
     assert spored.cli("function", "update", "broken", "--image", "broken").code == 0
     assert spored.result("broken")["python"] == "/usr/bin/python3"

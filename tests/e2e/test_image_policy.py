@@ -96,7 +96,8 @@ def test_what_the_runtime_needs_is_told_when_its_zygote_starts(spored):
     """Python bears the loss of all that may be denied; Node does not."""
     done = spored.cli("zygote", "warm", "broken-node")
     assert done.code == 4 and "policy denies system calls" in done.err, (done, spored.log_text())
-    assert "policy denies system calls" in spored.cli("image", "ls").out
+    daemon.wait_until(lambda: "policy denies system calls" in spored.cli("image", "ls").out,
+                      what="and so does the list, between two tries")
 
 
 def test_it_is_shown(spored):

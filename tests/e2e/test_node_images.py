@@ -103,8 +103,9 @@ def test_an_image_that_cannot_be_says_why(spored, image, text):
     assert f"image {image} cannot be used" in caught.value.message and text in caught.value.message
     if image == "absent":
         assert "needs the Debian packages nodejs" in caught.value.message
-    info = [one for one in spored.call("System", "Info")["images"] if one["name"] == image][0]
-    assert info["state"] == "FAILED" and text in info["reason"]
+    # It is tried again now and then.
+    daemon.wait_until(lambda: [one for one in spored.call("System", "Info")["images"] if one["name"] == image
+                               and one["state"] == "FAILED" and text in one["reason"]], what="the reason is told")
 
 
 def test_the_daemon_does_not_mind(spored):

@@ -111,7 +111,7 @@ def test_large_output_before_a_slow_reader(spored, tmp_path):
     process = subprocess.Popen([daemon.find_program("spore"), "--socket", str(spored.socket), "run", str(script)],
                                stdout=subprocess.PIPE, env=daemon.environment())
     data = process.stdout.read()
-    assert process.wait(30) == 0 and len(data) == 2 << 20
+    assert process.wait(60) == 0 and len(data) == 2 << 20
 
 
 def test_limits_hold_for_scripts(run):

