@@ -73,6 +73,7 @@ void AgentLink::Attach(UniqueFd channel) {
       std::move(channel), /*receives_fds=*/false,
       {[this](std::span<const std::byte> data, std::vector<UniqueFd>) { OnData(data); },
        [this](int errno_value) {
+         if (detached_) return std::exchange(detached_, {})();
          if (std::exchange(over_, true)) return;
          const auto on_close = handlers_.on_close;
          on_close(errno_value);
@@ -90,9 +91,10 @@ void AgentLink::Release() {
     channel_->Write(std::move(one.frame), std::move(one.fds));
 }
 
-// What it is in the middle of may be a call of the stream's, which stays until the next one.
-void AgentLink::Detach() {
+// The stream stays until the next one, for its end is waited for.
+void AgentLink::Detach(std::function<void()> gone) {
   holding_ = over_ = true;
+  detached_ = std::move(gone);
 }
 
 void AgentLink::Send(std::string frame, std::vector<UniqueFd> fds) {
@@ -157,6 +159,7 @@ void AgentLink::Forget(uint64_t id) {
 void AgentLink::FailAll(const Error& error) {
   failed_ = error;
   const std::shared_ptr<bool> alive = alive_;
+  if (const auto gone = std::exchange(detached_, {})) gone();
   while (*alive && !pending_.empty()) Settle(pending_.begin()->first, tl::unexpected(error));
 }
 

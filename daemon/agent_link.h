@@ -49,8 +49,9 @@ class AgentLink {
   // still to be answered.
   void Hold();
   void Release();
-  // The agent has let go of the channel.
-  void Detach();
+  // The agent lets go of the channel. `gone` is called once: when nobody has its end any more, the
+  // programs included that it is starting; or by FailAll.
+  void Detach(std::function<void()> gone);
   void Attach(UniqueFd channel);
   // Nobody waits for the answer any more: it is not called.
   void Forget(uint64_t id);
@@ -79,7 +80,8 @@ class AgentLink {
   Handlers handlers_;
   FrameParser parser_{0};
   bool confined_ = false;
-  bool over_ = false;  // nothing more is taken from it
+  bool over_ = false;               // nothing more is taken from it
+  std::function<void()> detached_;  // what Detach is to call
   bool holding_ = false;
   std::vector<Waiting> waiting_;  // while it is
   std::optional<Error> failed_;

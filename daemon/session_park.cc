@@ -42,9 +42,15 @@ void Session::Park(std::function<void(Result<int32_t>)> done) {
                   agent_->Release();
                   return done(tl::unexpected(std::move(answer).error()));
                 }
-                agent_->Detach();
                 Reader reader(*answer);
-                done(NumberOf(reader, Tag::kDescriptor));
+                const int32_t door = NumberOf(reader, Tag::kDescriptor);
+                // It answers before it lets go, and CRIU knows no socket of another network
+                // namespace.
+                agent_->Detach([this, alive, done, door] {
+                  if (!*alive) return;
+                  if (dying()) return done(tl::unexpected(EndedError()));
+                  done(door);
+                });
               });
   // It reads no further.
   agent_->Hold();

@@ -1,6 +1,7 @@
 // The channel to a session's agent, which says what it likes; and the codec of both ends.
 #include "daemon/agent_link.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
@@ -208,6 +209,45 @@ TEST(SessionProtocol, WhatIsCutHoldsNothing) {
     EXPECT_EQ(length == sizeof(Op), reader.valid()) << length;
     EXPECT_TRUE(reader.All(Tag::kArgument).empty());
   }
+}
+
+TEST_F(AgentLinkTest, DetachTellsWhenNobodyHasTheChannel) {
+  SayConfined();
+  int gone = 0;
+  const uint64_t id = link_->Ask(Writer(Op::kPark).Take(), {}, [&](const auto&) {
+    link_->Detach([&] {
+      ++gone;
+      loop_->Stop();
+    });
+  });
+  // As in a program that has not been executed yet.
+  UniqueFd other(fcntl(agent_.get(), F_DUPFD_CLOEXEC, 0));
+  Say(FrameOf(wire::FrameType::kTell, id, Writer(Op::kDone).Take()));
+  Say("what is said now is nothing to anybody");
+  Turn();
+  agent_.Reset();
+  Turn();
+  EXPECT_EQ(0, gone);
+  other.Reset();
+  Finish();
+  EXPECT_EQ(1, gone);
+  EXPECT_FALSE(closed_);
+  EXPECT_EQ("", rubbish_);
+  link_->FailAll({ErrorKind::kPrecondition, 0, "it has ended", {}, {}});
+  EXPECT_EQ(1, gone);
+}
+
+TEST_F(AgentLinkTest, WhoWaitsForTheEndOfAChannelIsToldOfTheSessions) {
+  SayConfined();
+  Turn();
+  int gone = 0;
+  link_->Detach([&] { ++gone; });
+  link_->FailAll({ErrorKind::kPrecondition, 0, "it has ended", {}, {}});
+  EXPECT_EQ(1, gone);
+  agent_.Reset();
+  Turn();
+  EXPECT_EQ(1, gone);
+  EXPECT_FALSE(closed_);
 }
 
 }  // namespace
