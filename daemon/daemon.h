@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "sandbox/sys/result.h"
 
 namespace spore {

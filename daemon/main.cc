@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "daemon/config.h"
+#include "daemon/common/log.h"
+#include "daemon/config/config.h"
 #include "daemon/daemon.h"
-#include "daemon/log.h"
 #include "sandbox/kernel_features.h"
 #include "sandbox/sys/fault_point.h"
 

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 namespace spore {
 namespace {

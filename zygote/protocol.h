@@ -265,10 +265,10 @@ struct Confined {
 
 // Load JSON, function: {"mode":"function","handler":"app.handler","function_name":"hello",
 //   "function_version":"3","memory_limit_in_mb":"128","response_bytes":6291456,
-//   "environment":{..}, Lambda's variables among them (daemon/lambda_environment.h),
+//   "environment":{..}, Lambda's variables among them (daemon/functions/lambda_environment.h),
 //   "compile":true or absent, "watch":["numpy",..] or absent, "measure":true or absent}
 //   With "measure" the handler is loaded but not called: the first Invoke is answered by what the
-//   load took, see daemon/advice.h.
+//   load took, see daemon/functions/advice.h.
 // Load JSON, script: {"mode":"script","argv":["script.py",..],"script":"..text..",
 //   "memory_limit_in_mb":"128","environment":{..}}; an archive of programs, a jar, comes as a file:
 //   "archive":"/var/task/app.jar" in place of "script"

@@ -21,7 +21,7 @@ using Json = nlohmann::json;
 constexpr uint64_t kMaxJson = 8u << 20;
 constexpr int kMaxIndexes = 4;  // one in another
 constexpr size_t kMaxLayers = 512;
-constexpr size_t kMaxEnvironment = 64 * 1024;  // daemon/archive_environment.h has the same
+constexpr size_t kMaxEnvironment = 64 * 1024;  // daemon/images/archive_environment.h has the same
 #if defined(__x86_64__)
 constexpr std::string_view kArchitecture = "amd64";
 #elif defined(__aarch64__)

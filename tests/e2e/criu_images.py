@@ -8,7 +8,7 @@ MARK = b"SPORESC1"
 
 
 def read_checkpoint(spored, name, owner=0):
-    """(its record, {path of a plain file: bytes}): the format is daemon/session_archive.h's."""
+    """(its record, {path of a plain file: bytes}): the format is daemon/sessions/session_archive.h's."""
     place = pathlib.Path(spored.state, "session-checkpoints", str(owner), name)
     data = subprocess.run(["zstd", "-dcq", place / "session.zst"], capture_output=True,
                           check=True).stdout

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "daemon/rpc_frame.h"
+#include "daemon/rpc/rpc_frame.h"
 #include "spore/v1/spore.pb.h"
 
 namespace {

@@ -8,8 +8,8 @@
 #include <random>
 #include <thread>
 
-#include "daemon/rpc_frame.h"
-#include "daemon/rpc_server.h"
+#include "daemon/rpc/rpc_frame.h"
+#include "daemon/rpc/rpc_server.h"
 #include "spore/v1/spore.pb.h"
 #include "tests/unit/rpc_frames.h"
 #include "tests/unit/sockets.h"

@@ -18,7 +18,7 @@ import time
 from run_gtests import write_junit
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# The range that daemon/config.h sets, and the ones that tests/e2e/daemon.py gives its daemons.
+# The range that daemon/config/config.h sets, and the ones that tests/e2e/daemon.py gives its daemons.
 UIDS = range(0x20000000, 0x80000000)
 BINARIES = {"spored", "spore-zygote", "spore", "spore-bench"}
 PATIENCE_SECONDS = 60  # a killed process takes a moment to be reaped, its cgroup longer

@@ -1,6 +1,6 @@
 // The life of functions on disk: deploy, update, remove, crashes at every step, damage, a full
 // disk.
-#include "daemon/function_store.h"
+#include "daemon/functions/function_store.h"
 
 #include <fmt/format.h>
 #include <sys/mount.h>

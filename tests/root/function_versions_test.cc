@@ -4,7 +4,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "daemon/function_facts.h"
+#include "daemon/functions/function_facts.h"
 #include "sandbox/sys/fault_point.h"
 #include "tests/root/archive_builder.h"
 #include "tests/root/store_fixture.h"

@@ -1,6 +1,6 @@
 // The archive of a session on disk: trees as a tenant may have left them, and archives that nobody
 // of ours has made.
-#include "daemon/session_archive.h"
+#include "daemon/sessions/session_archive.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/archive_output.h"
-#include "daemon/checkpoint_files.h"
+#include "daemon/checkpoints/checkpoint_files.h"
+#include "daemon/functions/archive_output.h"
 
 namespace spore {
 namespace {

@@ -1,5 +1,5 @@
 // Checkpoints of sessions on disk: names, owners, limits, and what a spored that died leaves.
-#include "daemon/session_checkpoint_store.h"
+#include "daemon/sessions/session_checkpoint_store.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/checkpoint_files.h"
+#include "daemon/checkpoints/checkpoint_files.h"
 #include "sandbox/sys/fault_point.h"
 
 namespace spore {

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/event_loop.h"
-#include "daemon/function_store.h"
+#include "daemon/functions/function_store.h"
+#include "daemon/loop/event_loop.h"
 
 namespace spore {
 

@@ -18,6 +18,11 @@ MAY_INCLUDE = {
 }
 # Layers inside sandbox/: a lower one knows nothing of the higher.
 SANDBOX_LAYERS = ["sandbox/sys/", "sandbox/policy/", "sandbox/steps/", "sandbox/"]
+# Rooms of daemon/, likewise; what is in none of them puts all together.
+DAEMON_ROOMS = ["common", "loop", "config", "rpc", "functions", "checkpoints", "history", "zygotes", "images",
+                "instances", "sessions", "events", "services"]
+# Programs of their own, from which spored takes no more than how to speak with them.
+DAEMON_PROGRAMS = ("unpack", "egress")
 
 
 def includes(path):
@@ -46,6 +51,22 @@ def test_sandbox_layers():
         wrong += ["%s includes %s" % (path, name) for name in includes(path)
                   if name.startswith("sandbox/") and min(layer_of(name), 2) > own
                   and name != "sandbox/kernel_features.h"]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_daemon_rooms():
+    """A room knows nothing of a later one."""
+    def room_of(name):
+        parts = name.split("/")
+        return parts[1] if len(parts) == 3 else ""
+
+    wrong = []
+    for path in tree.files_ending(".cc", ".h", below=("daemon",)):
+        if room_of(path) in ("", *DAEMON_PROGRAMS):
+            continue
+        later = DAEMON_ROOMS[DAEMON_ROOMS.index(room_of(path)) + 1:]
+        wrong += ["%s includes %s" % (path, name) for name in includes(path)
+                  if name.startswith("daemon/") and room_of(name) in ("", *later)]
     assert not wrong, "\n".join(wrong)
 
 

@@ -21,7 +21,7 @@ BANNED = [
     (r"(?<![\w.>])(?:std::)?(?:atoi|atol|atof|atoll)\s*\(", "no error: use std::from_chars", ()),
     (r"\b(?:mktemp|tmpnam|tempnam)\s*\(", "a race: use mkostemp(3)", ()),
     (r"\bstd::(?:jthread|thread|async)\b", "threads: only in the blocking lane, closing aside, benchmarks",
-     ("daemon/blocking_lane", "daemon/close_aside", "tools/bench/", "tests/")),
+     ("daemon/loop/blocking_lane", "daemon/loop/close_aside", "tools/bench/", "tests/")),
     (r"\bpthread_create\s*\(", "threads: only in the blocking lane", ()),
     (r"(?<![\w.>])(?:::)?vfork\s*\(", "use clone3(2) or posix_spawn(3)", ()),
     (r"(?<![\w.>])(?:::)?signal\s*\((?![^)]*\bSIG_(?:IGN|DFL)\b)", "handlers: use sigaction(2)", ()),

@@ -1,5 +1,5 @@
 // The channel to a session's agent, which says what it likes; and the codec of both ends.
-#include "daemon/agent_link.h"
+#include "daemon/sessions/agent_link.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Who is next, what waits too long, and what becomes of an event after an attempt.
-#include "daemon/async_queue.h"
+#include "daemon/events/async_queue.h"
 
 #include <gtest/gtest.h>
 

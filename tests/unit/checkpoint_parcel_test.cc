@@ -1,4 +1,4 @@
-#include "daemon/checkpoint_parcel.h"
+#include "daemon/checkpoints/checkpoint_parcel.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What instances have compiled, kept for those that follow.
-#include "daemon/code_cache.h"
+#include "daemon/functions/code_cache.h"
 
 #include <gtest/gtest.h>
 

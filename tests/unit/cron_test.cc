@@ -1,10 +1,10 @@
 // When schedules fire: the five fields, time zones, clocks set forward and back.
-#include "daemon/cron.h"
+#include "daemon/events/cron.h"
 
 #include <gtest/gtest.h>
 
-#include "daemon/async_record.h"
-#include "daemon/schedules.h"
+#include "daemon/events/async_record.h"
+#include "daemon/events/schedules.h"
 
 namespace spore {
 namespace {

@@ -1,12 +1,12 @@
 // Why a sandbox ended, told from what is known; and the small things beside it.
-#include "daemon/death.h"
+#include "daemon/instances/death.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include "daemon/latency_histogram.h"
+#include "daemon/common/uid_allocator.h"
+#include "daemon/history/latency_histogram.h"
 #include "daemon/recovery.h"
-#include "daemon/uid_allocator.h"
 
 namespace spore {
 namespace {

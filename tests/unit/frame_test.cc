@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/rpc_frame.h"
+#include "daemon/rpc/rpc_frame.h"
 #include "tests/unit/rpc_frames.h"
 
 namespace spore {

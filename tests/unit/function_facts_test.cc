@@ -1,5 +1,5 @@
 // Published versions, aliases, tags and concurrency, without a disk.
-#include "daemon/function_facts.h"
+#include "daemon/functions/function_facts.h"
 
 #include <gtest/gtest.h>
 

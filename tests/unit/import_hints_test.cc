@@ -1,8 +1,8 @@
-#include "daemon/import_hints.h"
+#include "daemon/functions/import_hints.h"
 
 #include <gtest/gtest.h>
 
-#include "daemon/advice.h"
+#include "daemon/functions/advice.h"
 
 namespace spore {
 namespace {

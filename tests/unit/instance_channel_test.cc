@@ -1,5 +1,5 @@
 // The parser of what a tenant writes to its request channel.
-#include "daemon/instance_channel.h"
+#include "daemon/instances/instance_channel.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "daemon/log_store.h"
+#include "daemon/history/log_store.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // spored's own messages: one line each, whatever they quote.
-#include "daemon/log.h"
+#include "daemon/common/log.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

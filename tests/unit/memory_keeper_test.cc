@@ -1,9 +1,9 @@
 // When memory is short, and who has to go first.
-#include "daemon/memory_keeper.h"
+#include "daemon/zygotes/memory_keeper.h"
 
 #include <gtest/gtest.h>
 
-#include "daemon/demand.h"
+#include "daemon/zygotes/demand.h"
 
 namespace spore {
 namespace {

@@ -4,12 +4,12 @@
 #include <memory>
 #include <string>
 
-#include "daemon/cause.h"
-#include "daemon/history.h"
-#include "daemon/invocation_ledger.h"
-#include "daemon/latency_histogram.h"
-#include "daemon/trace.h"
-#include "daemon/work.h"
+#include "daemon/common/cause.h"
+#include "daemon/common/trace.h"
+#include "daemon/functions/work.h"
+#include "daemon/history/history.h"
+#include "daemon/history/invocation_ledger.h"
+#include "daemon/history/latency_histogram.h"
 
 namespace spore {
 namespace {

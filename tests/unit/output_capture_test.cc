@@ -1,5 +1,5 @@
 // What tenants write: the budget, the cut, and payloads beside messages.
-#include "daemon/output_capture.h"
+#include "daemon/instances/output_capture.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include <thread>
 
-#include "daemon/payload.h"
+#include "daemon/rpc/payload.h"
 
 namespace spore {
 namespace {

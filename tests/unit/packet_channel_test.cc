@@ -1,5 +1,5 @@
 // Messages with descriptors, also when there is no room for the descriptors.
-#include "daemon/packet_channel.h"
+#include "daemon/loop/packet_channel.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Bytes of requests held at once.
-#include "daemon/payload_budget.h"
+#include "daemon/rpc/payload_budget.h"
 
 #include <gtest/gtest.h>
 

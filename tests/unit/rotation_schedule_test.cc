@@ -1,5 +1,5 @@
 // When a zygote is to be replaced, without a zygote.
-#include "daemon/rotation_schedule.h"
+#include "daemon/zygotes/rotation_schedule.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "daemon/rpc_frame.h"
+#include "daemon/rpc/rpc_frame.h"
 
 namespace spore {
 

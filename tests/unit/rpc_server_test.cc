@@ -1,4 +1,4 @@
-#include "daemon/rpc_server.h"
+#include "daemon/rpc/rpc_server.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 #include <optional>
 #include <thread>
 
-#include "daemon/rpc_frame.h"
+#include "daemon/rpc/rpc_frame.h"
 #include "spore/v1/spore.pb.h"
 #include "tests/unit/rpc_frames.h"
 #include "tests/unit/sockets.h"

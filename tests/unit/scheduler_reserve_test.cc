@@ -1,7 +1,7 @@
 // What the scheduler keeps ready of functions that nobody has asked for yet.
 #include <gtest/gtest.h>
 
-#include "daemon/scheduler.h"
+#include "daemon/instances/scheduler.h"
 
 namespace spore {
 namespace {

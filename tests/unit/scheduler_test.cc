@@ -1,5 +1,5 @@
 // What the scheduler decides, without a single process.
-#include "daemon/scheduler.h"
+#include "daemon/instances/scheduler.h"
 
 #include <gtest/gtest.h>
 

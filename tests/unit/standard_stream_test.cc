@@ -1,5 +1,5 @@
 // Which descriptors a client may make a script's standard streams.
-#include "daemon/standard_stream.h"
+#include "daemon/instances/standard_stream.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "daemon/validate.h"
+#include "daemon/common/validate.h"
 
 #include <gtest/gtest.h>
 

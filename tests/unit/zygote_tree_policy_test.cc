@@ -1,4 +1,4 @@
-#include "daemon/zygote_tree_policy.h"
+#include "daemon/zygotes/zygote_tree_policy.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,60 @@
+// One run of `spore-zygote branch`, which copies a session from outside (zygote/branch/branch.h).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "daemon/loop/event_loop.h"
+#include "daemon/sessions/session_worker.h"
+#include "sandbox/sys/result.h"
+#include "zygote/branch_protocol.h"
+
+namespace spore {
+
+class BranchWorker {
+ public:
+  struct Target {
+    uid_t uid = 0;
+    std::vector<std::string> cgroups;
+    int agent_pidfd = -1;  // borrowed during Start
+  };
+  struct Order {
+    int source_pidfd = -1;  // of its agent; borrowed during Start
+    int32_t interpreter = 0;
+    bool running = false;
+    bool alone = false;
+    std::string cgroup;
+    std::vector<Target> targets;
+  };
+  struct Handlers {
+    std::function<void()> on_ready;  // the targets' interpreters may start
+    // Once, also when it ends without a word.
+    std::function<void(Result<wire::BranchDone>)> on_done;
+    std::function<void()> on_ended;  // it has been reaped: the last call; it may be destroyed then
+  };
+  static Result<std::unique_ptr<BranchWorker>> Start(EventLoop& loop, const Order& order,
+                                                     Handlers handlers);
+  BranchWorker(const BranchWorker&) = delete;
+  BranchWorker& operator=(const BranchWorker&) = delete;
+
+  // The targets' interpreters have started.
+  void TellInterpreters(std::span<const int32_t> numbers);
+  void Kill() { worker_->Kill(); }
+
+ private:
+  explicit BranchWorker(Handlers handlers) : handlers_(std::move(handlers)) {}
+  void OnPacket(const Packet& packet);
+  void Tell(Result<wire::BranchDone> done);
+
+  Handlers handlers_;
+  bool told_ = false;
+  std::unique_ptr<SessionWorker> worker_;
+};
+
+}  // namespace spore
