@@ -7,12 +7,11 @@
 #include <cstring>
 
 #include "spore/v1/spore.pb.h"
+#include "tools/client/ancillary.h"
 #include "tools/client/frame.h"
 
 namespace spore::client {
 namespace {
-
-constexpr std::size_t kMaxFds = 16;
 
 tl::unexpected<Error> Lost(std::string message, int errno_value = 0) {
   if (errno_value != 0) message += std::string(": ") + std::strerror(errno_value);
@@ -23,37 +22,6 @@ tl::unexpected<Error> Unreachable(const std::string& path, int errno_value) {
   return tl::unexpected(
       Error{ErrorKind::kUnreachable, 0, errno_value,
             "cannot reach spored at " + path + ": " + std::strerror(errno_value)});
-}
-
-// Room for kMaxFds descriptors, aligned as cmsg(3) wants it.
-union ControlBuffer {
-  cmsghdr align;
-  char bytes[CMSG_SPACE(sizeof(int) * kMaxFds)];
-};
-
-void AttachFds(msghdr& message, ControlBuffer& control, const std::vector<int>& fds) {
-  if (fds.empty()) return;
-  std::memset(&control, 0, sizeof control);
-  message.msg_control = control.bytes;
-  message.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
-  std::memcpy(CMSG_DATA(header), fds.data(), sizeof(int) * fds.size());
-}
-
-void CollectFds(msghdr& message, std::vector<Fd>& fds) {
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      fds.emplace_back(fd);
-    }
-  }
 }
 
 }  // namespace

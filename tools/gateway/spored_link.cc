@@ -11,8 +11,8 @@
 
 #include "spore/v1/calls.pb.h"
 #include "spore/v1/spore.pb.h"
+#include "tools/client/ancillary.h"
 #include "tools/client/frame.h"
-#include "tools/gateway/spored_ancillary.h"
 
 namespace spore::gateway {
 namespace {
@@ -110,8 +110,8 @@ bool SporedLink::SendSome(Frame& frame) {
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  ControlBuffer control;
-  if (frame.sent == 0) AttachFds(message, control, frame.fds);
+  client::ControlBuffer control;
+  if (frame.sent == 0) client::AttachFds(message, control, frame.fds);
   const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
   if (sent < 0 && errno == EINTR) return true;
   if (sent < 0 && errno == EAGAIN) return false;
@@ -140,7 +140,7 @@ void SporedLink::Receive() {
   for (;;) {
     std::array<char, kReadBytes> buffer;
     iovec part{buffer.data(), buffer.size()};
-    ControlBuffer control;
+    client::ControlBuffer control;
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -150,7 +150,7 @@ void SporedLink::Receive() {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return;
     if (got < 0) return Lose(LostError("receiving from spored", errno));
-    CollectFds(message, fds_);
+    client::CollectFds(message, fds_);
     if (got == 0) return Lose(LostError("spored closed the connection"));
     incoming_.append(buffer.data(), static_cast<std::size_t>(got));
     if (!TakeFrames()) return;

@@ -52,21 +52,21 @@ void AddRow(Table& table, const v1::FileInfo& file) {
              HumanTime(file.modified_unix_ns() / 1'000'000), name});
 }
 
+// The request names the place.
+template <typename Request>
 Expected<client::Connection> Open(const Context& context, const std::string& place,
-                                  SandboxPath& path) {
-  auto parsed = ParseSandboxPath(place);
-  if (!parsed) return tl::unexpected(parsed.error());
-  path = std::move(*parsed);
+                                  Request& request) {
+  const auto path = ParseSandboxPath(place);
+  if (!path) return tl::unexpected(path.error());
+  request.set_id(path->id);
+  request.set_path(path->path);
   return context.Connect();
 }
 
 Outcome Read(const Context& context, const std::string& place) {
-  SandboxPath path;
-  auto connection = Open(context, place, path);
-  if (!connection) return tl::unexpected(connection.error());
   v1::ReadFileRequest request;
-  request.set_id(path.id);
-  request.set_path(path.path);
+  auto connection = Open(context, place, request);
+  if (!connection) return tl::unexpected(connection.error());
   for (;;) {
     auto response = CallSandbox<v1::ReadFileResponse>(context, *connection, "ReadFile", request);
     if (!response) return tl::unexpected(response.error());
@@ -79,12 +79,9 @@ Outcome Read(const Context& context, const std::string& place) {
 
 // Of standard input.
 Outcome Write(const Context& context, const std::string& place, bool append, uint32_t mode) {
-  SandboxPath path;
-  auto connection = Open(context, place, path);
-  if (!connection) return tl::unexpected(connection.error());
   v1::WriteFileRequest request;
-  request.set_id(path.id);
-  request.set_path(path.path);
+  auto connection = Open(context, place, request);
+  if (!connection) return tl::unexpected(connection.error());
   request.set_create(true);
   request.set_truncate(!append);
   request.set_append(append);
@@ -112,12 +109,9 @@ Outcome Write(const Context& context, const std::string& place, bool append, uin
 }
 
 Outcome Stat(const Context& context, const std::string& place) {
-  SandboxPath path;
-  auto connection = Open(context, place, path);
-  if (!connection) return tl::unexpected(connection.error());
   v1::StatFileRequest request;
-  request.set_id(path.id);
-  request.set_path(path.path);
+  auto connection = Open(context, place, request);
+  if (!connection) return tl::unexpected(connection.error());
   auto file = CallSandbox<v1::FileInfo>(context, *connection, "StatFile", request);
   if (!file) return tl::unexpected(file.error());
   if (context.json) {
@@ -146,12 +140,9 @@ const char* ChangeName(v1::FileEvent::Kind kind) {
 }
 
 Outcome Watch(const Context& context, const std::string& place, bool recursive) {
-  SandboxPath path;
-  auto connection = Open(context, place, path);
-  if (!connection) return tl::unexpected(connection.error());
   v1::WatchFilesRequest request;
-  request.set_id(path.id);
-  request.set_path(path.path);
+  auto connection = Open(context, place, request);
+  if (!connection) return tl::unexpected(connection.error());
   request.set_recursive(recursive);
   for (;;) {
     auto response =
@@ -284,12 +275,9 @@ void AddChanges(CLI::App& sandbox, Context& context) {
 }  // namespace
 
 Outcome ListSandboxFiles(const Context& context, const std::string& place) {
-  SandboxPath path;
-  auto connection = Open(context, place, path);
-  if (!connection) return tl::unexpected(connection.error());
   v1::ListFilesRequest request;
-  request.set_id(path.id);
-  request.set_path(path.path);
+  auto connection = Open(context, place, request);
+  if (!connection) return tl::unexpected(connection.error());
   Table table({{"MODE"}, {"SIZE", Align::kRight}, {"MODIFIED"}, {"NAME"}});
   auto array = nlohmann::ordered_json::array();
   do {

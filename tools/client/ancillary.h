@@ -4,22 +4,30 @@
 #include <sys/socket.h>
 
 #include <cstring>
-#include <deque>
 #include <vector>
 
 #include "tools/client/fd.h"
 
-namespace spore::gateway {
+namespace spore::client {
 
 constexpr std::size_t kMaxFds = 16;
 
+// Room for kMaxFds descriptors, aligned as cmsg(3) wants it.
 union ControlBuffer {
   cmsghdr align;
   char bytes[CMSG_SPACE(sizeof(int) * kMaxFds)];
 };
 
-// At most kMaxFds.
-inline void AttachFds(msghdr& message, ControlBuffer& control, const std::vector<client::Fd>& fds) {
+inline int NumberOf(int fd) {
+  return fd;
+}
+inline int NumberOf(const Fd& fd) {
+  return fd.get();
+}
+
+// None, when they are more than kMaxFds.
+template <typename One>
+void AttachFds(msghdr& message, ControlBuffer& control, const std::vector<One>& fds) {
   if (fds.empty() || fds.size() > kMaxFds) return;
   std::memset(&control, 0, sizeof control);
   message.msg_control = control.bytes;
@@ -29,12 +37,14 @@ inline void AttachFds(msghdr& message, ControlBuffer& control, const std::vector
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
   for (std::size_t i = 0; i < fds.size(); ++i) {
-    const int fd = fds[i].get();
+    const int fd = NumberOf(fds[i]);
     std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof fd);
   }
 }
 
-inline void CollectFds(msghdr& message, std::deque<client::Fd>& fds) {
+// Appends those that have come to a list of Fd.
+template <typename Fds>
+void CollectFds(msghdr& message, Fds& fds) {
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
@@ -47,4 +57,4 @@ inline void CollectFds(msghdr& message, std::deque<client::Fd>& fds) {
   }
 }
 
-}  // namespace spore::gateway
+}  // namespace spore::client
