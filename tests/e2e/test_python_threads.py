@@ -35,6 +35,9 @@ MODULES = {
                 "c_pool.library.call_elsewhere(sleep)\nentered.wait()\n",
     "ends": "import threading\n"
             "thread = threading.Thread(target=print, name='short')\nthread.start()\nthread.join()\n",
+    "notes": "import tempfile\nplace = tempfile.mkdtemp()\n",
+    "keeps": "import notes\n",
+    "logs": "open('/usr/log', 'w')\n",
 }
 IMAGES = {  # preload, threads
     "wide": (["numpy", "wide_numpy"], True),
@@ -46,6 +49,8 @@ IMAGES = {  # preload, threads
     "beats-unsaid": (["beats"], False),
     "attaches": (["attaches"], True),
     "ends": (["ends", "threading"], True),
+    "keeps": (["keeps"], False),
+    "logs": (["logs"], False),
 }
 APP = r'''
 import ctypes, json, multiprocessing, os, random, subprocess, sys, threading
@@ -299,6 +304,9 @@ def test_too_few_processes_for_the_threads(spored):
     ("beats", "without the Python threads that a preloaded module has started: 'beat'"),
     ("beats-unsaid", "without the Python threads that a preloaded module has started: 'beat'"),
     ("attaches", "without the Python threads that a preloaded module has started: one without a name"),
+    # With matplotlib on the host, igraph is such a one.
+    ("keeps", "preload keeps: notes writes files when imported, but an image is read-only: take keeps out of preload"),
+    ("logs", "preload logs: logs writes files when imported"),
 ])
 def test_image_that_cannot_be_is_told(spored, name, words):
     spored.deploy(f"on-{name}", {"app.py": APP}, image=name)

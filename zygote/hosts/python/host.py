@@ -7,6 +7,7 @@ too. Any other is a child in a sandbox of its own, made ahead of its use, still 
 has returned it is confined for good, and about to run a tenant's code.
 """
 
+import errno
 import gc
 import importlib
 import os
@@ -38,8 +39,23 @@ def preload(modules):
         try:
             importlib.import_module(name)
         except BaseException as error:  # a module may well raise SystemExit
-            _spore.report_unready(f"preload {name}: {type(error).__name__}: {error}")
+            _spore.report_unready(f"preload {name}: {why(error, name)}")
             sys.exit(1)
+
+
+def why(error, name):
+    """Of a module that cannot be imported; what it would write, nobody has a place for."""
+    modules, step = [], error.__traceback__
+    while step:
+        modules.append(step.tb_frame.f_globals.get("__name__", "").partition(".")[0])
+        step = step.tb_next
+    text = f"{type(error).__name__}: {error}"
+    if not isinstance(error, OSError) or (error.errno != errno.EROFS and modules[-1] != "tempfile"):
+        return text
+    others = [module for module in modules[1:] if module not in sys.stdlib_module_names]
+    # The end may be cut off.
+    writer = others[-1] if others else name
+    return f"{writer} writes files when imported, but an image is read-only: take {name} out of preload ({text})"
 
 
 def call_warm_up(options):
