@@ -137,3 +137,15 @@ def deploy(server, module, name=None, image="sets", libraries="", code=None, **s
     server.deploy(name, kit.files(code or kit.handler % module), handler, "ISOLATION_INVOCATION", image=image,
                   libraries=libraries, **more, **settings)
     return name
+
+
+@contextlib.contextmanager
+def serve_from_dearer(kit=PYTHON):
+    """One on which whatever is deployed as it always is comes from that set's zygote."""
+    with place(), serve(kit=kit) as server:
+        assert server.cli("zygote", "warm", "sets/dearer").code == 0
+        as_ever = server.deploy
+        server.deploy = lambda name, files, *args, **settings: as_ever(
+            name, files, *args, **{"image": "sets", "libraries": "dearer", **settings})
+        yield server
+        assert "dearer" in {z["set"] for z in zygotes(server) if z["state"] == "READY"}

@@ -52,6 +52,16 @@ def supervisors(server):
     return found
 
 
+def kill_later(victims, delay, outcome):
+    """Unless it is all over."""
+    if outcome:
+        return
+    time.sleep(delay)
+    for victim in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+
+
 def made_one(server):
     """Once what is left of the one before has gone."""
     try:
@@ -66,11 +76,7 @@ def test_the_supervisor_is_killed_in_a_dump(server, delay):
     before = supervisors(server)
     thread, outcome = in_background(server, "Checkpoints", "Create", {"image": "python"})
     victims = daemon.wait_until(lambda: supervisors(server) - before or outcome, what="one is started for the dump")
-    if not outcome:
-        time.sleep(delay)
-        for victim in victims:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
+    kill_later(victims, delay, outcome)
     thread.join()
     # It may have been done by then.
     if isinstance(outcome[0], ttrpc.RpcError):
@@ -90,11 +96,7 @@ def test_the_supervisor_is_killed_in_a_restore(server, delay):
     daemon.wait_until(lambda: not server.tenant_processes(), what="nothing runs")
     thread, outcome = in_background(server, "Invocations", "Invoke", {"name": "f", "payload": b"[2]"})
     victims = daemon.wait_until(lambda: supervisors(server) or outcome, what="one is started")
-    if not outcome:
-        time.sleep(delay)
-        for victim in victims:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
+    kill_later(victims, delay, outcome)
     thread.join()
     if isinstance(outcome[0], ttrpc.RpcError):
         assert outcome[0].code in (ttrpc.CODES["FAILED_PRECONDITION"], ttrpc.CODES["UNAVAILABLE"]), outcome

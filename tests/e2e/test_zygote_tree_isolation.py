@@ -26,14 +26,8 @@ from test_isolation import (  # noqa: F401
 @pytest.fixture(scope="module")
 def spored():
     # Of Node: test_zygote_tree_isolation_node.py
-    with sets.place(), sets.serve() as server:
-        assert server.cli("zygote", "warm", "sets/dearer").code == 0
-        deploy = server.deploy
-        # The tests deploy as they always do: here it all comes from a set.
-        server.deploy = lambda name, files, *args, **settings: deploy(
-            name, files, *args, **{"image": "sets", "libraries": "dearer", **settings})
+    with sets.serve_from_dearer() as server:
         yield server
-        assert "dearer" in {z["set"] for z in sets.zygotes(server) if z["state"] == "READY"}
 
 
 @pytest.fixture(scope="module")
