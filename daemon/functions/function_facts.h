@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/functions/function_store.h"
+#include "daemon/functions/reserve.h"
 #include "sandbox/sys/result.h"
 #include "spore/v1/versions.pb.h"
 

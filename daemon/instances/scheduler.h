@@ -17,6 +17,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "daemon/functions/reserve.h"
 #include "sandbox/sys/result.h"
 
 namespace spore {
@@ -45,17 +46,6 @@ struct Ticket {
   uid_t client = 0;            // whose function, or run, it is
   uint64_t now_ns = 0;
   bool again = false;  // it had been placed, with an instance that was dead: first in the queue
-};
-
-// What of a version of a function is kept ready although nobody has asked for it: of one whose
-// instances are used again, so many live ones; of any other, so many that have it loaded and served
-// nobody.
-struct Reserve {
-  uint64_t version = 0;
-  uint32_t instances = 0;      // 0: none
-  uint32_t max_instances = 0;  // of the function
-  bool reuse = false;
-  uid_t client = 0;
 };
 
 struct Action {
