@@ -78,7 +78,7 @@ Outcome List(const Context& context, bool quiet) {
                checkpoint.unusable().empty() ? "yes" : "no"});
   }
   table.Print();
-  for (const v1::SessionCheckpoint& checkpoint : response->checkpoints()) {
+  for (const v1::SessionCheckpoint& checkpoint : all.checkpoints()) {
     if (checkpoint.unusable().empty()) continue;
     fmt::print("\n{}: {}\n", NameOf(checkpoint), ForTerminal(checkpoint.unusable(), 1));
   }
