@@ -9,6 +9,7 @@
 #include "sandbox/sys/fault_point.h"
 #include "sandbox/sys/fd_message.h"
 #include "zygote/branch/copy_files.h"
+#include "zygote/branch/copy_memory.h"
 #include "zygote/branch/last_pid.h"
 #include "zygote/branch/source_process.h"
 #include "zygote/branch/target_process.h"
@@ -29,7 +30,9 @@ class Branch {
       agents_.push_back(PidBehind(TargetFd(i)));
       if (agents_.back() <= 0) return MakeError(ErrorKind::kUnavailable, "a branch has ended");
     }
-    return options_.interpreter == 0 ? RunFiles() : RunInterpreter();
+    Result<> done = options_.interpreter == 0 ? RunFiles() : RunInterpreter();
+    files_.clear();  // nobody writes there any more when an error is told
+    return done;
   }
 
   wire::BranchDone& report() { return report_; }
@@ -37,7 +40,7 @@ class Branch {
  private:
   static int TargetFd(size_t i) { return wire::kBranchSourceFd + 1 + static_cast<int>(i); }
 
-  Result<> CopyFilesTo(pid_t agent, const BranchOptions::Target& target) const {
+  Result<FilesCopy> BeginFilesOf(pid_t agent, const BranchOptions::Target& target) const {
     FilesOrder order{.folders = {}, .owner = target.uid, .cgroups = target.cgroups};
     std::vector<UniqueFd> held;
     for (const char* place : kWritablePlaces) {
@@ -47,33 +50,49 @@ class Branch {
       held.push_back(std::move(from));
       held.push_back(std::move(to));
     }
-    return CopyFiles(order);
+    return FilesCopy::Begin(order);
   }
 
-  Result<> CopyAllFiles() {
-    for (size_t i = 0; i < options_.targets.size(); ++i)
-      SPORE_TRY(CopyFilesTo(agents_[i], options_.targets[i]));
+  Result<> BeginFiles() {
+    for (size_t i = 0; i < options_.targets.size(); ++i) {
+      SPORE_ASSIGN(FilesCopy files, BeginFilesOf(agents_[i], options_.targets[i]));
+      files_.push_back(std::move(files));
+    }
+    return {};
+  }
+
+  void GoFiles() {
+    for (FilesCopy& files : files_) files.Go();
+  }
+
+  Result<> AwaitFiles() {
+    if (files_.empty()) return {};
+    const uint64_t t = StepLog::Now();
+    for (FilesCopy& files : files_) SPORE_TRY(files.Await());
+    files_.clear();
+    report_.steps.Add("files", t);
     return FaultPoint("branch-files");
   }
 
   Result<> RunFiles() {
-    const uint64_t t = StepLog::Now();
     SPORE_TRY(CheckAlone(options_, source_agent_, 0));
-    SPORE_TRY(CopyAllFiles());
-    report_.steps.Add("files", t);
-    return {};
+    SPORE_TRY(BeginFiles());
+    GoFiles();
+    return AwaitFiles();
   }
 
   Result<> RunInterpreter() {
     uint64_t t = StepLog::Now();
-    SPORE_ASSIGN(SourceProcess source, SourceProcess::Find(source_agent_, options_.interpreter));
     for (size_t i = 0; i < options_.targets.size(); ++i)
       SPORE_TRY(ChooseNextPid(TargetFd(i), options_.interpreter));
     SPORE_TRY(SendStruct(wire::kBranchChannelFd, wire::BranchReady{}));
+    // While those start.
+    SPORE_ASSIGN(SourceProcess source, SourceProcess::Find(source_agent_, options_.interpreter));
     t = report_.steps.Add("prepare", t);
     SPORE_ASSIGN(std::vector<TargetProcess> targets, HoldTargets());
     t = report_.steps.Add("interpreters", t);
     SPORE_TRY(FaultPoint("branch-held"));
+    SPORE_TRY(BeginFiles());
     SPORE_TRY(source.Stop(options_.running));
     const uint64_t stopped = StepLog::Now();
     const Result<> copied = Copy(source, targets);
@@ -114,17 +133,20 @@ class Branch {
   Result<> Copy(SourceProcess& source, std::vector<TargetProcess>& targets) {
     uint64_t t = StepLog::Now();
     SPORE_TRY(CheckAlone(options_, source_agent_, source.pid()));
+    GoFiles();
     SPORE_TRY(source.Note());
     SPORE_TRY(FaultPoint("branch-noted"));
     t = report_.steps.Add("note", t);
-    SPORE_TRY(CopyAllFiles());
-    t = report_.steps.Add("files", t);
+    // Beside the memory, as a rule.
+    if (MapsTemporaryFiles(source.mappings())) SPORE_TRY(AwaitFiles());
     for (TargetProcess& target : targets) {
       SPORE_ASSIGN(const uint64_t bytes, target.TakeMemory(source));
       report_.copied_bytes += bytes;
     }
-    t = report_.steps.Add("memory", t);
+    report_.steps.Add("memory", t);
     SPORE_TRY(FaultPoint("branch-memory"));
+    SPORE_TRY(AwaitFiles());
+    t = StepLog::Now();
     std::vector<CopyTarget> places;
     for (TargetProcess& target : targets) places.push_back(target.DescriptorTarget());
     SPORE_TRY(CopyDescriptors(source.pid(), source.pidfd(), source.descriptors(), places));
@@ -141,6 +163,7 @@ class Branch {
   BranchOptions options_;
   pid_t source_agent_ = 0;
   std::vector<pid_t> agents_;
+  std::vector<FilesCopy> files_;
   wire::BranchDone report_;
 };
 

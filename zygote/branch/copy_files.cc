@@ -166,9 +166,11 @@ Result<> TakeOwner(uid_t owner) {
   return MakeError(ErrorKind::kInternal, "take the owner of the files");
 }
 
-Result<> CopyAll(const FilesOrder& order) {
+Result<> CopyAll(const FilesOrder& order, int await_go) {
   SPORE_TRY(EnterCgroups(order.cgroups));
   SPORE_TRY(TakeOwner(order.owner));
+  char byte = 0;
+  if (TEMP_FAILURE_RETRY(read(await_go, &byte, 1)) != 1) _exit(1);  // it is not wanted any more
   for (const FilesOrder::Folder& folder : order.folders) {
     // Its own position in the list of either.
     UniqueFd from(openat(folder.from, ".", kFolder | O_CLOEXEC));
@@ -211,25 +213,51 @@ Result<UniqueFd> OpenPlace(pid_t pid, const char* place) {
   return folder;
 }
 
-Result<> CopyFiles(const FilesOrder& order) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0) return SysError("make a pipe");
-  const UniqueFd read_end(ends[0]);
-  UniqueFd write_end(ends[1]);
-  const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
-  if (pid < 0) return SysError("clone the process that copies files");
-  if (pid == 0) {
+Result<FilesCopy> FilesCopy::Begin(const FilesOrder& order) {
+  int go[2], told[2];
+  if (pipe2(go, O_CLOEXEC) < 0) return SysError("make a pipe");
+  const UniqueFd await_go(go[0]);
+  UniqueFd say_go(go[1]);
+  if (pipe2(told, O_CLOEXEC) < 0) return SysError("make a pipe");
+  FilesCopy copy;
+  copy.told_.Reset(told[0]);
+  UniqueFd tell(told[1]);
+  copy.limit_ = order.limit;
+  copy.pid_ = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
+  if (copy.pid_ < 0) return SysError("clone the process that copies files");
+  if (copy.pid_ == 0) {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const wire::Failure failure = FailureOf(CopyAll(order));
-    _exit(write(write_end.get(), &failure, sizeof failure) == sizeof failure ? 0 : 1);
+    say_go.Reset();  // so that it ends if nobody is left to say so
+    const wire::Failure failure = FailureOf(CopyAll(order, await_go.get()));
+    _exit(write(tell.get(), &failure, sizeof failure) == sizeof failure ? 0 : 1);
   }
-  write_end.Reset();
-  const bool in_time = IsInTime(read_end.get(), order.limit);
-  if (!in_time) kill(pid, SIGKILL);
+  copy.go_ = std::move(say_go);
+  return copy;
+}
+
+FilesCopy::FilesCopy(FilesCopy&& other) noexcept
+    : pid_(std::exchange(other.pid_, 0)),
+      go_(std::move(other.go_)),
+      told_(std::move(other.told_)),
+      limit_(other.limit_) {}
+
+FilesCopy::~FilesCopy() {
+  if (pid_ <= 0) return;
+  kill(pid_, SIGKILL);
+  (void)TEMP_FAILURE_RETRY(waitpid(pid_, nullptr, 0));
+}
+
+void FilesCopy::Go() {
+  // If it has ended, that is seen in the end.
+  (void)!write(go_.get(), "g", 1);
+}
+
+Result<> FilesCopy::Await() {
+  const bool in_time = IsInTime(told_.get(), limit_);
+  if (!in_time) kill(pid_, SIGKILL);
   wire::Failure failure;
-  const ssize_t got = TEMP_FAILURE_RETRY(read(read_end.get(), &failure, sizeof failure));
-  int status = 0;
-  (void)TEMP_FAILURE_RETRY(waitpid(pid, &status, 0));
+  const ssize_t got = TEMP_FAILURE_RETRY(read(told_.get(), &failure, sizeof failure));
+  (void)TEMP_FAILURE_RETRY(waitpid(std::exchange(pid_, 0), nullptr, 0));
   if (!in_time)
     return MakeError(ErrorKind::kOverloaded, "its files could not be copied in time",
                      "it has many, or little of a processor");
@@ -237,6 +265,12 @@ Result<> CopyFiles(const FilesOrder& order) {
     return MakeError(ErrorKind::kOverloaded, "its files could not be copied: out of memory");
   if (!failure.failed()) return {};
   return SysErrorOf(failure.errno_value, std::string("copy its files: ") + failure.operation);
+}
+
+Result<> CopyFiles(const FilesOrder& order) {
+  SPORE_ASSIGN(FilesCopy copy, FilesCopy::Begin(order));
+  copy.Go();
+  return copy.Await();
 }
 
 }  // namespace spore

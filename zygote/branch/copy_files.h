@@ -31,6 +31,24 @@ struct FilesOrder {
 // in a folder that is held open, and never followed.
 Result<> CopyFiles(const FilesOrder& order);
 
+// The same in parts: what comes before the first file, the files, and what came of it.
+class FilesCopy {
+ public:
+  static Result<FilesCopy> Begin(const FilesOrder& order);
+  ~FilesCopy();  // ends it, if it was not waited for
+  FilesCopy(FilesCopy&& other) noexcept;
+  FilesCopy& operator=(FilesCopy&&) = delete;
+
+  void Go();
+  Result<> Await();  // once
+
+ private:
+  FilesCopy() = default;
+  pid_t pid_ = 0;
+  UniqueFd go_, told_;
+  std::chrono::milliseconds limit_{};
+};
+
 // A folder of the sandbox that the process is in: "/tmp" or "/dev/shm", mounts where nobody in it
 // can change what leads there.
 Result<UniqueFd> OpenPlace(pid_t pid, const char* place);

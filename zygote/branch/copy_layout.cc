@@ -80,19 +80,35 @@ std::vector<Mapping> Without(const std::vector<Mapping>& a, const std::vector<Ma
   return rest;
 }
 
-Result<> SetBreak(const std::vector<Mapping>& source, const std::vector<Mapping>& own,
+// A heap of several protections is several mappings.
+uintptr_t EndOfHeap(const std::vector<Mapping>& mappings) {
+  uintptr_t end = 0;
+  for (const Mapping& mapping : mappings)
+    if (mapping.name == "[heap]") end = mapping.end;
+  return end;
+}
+
+// The mappings of the target, but for its scratch pages, which are the worker's.
+Result<std::vector<Mapping>> ReadOwn(const Workbench& target) {
+  SPORE_ASSIGN(std::vector<Mapping> own, ReadMappings(target.pid));
+  std::erase_if(own, [&](const Mapping& mapping) { return mapping.begin == target.scratch; });
+  return own;
+}
+
+// `own` is read again, if it has changed.
+Result<> SetBreak(const std::vector<Mapping>& source, std::vector<Mapping>& own,
                   Workbench& target) {
   const Mapping* theirs = Named(source, "[heap]");
   const Mapping* mine = Named(own, "[heap]");
+  const uintptr_t end = EndOfHeap(source);
   if (theirs == nullptr || mine == nullptr) return {};
-  uintptr_t end = 0;  // a heap of several protections is several mappings
-  for (const Mapping& mapping : source)
-    if (mapping.name == "[heap]") end = mapping.end;
   if (theirs->begin != mine->begin)
     return MakeError(ErrorKind::kPrecondition, "its heap is elsewhere in a fresh interpreter",
                      "its zygote has been replaced since");
+  if (end == EndOfHeap(own)) return {};
   SPORE_ASSIGN(const uint64_t now, target.thread.Make("brk", SYS_brk, end));
   if (now != end) return MakeError(ErrorKind::kOverloaded, "no memory for its heap");
+  SPORE_ASSIGN(own, ReadOwn(target));
   return {};
 }
 
@@ -129,9 +145,10 @@ Result<> Map(const Mapping& mapping, Workbench& target) {
   return tl::unexpected(std::move(mapped).error());
 }
 
-// Mappings that are there have the protection of the source's.
-Result<> Protect(const std::vector<Mapping>& source, Workbench& target) {
-  SPORE_ASSIGN(const std::vector<Mapping> own, ReadMappings(target.pid));
+// Mappings that are there have the protection of the source's. Gives whether any got another one.
+Result<bool> Protect(const std::vector<Mapping>& source, const std::vector<Mapping>& own,
+                     Workbench& target) {
+  bool changed = false;
   for (const Mapping& mapping : source) {
     if (mapping.IsKernels()) continue;
     const auto first = std::partition_point(
@@ -142,9 +159,10 @@ Result<> Protect(const std::vector<Mapping>& source, Workbench& target) {
       const Mapping part = Part(mine, mapping.begin, mapping.end);
       SPORE_TRY(target.thread.Make("mprotect", SYS_mprotect, part.begin, part.end - part.begin,
                                    static_cast<uint64_t>(mapping.protection)));
+      changed = true;
     }
   }
-  return {};
+  return changed;
 }
 
 // Files of /tmp are copies, so that only what they are called is the same.
@@ -152,9 +170,7 @@ bool IsTemporary(const Mapping& mapping) {
   return mapping.name.starts_with("/tmp/") || mapping.name.starts_with("/dev/shm/");
 }
 
-Result<> Verify(const std::vector<Mapping>& source, const Workbench& target) {
-  SPORE_ASSIGN(std::vector<Mapping> own, ReadMappings(target.pid));
-  std::erase_if(own, [&](const Mapping& mapping) { return mapping.begin == target.scratch; });
+Result<> Verify(const std::vector<Mapping>& source, const std::vector<Mapping>& own) {
   for (const Mapping& mapping : Without(source, own, false)) {
     if (IsTemporary(mapping) || IsSharedMemory(mapping)) continue;
     return MakeError(ErrorKind::kPrecondition,
@@ -166,6 +182,10 @@ Result<> Verify(const std::vector<Mapping>& source, const Workbench& target) {
 }
 
 }  // namespace
+
+bool MapsTemporaryFiles(const std::vector<Mapping>& source) {
+  return std::any_of(source.begin(), source.end(), IsTemporary);
+}
 
 Result<> MakeScratch(Workbench& target, const std::vector<Mapping>& source,
                      const std::vector<Mapping>& own) {
@@ -191,18 +211,25 @@ Result<> DropScratch(Workbench& target) {
   return {};
 }
 
-Result<> CopyLayout(const std::vector<Mapping>& source, Workbench& target) {
-  SPORE_ASSIGN(std::vector<Mapping> own, ReadMappings(target.pid));
+Result<> CopyLayout(const std::vector<Mapping>& source, std::vector<Mapping> own,
+                    Workbench& target) {
   SPORE_TRY(CheckSize(source));
   SPORE_TRY(CheckKernelsPages(source, own));
   SPORE_TRY(SetBreak(source, own, target));
-  SPORE_ASSIGN(own, ReadMappings(target.pid));
-  std::erase_if(own, [&](const Mapping& mapping) { return mapping.begin == target.scratch; });
-  for (const Mapping& mapping : Without(own, source, true))
+  const std::vector<Mapping> superfluous = Without(own, source, true);
+  for (const Mapping& mapping : superfluous)
     SPORE_TRY(target.thread.Make("munmap", SYS_munmap, mapping.begin, mapping.end - mapping.begin));
-  for (const Mapping& mapping : Without(source, own, false)) SPORE_TRY(Map(mapping, target));
-  SPORE_TRY(Protect(source, target));
-  return Verify(source, target);
+  const std::vector<Mapping> missing = Without(source, own, false);
+  for (const Mapping& mapping : missing) SPORE_TRY(Map(mapping, target));
+  // To read them takes longer than to look at them.
+  if (!superfluous.empty() || !missing.empty()) {
+    SPORE_ASSIGN(own, ReadOwn(target));
+  }
+  SPORE_ASSIGN(const bool changed, Protect(source, own, target));
+  if (changed) {
+    SPORE_ASSIGN(own, ReadOwn(target));
+  }
+  return Verify(source, own);
 }
 
 }  // namespace spore

@@ -1,25 +1,19 @@
 #include <sched.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
+#include <optional>
 #include <span>
 
-#include "sandbox/sys/clone.h"
 #include "zygote/branch/copy_memory.h"
 #include "zygote/branch/huge_pages.h"
 
 namespace spore {
 namespace {
 
-constexpr size_t kPieceBytes = 256 << 10;       // through the buffer, which shall stay in a cache
-constexpr size_t kPagesAtOnce = 1u << 15;       // of the page maps
-constexpr size_t kShareBytes = 2 * kHugeBytes;  // what one hand takes at once
+constexpr size_t kPieceBytes = 256 << 10;  // through the buffer, which shall stay in a cache
+constexpr size_t kPagesAtOnce = 1u << 15;  // of the page maps
+constexpr size_t kMostShareBytes = 2 * kHugeBytes;  // what one process takes at once
+constexpr size_t kSharesAtLeast = 8;
 // What is worth a further process, and how many there are at most.
 constexpr size_t kHandBytes = 8 << 20;
 constexpr size_t kMostHands = 4;
@@ -106,12 +100,12 @@ std::vector<Pieces> Batches(Pieces pieces) {
 }
 
 // A share ends where a large page does, if there is such a place soon.
-std::vector<Pieces> Shares(Pieces pieces) {
+std::vector<Pieces> Shares(Pieces pieces, size_t share_bytes) {
   std::vector<Pieces> shares;
   size_t first = 0, bytes = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
-    const bool good = pieces[i].begin % kHugeBytes == 0 && bytes >= kShareBytes;
-    if (good || bytes >= 2 * kShareBytes) {
+    const bool good = pieces[i].begin % kHugeBytes == 0 && bytes >= share_bytes;
+    if (good || bytes >= 2 * share_bytes) {
       shares.push_back(pieces.subspan(first, i - first));
       first = i;
       bytes = 0;
@@ -135,66 +129,6 @@ std::vector<Piece> RunsOf(Pieces share, const std::vector<Piece>& runs) {
   return within;
 }
 
-class Copying {
- public:
-  Copying(const RemoteMemory& from, const Workbench& target, const Differing& what)
-      : from_(from), target_(target), what_(what), shares_(Shares(what.pieces)) {}
-
-  // By so many processes, each of which takes what none has taken yet: one that gets no processor
-  // keeps nobody waiting.
-  Result<> Run(size_t hands) {
-    void* const page =
-        mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) return SysError("map a page");
-    next_ = new (page) std::atomic<size_t>(0);
-    const Result<> done = RunTogether(hands);
-    munmap(page, kPageBytes);
-    return done;
-  }
-
- private:
-  Result<> Take() {
-    std::vector<char> buffer(kPieceBytes);
-    HugePages huge(target_.pidfd, target_.memory);
-    for (size_t i = next_->fetch_add(1); i < shares_.size(); i = next_->fetch_add(1)) {
-      huge.Make(RunsOf(shares_[i], what_.huge));
-      for (const Pieces batch : Batches(shares_[i])) {
-        SPORE_TRY(from_.Read(batch, buffer.data()));
-        SPORE_TRY(target_.memory.Write(batch, buffer.data()));
-      }
-    }
-    return {};
-  }
-
-  Result<> RunTogether(size_t hands) {
-    std::vector<pid_t> others;
-    for (size_t hand = 1; hand < hands; ++hand) {
-      const pid_t pid = CloneProcess({.exit_signal = SIGCHLD}, nullptr);
-      if (pid < 0) break;  // there is less help
-      if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        _exit(Take() ? 0 : 1);
-      }
-      others.push_back(pid);
-    }
-    Result<> done = Take();
-    for (const pid_t pid : others) {
-      int status = 0;
-      if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0 || status != 0)
-        done = MakeError(ErrorKind::kOverloaded, "its memory could not be copied",
-                         "the session's limit memory");
-    }
-    if (!done) done.error().kind = ErrorKind::kOverloaded;  // as a rule, of memory
-    return done;
-  }
-
-  const RemoteMemory& from_;
-  const Workbench& target_;
-  const Differing& what_;
-  const std::vector<Pieces> shares_;
-  std::atomic<size_t>* next_ = nullptr;  // share; of all hands
-};
-
 size_t HandsFor(size_t bytes) {
   cpu_set_t cpus;
   const size_t can = sched_getaffinity(0, sizeof cpus, &cpus) == 0
@@ -203,15 +137,35 @@ size_t HandsFor(size_t bytes) {
   return std::clamp<size_t>(bytes / kHandBytes, 1, std::min(can, kMostHands));
 }
 
+// So that each has several.
+size_t ShareBytes(size_t bytes) {
+  return std::clamp(bytes / kSharesAtLeast, kPieceBytes, kMostShareBytes);
+}
+
 }  // namespace
 
-Result<uint64_t> CopyPages(pid_t source, const RemoteMemory& from,
-                           const std::vector<Mapping>& mappings, const Workbench& target) {
+Result<PagesCopied> CopyPages(pid_t source, const RemoteMemory& from,
+                              const std::vector<Mapping>& mappings, const Workbench& target) {
   SPORE_ASSIGN(const Differing what, Difference(source, target.pid).Find(mappings));
   uint64_t bytes = 0;
   for (const Piece& piece : what.pieces) bytes += piece.bytes;
-  SPORE_TRY(Copying(from, target, what).Run(HandsFor(bytes)));
-  return bytes;
+  const std::vector<Pieces> shares = Shares(what.pieces, ShareBytes(bytes));
+  auto hands = Hands::Do(shares.size(), HandsFor(bytes), [&](const Hands::Take& take) -> Result<> {
+    std::vector<char> buffer(kPieceBytes);
+    HugePages huge(target.pidfd, target.memory);
+    while (const std::optional<size_t> share = take()) {
+      huge.Make(RunsOf(shares[*share], what.huge));
+      for (const Pieces batch : Batches(shares[*share])) {
+        SPORE_TRY(from.Read(batch, buffer.data()));
+        SPORE_TRY(target.memory.Write(batch, buffer.data()));
+      }
+    }
+    return {};
+  });
+  if (hands) return PagesCopied{bytes, std::move(*hands)};
+  return MakeError(ErrorKind::kOverloaded,  // as a rule, of memory
+                   "its memory could not be copied: " + hands.error().Message(),
+                   "the session's limit memory");
 }
 
 }  // namespace spore

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <fstream>
 #include <string>
+#include <utility>
 
 namespace spore {
 namespace {
@@ -35,10 +36,9 @@ std::vector<Piece> HugeRuns(std::span<const Piece> pieces) {
   return runs;
 }
 
-HugePages::HugePages(int pidfd, const RemoteMemory& memory)
-    : pidfd_(pidfd), memory_(memory), wanted_(IsSystemsWish()) {}
-
 void HugePages::Make(std::span<const Piece> runs) {
+  if (runs.empty()) return;
+  if (!std::exchange(asked_, true)) wanted_ = IsSystemsWish();
   // The kernel makes a large page of what is there, so something has to be there.
   std::vector<Piece> firsts;
   for (const Piece& run : runs)

@@ -20,14 +20,14 @@ std::vector<Piece> HugeRuns(std::span<const Piece> pieces);
 class HugePages {
  public:
   // None are made where the system's setting is "never".
-  HugePages(int pidfd, const RemoteMemory& memory);
+  HugePages(int pidfd, const RemoteMemory& memory) : pidfd_(pidfd), memory_(memory) {}
   // What each run has at first may be changed. Where it does not succeed, pages are small.
   void Make(std::span<const Piece> runs);
 
  private:
   int pidfd_;
   const RemoteMemory& memory_;
-  bool wanted_ = false;
+  bool asked_ = false, wanted_ = false;
 };
 
 }  // namespace spore

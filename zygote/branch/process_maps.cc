@@ -5,11 +5,73 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cinttypes>
-#include <cstdio>
-#include <fstream>
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <string_view>
 
 namespace spore {
+namespace {
+
+constexpr size_t kReadBytes = 16 << 10;
+
+// "begin-end rwxp offset device inode   name"
+class LineParser {
+ public:
+  explicit LineParser(std::string_view line) : rest_(line) {}
+
+  bool Parse(Mapping& mapping) {
+    if (!Number(mapping.begin, 16, '-') || !Number(mapping.end, 16, ' ')) return false;
+    const std::string_view flags = Word();
+    if (flags.size() != 4 || !Number(mapping.offset, 16, ' ')) return false;
+    mapping.protection = (flags[0] == 'r' ? PROT_READ : 0) | (flags[1] == 'w' ? PROT_WRITE : 0) |
+                         (flags[2] == 'x' ? PROT_EXEC : 0);
+    mapping.shared = flags[3] == 's';
+    mapping.device = Word();
+    if (mapping.device.empty() || !Number(mapping.inode, 10, ' ')) return false;
+    rest_.remove_prefix(std::min(rest_.find_first_not_of(' '), rest_.size()));
+    mapping.name = rest_;
+    return true;
+  }
+
+ private:
+  // Takes the number, and what ends it.
+  bool Number(uint64_t& value, int base, char end) {
+    const auto [at, error] =
+        std::from_chars(rest_.data(), rest_.data() + rest_.size(), value, base);
+    rest_.remove_prefix(static_cast<size_t>(at - rest_.data()));
+    if (error != std::errc()) return false;
+    if (rest_.empty()) return end == ' ';
+    if (rest_.front() != end) return false;
+    rest_.remove_prefix(1);
+    return true;
+  }
+  std::string_view Word() {
+    const std::string_view word = rest_.substr(0, rest_.find(' '));
+    rest_.remove_prefix(std::min(word.size() + 1, rest_.size()));
+    return word;
+  }
+
+  std::string_view rest_;
+};
+
+}  // namespace
+
+// A read(2) each of as much as the kernel gives.
+Result<std::string> ReadKernelFile(const std::string& path) {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return SysError("open", path);
+  std::string text;
+  for (size_t size = 0;;) {
+    text.resize(size + kReadBytes);
+    const ssize_t got = TEMP_FAILURE_RETRY(read(file.get(), text.data() + size, kReadBytes));
+    if (got < 0) return SysError("read", path);
+    size += static_cast<size_t>(got);
+    if (got > 0) continue;
+    text.resize(size);
+    return text;
+  }
+}
 
 bool Mapping::IsKernels() const {
   return name.starts_with("[vdso") || name.starts_with("[vvar") || name == "[vsyscall]" ||
@@ -25,23 +87,16 @@ bool Mapping::SameBehind(const Mapping& other) const {
 
 Result<std::vector<Mapping>> ReadMappings(pid_t pid) {
   const std::string path = fmt::format("/proc/{}/maps", pid);
-  std::ifstream file(path);
+  const auto text = ReadKernelFile(path);
+  if (!text) return MakeError(ErrorKind::kNotFound, "it has ended");
   std::vector<Mapping> maps;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string_view rest = *text; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
     Mapping mapping;
-    char flags[5] = {}, device[32] = {};
-    int name_at = 0;
-    if (sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %4s %" SCNx64 " %31s %" SCNu64 " %n",
-               &mapping.begin, &mapping.end, flags, &mapping.offset, device, &mapping.inode,
-               &name_at) < 6) {
+    if (!LineParser(rest.substr(0, end)).Parse(mapping))
       return MakeError(ErrorKind::kInternal, path + " has a line of unknown form");
-    }
-    mapping.protection = (flags[0] == 'r' ? PROT_READ : 0) | (flags[1] == 'w' ? PROT_WRITE : 0) |
-                         (flags[2] == 'x' ? PROT_EXEC : 0);
-    mapping.shared = flags[3] == 's';
-    mapping.device = device;
-    mapping.name = line.substr(static_cast<size_t>(name_at));
     maps.push_back(std::move(mapping));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   if (maps.empty()) return MakeError(ErrorKind::kNotFound, "it has ended");
   return maps;

@@ -28,6 +28,9 @@ struct Mapping {
   bool SameBehind(const Mapping& other) const;
 };
 
+// A file of /proc, whole.
+Result<std::string> ReadKernelFile(const std::string& path);
+
 // Ascending.
 Result<std::vector<Mapping>> ReadMappings(pid_t pid);
 

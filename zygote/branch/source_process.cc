@@ -73,7 +73,6 @@ Result<SourceProcess> SourceProcess::Find(pid_t agent, pid_t number) {
   if (!source.pidfd_ || FindChild(agent, number) != source.pid_) return gone();
   SPORE_ASSIGN(RemoteMemory memory, RemoteMemory::Open(source.pid_));
   source.memory_ = std::make_unique<RemoteMemory>(std::move(memory));
-  SPORE_ASSIGN(source.instruction_, FindSyscallInstruction(source.pid_));
   return source;
 }
 
@@ -170,6 +169,7 @@ Result<> CheckAlone(const BranchOptions& options, pid_t agent, pid_t interpreter
 
 Result<> SourceProcess::Note() {
   SPORE_ASSIGN(mappings_, ReadMappings(pid_));
+  SPORE_ASSIGN(instruction_, FindSyscallInstruction(pid_, mappings_));
   thread_states_.clear();
   for (Tracee& thread : threads_) {
     SourceThread source(thread, *memory_, instruction_);
@@ -181,10 +181,11 @@ Result<> SourceProcess::Note() {
     return MakeError(ErrorKind::kPrecondition, "its interpreter has timers of timer_create(2)");
   SPORE_ASSIGN(descriptors_, NoteDescriptors(pid_, agent_));
   state_.working_directory = ReadLink(fmt::format("/proc/{}/cwd", pid_));
-  const std::string umask = StatusLine(pid_, "Umask");
+  const Status status(pid_);
+  const std::string umask = status.Line("Umask");
   std::from_chars(umask.data(), umask.data() + umask.size(), state_.umask, 8);
   SourceThread first(threads_.front(), *memory_, instruction_);
-  const uint64_t known = StatusMask(pid_, "SigCgt") | StatusMask(pid_, "SigIgn");
+  const uint64_t known = status.Mask("SigCgt") | status.Mask("SigIgn");
   SPORE_ASSIGN(state_.actions, first.NoteActions(known));
   return {};
 }

@@ -50,16 +50,16 @@ Result<> CheckStatus(pid_t tid, const std::string& uids) {
     return MakeError(ErrorKind::kInternal,
                      fmt::format("a branch is not confined: {} is {}", what, value));
   };
+  const Status status(tid);
   for (const char* name : {"Uid", "Gid"}) {
-    if (const std::string value = StatusLine(tid, name); value != uids) return refuse(name, value);
+    if (const std::string value = status.Line(name); value != uids) return refuse(name, value);
   }
   for (const char* name : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}) {
-    const std::string value = StatusLine(tid, name);
+    const std::string value = status.Line(name);
     if (value.empty() || value.find_first_not_of('0') != value.npos) return refuse(name, value);
   }
   for (const auto& [name, expected] : {std::pair("NoNewPrivs", "1"), {"Seccomp", "2"}}) {
-    if (const std::string value = StatusLine(tid, name); value != expected)
-      return refuse(name, value);
+    if (const std::string value = status.Line(name); value != expected) return refuse(name, value);
   }
   return {};
 }
@@ -98,10 +98,16 @@ Result<TargetProcess> TargetProcess::Hold(pid_t agent, int agent_pidfd, pid_t nu
 // Its first thread; what its runtime has beside that ends.
 Result<> TargetProcess::Stop() {
   SPORE_ASSIGN(const std::vector<pid_t> tids, ThreadsOf(pid_));
-  SPORE_ASSIGN(instruction_, FindSyscallInstruction(pid_));
+  std::vector<Tracee> held;
   for (const pid_t tid : tids) {
     SPORE_ASSIGN(Tracee thread, Tracee::Seize(tid, kHeld));
     SPORE_TRY(thread.AwaitStop());
+    held.push_back(std::move(thread));
+  }
+  SPORE_ASSIGN(mappings_, ReadMappings(pid_));
+  SPORE_ASSIGN(instruction_, FindSyscallInstruction(pid_, mappings_));
+  for (Tracee& thread : held) {
+    const pid_t tid = thread.tid();
     SPORE_TRY(thread.Begin(instruction_));
     if (tid == pid_) {
       threads_.push_back(std::move(thread));
@@ -122,10 +128,12 @@ TargetProcess::~TargetProcess() {
 }
 
 Result<uint64_t> TargetProcess::TakeMemory(const SourceProcess& source) {
-  SPORE_ASSIGN(const std::vector<Mapping> own, ReadMappings(pid_));
-  SPORE_TRY(MakeScratch(*bench_, source.mappings(), own));
-  SPORE_TRY(CopyLayout(source.mappings(), *bench_));
-  return CopyPages(source.pid(), source.memory(), source.mappings(), *bench_);
+  SPORE_TRY(MakeScratch(*bench_, source.mappings(), mappings_));
+  SPORE_TRY(CopyLayout(source.mappings(), std::move(mappings_), *bench_));
+  SPORE_ASSIGN(PagesCopied copied,
+               CopyPages(source.pid(), source.memory(), source.mappings(), *bench_));
+  hands_.emplace(std::move(copied.hands));
+  return copied.bytes;
 }
 
 Result<> TargetProcess::TakeState(const SourceProcess& source) {

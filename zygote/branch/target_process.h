@@ -5,9 +5,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "sandbox/sys/unique_fd.h"
+#include "zygote/branch/hands.h"
 #include "zygote/branch/source_process.h"
 #include "zygote/branch/workbench.h"
 
@@ -42,8 +44,10 @@ class TargetProcess {
   pid_t pid_ = 0;
   UniqueFd pidfd_;
   uintptr_t instruction_ = 0;
-  std::vector<Tracee> threads_;  // the first one; the others once they are made
+  std::vector<Mapping> mappings_;  // those that it was held with
+  std::vector<Tracee> threads_;    // the first one; the others once they are made
   std::unique_ptr<Workbench> bench_;
+  std::optional<Hands> hands_;
 };
 
 }  // namespace spore

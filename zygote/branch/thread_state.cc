@@ -7,10 +7,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <fstream>
+
+#include "zygote/branch/process_maps.h"
 
 namespace spore {
 namespace {
@@ -43,21 +46,30 @@ Result<> NoteRseq(pid_t tid, ThreadState& state) {
 
 }  // namespace
 
-std::string StatusLine(pid_t pid, std::string_view name) {
-  std::ifstream file(fmt::format("/proc/{}/status", pid));
-  for (std::string line; std::getline(file, line);) {
+Status::Status(pid_t pid)
+    : text_(ReadKernelFile(fmt::format("/proc/{}/status", pid)).value_or(std::string())) {}
+
+std::string Status::Line(std::string_view name) const {
+  for (std::string_view rest = text_; !rest.empty();) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     if (!line.starts_with(name) || line.size() <= name.size() || line[name.size()] != ':') continue;
-    const size_t at = line.find_first_not_of(" \t", name.size() + 1);
-    return at == line.npos ? std::string() : line.substr(at);
+    line.remove_prefix(name.size() + 1);
+    const size_t at = line.find_first_not_of(" \t");
+    return at == line.npos ? std::string() : std::string(line.substr(at));
   }
   return {};
 }
 
-uint64_t StatusMask(pid_t pid, std::string_view name) {
-  const std::string line = StatusLine(pid, name);
+uint64_t Status::Mask(std::string_view name) const {
+  const std::string line = Line(name);
   uint64_t mask = 0;
   std::from_chars(line.data(), line.data() + line.size(), mask, 16);
   return mask;
+}
+
+std::string StatusLine(pid_t pid, std::string_view name) {
+  return Status(pid).Line(name);
 }
 
 pid_t NumberInside(pid_t pid) {

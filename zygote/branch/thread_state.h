@@ -61,9 +61,19 @@ Result<> SetActions(const std::vector<NumberedAction>& actions, const Workbench&
 // The registers that a thread goes on with elsewhere: what it was waiting for begins again.
 ThreadRegisters RegistersForCopy(const ThreadRegisters& registers);
 
-// One line of /proc/PID/status, without its name.
+// /proc/PID/status, at one moment. Empty: it has ended.
+class Status {
+ public:
+  explicit Status(pid_t pid);
+  // One line, without its name.
+  std::string Line(std::string_view name) const;
+  uint64_t Mask(std::string_view name) const;
+
+ private:
+  std::string text_;
+};
+
 std::string StatusLine(pid_t pid, std::string_view name);
-uint64_t StatusMask(pid_t pid, std::string_view name);
 // The last of NSpid: what it is called in its own pid namespace. 0: it has ended.
 pid_t NumberInside(pid_t pid);
 

@@ -271,6 +271,10 @@ Result<> Tracee::LetGo() {
 
 Result<uintptr_t> FindSyscallInstruction(pid_t pid) {
   SPORE_ASSIGN(const std::vector<Mapping> maps, ReadMappings(pid));
+  return FindSyscallInstruction(pid, maps);
+}
+
+Result<uintptr_t> FindSyscallInstruction(pid_t pid, const std::vector<Mapping>& maps) {
   for (const Mapping& mapping : maps) {
     if (mapping.name != "[vdso]") continue;
     const UniqueFd memory(

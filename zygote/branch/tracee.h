@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sandbox/sys/result.h"
+#include "zygote/branch/process_maps.h"
 
 namespace spore {
 
@@ -80,5 +81,6 @@ class Tracee {
 
 // Where a `syscall` instruction lies in the vdso of a process. kPrecondition: it has none any more.
 Result<uintptr_t> FindSyscallInstruction(pid_t pid);
+Result<uintptr_t> FindSyscallInstruction(pid_t pid, const std::vector<Mapping>& maps);
 
 }  // namespace spore
