@@ -84,8 +84,7 @@ void Branches::StartWorker(const JobPtr& job) {
   auto order = WorkerOrder(*job);
   if (!order) return Fail(job, order.error());
   auto worker =
-      BranchWorker::Start(loop_, *order,
-                          {.on_ready =
+      BeginWorker(*order, {.on_ready =
                                [this, job, alive = alive_] {
                                  if (*alive) StartInterpreters(job);
                                },
@@ -99,6 +98,24 @@ void Branches::StartWorker(const JobPtr& job) {
                                }});
   if (!worker) return Fail(job, worker.error());
   job->worker = std::move(*worker);
+}
+
+Result<std::unique_ptr<BranchWorker>> Branches::BeginWorker(
+    const BranchWorker::Order& order, const BranchWorker::Handlers& handlers) {
+  std::unique_ptr<BranchWorker> worker = std::move(spare_);
+  if (worker && worker->Begin(order, handlers)) return worker;
+  SPORE_ASSIGN(worker, BranchWorker::Start(loop_, [] {}));
+  SPORE_TRY(worker->Begin(order, handlers));
+  return worker;
+}
+
+// When nobody waits for what takes the loop a moment.
+void Branches::StartSpare() {
+  if (spare_) return;
+  auto spare = BranchWorker::Start(loop_, [this, alive = alive_] {
+    if (*alive) spare_.reset();
+  });
+  if (spare) spare_ = std::move(*spare);
 }
 
 void Branches::StartInterpreters(const JobPtr& job) {
@@ -166,6 +183,7 @@ void Branches::Cancel(uint64_t id) {
 void Branches::Finish(const JobPtr& job) {
   loop_.Post([this, job, alive = alive_] {
     if (!*alive) return;
+    if (job->worker) StartSpare();
     job->worker.reset();
     const auto found = jobs_.find(job->order.source);
     if (found == jobs_.end()) return;

@@ -56,6 +56,10 @@ class Branches {
   void Start(const JobPtr& job);
   void Created(const JobPtr& job, const Result<Session*>& session);
   void StartWorker(const JobPtr& job);
+  // The one that waits, or another one.
+  Result<std::unique_ptr<BranchWorker>> BeginWorker(const BranchWorker::Order& order,
+                                                    const BranchWorker::Handlers& handlers);
+  void StartSpare();
   Result<BranchWorker::Order> WorkerOrder(const Job& job);
   void StartInterpreters(const JobPtr& job);
   void Copied(const JobPtr& job, Result<wire::BranchDone> done);
@@ -66,6 +70,7 @@ class Branches {
   Sessions& sessions_;
   uint64_t last_id_ = 0;
   std::map<std::string, std::deque<JobPtr>> jobs_;  // by source; the first is on its way
+  std::unique_ptr<BranchWorker> spare_;             // once there has been a branch
   std::shared_ptr<bool> alive_;
 };
 

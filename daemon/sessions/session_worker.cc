@@ -49,11 +49,7 @@ Result<std::unique_ptr<SessionWorker>> SessionWorker::Start(EventLoop& loop, Ord
                                     self->handlers_.on_closed();
                                     self->TellEndSoon();
                                   }});
-  worker->limit_timer_ = loop.AddTimer(order.limit, [self] {
-    self->limit_timer_ = 0;
-    self->handlers_.on_late();
-    self->Kill();
-  });
+  if (order.limit.count() > 0) worker->Limit(order.limit);
   worker->end_ = loop.WatchReadable(self->pidfd_.get(), [self] { self->OnEnded(); });
   return worker;
 }
@@ -64,6 +60,14 @@ SessionWorker::~SessionWorker() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);  // not yet reaped, so the number is still its own
   (void)TEMP_FAILURE_RETRY(waitpid(pid_, nullptr, 0));
+}
+
+void SessionWorker::Limit(std::chrono::seconds limit) {
+  limit_timer_ = loop_.AddTimer(limit, [this] {
+    limit_timer_ = 0;
+    handlers_.on_late();
+    Kill();
+  });
 }
 
 void SessionWorker::Kill() {

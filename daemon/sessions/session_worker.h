@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ class SessionWorker {
   struct Order {
     std::vector<std::string> arguments;  // after the program's path
     std::vector<int> passed;             // become 4, 5 and so on; borrowed during Start
-    std::chrono::seconds limit{60};      // then it is killed
+    std::chrono::seconds limit{60};      // then it is killed; 0: none yet
   };
   struct Handlers {
     std::function<void(Packet& packet)> on_packet;
@@ -43,6 +44,11 @@ class SessionWorker {
   void Send(const Message& message) {
     (void)channel_->SendStruct(message);  // if it has gone, that is told
   }
+  Result<> SendBytes(std::span<const std::byte> message, std::span<const int> fds) {
+    return channel_->Send(message, fds);
+  }
+  // From now on.
+  void Limit(std::chrono::seconds limit);
   void Kill();
 
  private:

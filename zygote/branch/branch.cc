@@ -1,8 +1,11 @@
 #include "zygote/branch/branch.h"
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "sandbox/steps/step.h"
@@ -21,10 +24,14 @@ namespace {
 
 class Branch {
  public:
-  explicit Branch(BranchOptions options) : options_(std::move(options)) {}
+  // `agents`: pidfds, of the source's and of each target's.
+  Branch(BranchOptions options, ReceivedFds agents)
+      : options_(std::move(options)), agent_fds_(std::move(agents)) {}
 
   Result<> Run() {
-    source_agent_ = PidBehind(wire::kBranchSourceFd);
+    if (agent_fds_.count != options_.targets.size() + 1)
+      return MakeError(ErrorKind::kInternal, "spored has passed too few descriptors");
+    source_agent_ = PidBehind(agent_fds_.fd[0].get());
     if (source_agent_ <= 0) return MakeError(ErrorKind::kPrecondition, "the session has ended");
     for (size_t i = 0; i < options_.targets.size(); ++i) {
       agents_.push_back(PidBehind(TargetFd(i)));
@@ -38,7 +45,7 @@ class Branch {
   wire::BranchDone& report() { return report_; }
 
  private:
-  static int TargetFd(size_t i) { return wire::kBranchSourceFd + 1 + static_cast<int>(i); }
+  int TargetFd(size_t i) const { return agent_fds_.fd[i + 1].get(); }
 
   Result<FilesCopy> BeginFilesOf(pid_t agent, const BranchOptions::Target& target) const {
     FilesOrder order{.folders = {}, .owner = target.uid, .cgroups = target.cgroups};
@@ -161,32 +168,45 @@ class Branch {
   }
 
   BranchOptions options_;
+  ReceivedFds agent_fds_;
   pid_t source_agent_ = 0;
   std::vector<pid_t> agents_;
   std::vector<FilesCopy> files_;
   wire::BranchDone report_;
 };
 
+// What spored sends when there is something to do, which may be long after the start.
+Result<Branch> AwaitOrder() {
+  static_assert(wire::kMaxBranches + 1 <= kMaxMessageFds);
+  std::vector<char> words(wire::kMaxBranchOrder);
+  SPORE_ASSIGN(ReceivedMessage received,
+               ReceiveMessage(wire::kBranchChannelFd, std::as_writable_bytes(std::span(words))));
+  if (received.bytes == 0) return MakeError(ErrorKind::kUnavailable, "spored has gone");
+  (void)prctl(PR_SET_NAME, "spore-branch");
+  SPORE_ASSIGN(BranchOptions options, ParseBranchOptions({words.data(), received.bytes}));
+  return Branch(std::move(options), std::move(received.fds));
+}
+
+void Tell(const Error& error, wire::BranchDone& report) {
+  // A process of the source, or of a branch.
+  if (error.kind == ErrorKind::kNotFound)
+    return PutError({ErrorKind::kPrecondition, 0, "a process of it has ended meanwhile", {}, {}},
+                    report);
+  PutError(error, report);
+}
+
 }  // namespace
 
-int BranchMain(int argc, char** argv) {
-  auto options = ParseBranchOptions(argc, argv);
-  const size_t targets = options ? options->targets.size() : 0;
-  const int last = wire::kBranchSourceFd + static_cast<int>(targets);
-  if (auto begun = BeginWorker("spore-branch", last); !begun)
-    options = tl::unexpected(std::move(begun).error());
-  if (!options) {
-    fprintf(stderr, "spore-zygote: %s\n", options.error().Message().c_str());
+int BranchMain() {
+  auto begun = BeginWorker("spore-spare", wire::kBranchChannelFd);
+  auto branch = begun ? AwaitOrder() : tl::unexpected(std::move(begun).error());
+  if (!branch) {
+    if (branch.error().kind == ErrorKind::kUnavailable) return 0;  // nobody is left to work for
+    fprintf(stderr, "spore-zygote: %s\n", branch.error().Message().c_str());
     return 2;
   }
-  Branch branch(std::move(*options));
-  wire::BranchDone& report = branch.report();
-  if (const Result<> done = branch.Run(); !done) {
-    Error error = done.error();
-    if (error.kind == ErrorKind::kNotFound)
-      error = {ErrorKind::kPrecondition, 0, "a process of it has ended meanwhile", {}, {}};
-    PutError(error, report);
-  }
+  wire::BranchDone& report = branch->report();
+  if (const Result<> done = branch->Run(); !done) Tell(done.error(), report);
   return SendStruct(wire::kBranchChannelFd, report) ? 0 : 1;
 }
 

@@ -5,11 +5,10 @@
 // docs/decisions/0023.
 #pragma once
 
-#include "zygote/branch/branch_options.h"
-
 namespace spore {
 
-// Of `spore-zygote branch`: does it, tells spored on kBranchChannelFd, gives the exit status.
-int BranchMain(int argc, char** argv);
+// Of `spore-zygote branch`: waits for its order on kBranchChannelFd, carries it out, tells spored
+// there, gives the exit status.
+int BranchMain();
 
 }  // namespace spore

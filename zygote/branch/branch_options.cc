@@ -1,5 +1,6 @@
 #include "zygote/branch/branch_options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
@@ -35,15 +36,16 @@ bool Apply(std::string_view name, std::string_view value, BranchOptions& options
 
 }  // namespace
 
-Result<BranchOptions> ParseBranchOptions(int argc, char** argv) {
+Result<BranchOptions> ParseBranchOptions(std::string_view words) {
   BranchOptions options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
+  while (!words.empty()) {
+    const std::string_view word = words.substr(0, words.find('\0'));
+    words.remove_prefix(std::min(word.size() + 1, words.size()));
     const size_t equals = std::min(word.find('='), word.size());
     const std::string_view value = word.substr(std::min(equals + 1, word.size()));
     if (!Apply(word.substr(0, equals), value, options))
       return MakeError(ErrorKind::kInvalid, "branch: \"" + std::string(word) + "\" is no option",
-                       "spored starts this program");
+                       "spored tells it");
   }
   if (!options.targets.empty() && options.targets.size() <= wire::kMaxBranches) return options;
   return MakeError(ErrorKind::kInvalid, "branch: expected 1 to 16 targets");

@@ -1,9 +1,10 @@
-// The command line of `spore-zygote branch`, which only spored calls.
+// What `spore-zygote branch` is told to do, by spored.
 #pragma once
 
 #include <sys/types.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sandbox/sys/result.h"
@@ -23,7 +24,7 @@ struct BranchOptions {
 };
 
 // Words "interpreter=N", "running", "alone", "cgroup=PATH" and, for each branch, "target=UID" with
-// its "enter=PATH" after it.
-Result<BranchOptions> ParseBranchOptions(int argc, char** argv);
+// its "enter=PATH" after it; each with a NUL behind it.
+Result<BranchOptions> ParseBranchOptions(std::string_view words);
 
 }  // namespace spore

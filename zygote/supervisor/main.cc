@@ -14,7 +14,7 @@
 #include "zygote/supervisor/supervise.h"
 
 int main(int argc, char** argv) {
-  if (argc > 1 && strcmp(argv[1], "branch") == 0) return spore::BranchMain(argc - 1, argv + 1);
+  if (argc > 1 && strcmp(argv[1], "branch") == 0) return spore::BranchMain();
   if (argc > 1 && strcmp(argv[1], "checkpoint") == 0)
     return spore::CheckpointMain(argc - 1, argv + 1);
   if (argc > 1 && strcmp(argv[1], "restore") == 0) return spore::RestoreMain(argc - 1, argv + 1);
