@@ -97,6 +97,32 @@ def test_the_worker_is_killed_at_random_times(spored, big):
             assert done["value"] == "120", done
 
 
+def spares(spored):
+    """The worker that waits for the next branch, if there is one."""
+    found = []
+    for path in pathlib.Path(f"/proc/{spored.process.pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            try:
+                if pathlib.Path(f"/proc/{child}/comm").read_text() == "spore-spare\n":
+                    found.append(int(child))
+            except OSError:
+                continue
+    return found
+
+
+def test_the_worker_that_waits_is_killed(spored):
+    with sandboxes.sandbox(spored, ttl_ms=120_000) as box:
+        box.code("x = 1")
+        for _ in range(2):
+            (copy,) = box.call("Branch")["sessions"]
+            assert sandboxes.Sandbox(spored, copy["id"]).value("x") == "1"
+            sandboxes.Sandbox(spored, copy["id"]).kill()
+            (spare,) = daemon.wait_until(lambda: spares(spored), what="one waits")
+            os.kill(spare, signal.SIGKILL)
+            daemon.wait_until(lambda: not os.path.exists(f"/proc/{spare}"), what="it is reaped")
+        only(spored, box)
+
+
 def test_the_client_goes_away(spored, big):
     asking, _ = branch_slowly(spored, big)
     asking.vanish()

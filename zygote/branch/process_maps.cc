@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -100,6 +101,13 @@ Result<std::vector<Mapping>> ReadMappings(pid_t pid) {
   }
   if (maps.empty()) return MakeError(ErrorKind::kNotFound, "it has ended");
   return maps;
+}
+
+bool HasMemory(int pidfd, pid_t pid) {
+  const bool has = ReadMappings(pid).has_value();
+  // Asked afterwards: until then the number is nobody else's.
+  pollfd ended{pidfd, POLLIN, 0};
+  return has && poll(&ended, 1, 0) == 0;
 }
 
 std::string Describe(const Mapping& mapping) {

@@ -34,6 +34,9 @@ Result<std::string> ReadKernelFile(const std::string& path);
 // Ascending.
 Result<std::vector<Mapping>> ReadMappings(pid_t pid);
 
+// Whether it has not begun to end: its memory goes before its pidfd tells so.
+bool HasMemory(int pidfd, pid_t pid);
+
 // "/usr/lib/x.so at 7f..", "anonymous memory at 7f..", for messages.
 std::string Describe(const Mapping& mapping);
 

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -142,8 +141,7 @@ void SourceProcess::LetGo() {
 }
 
 bool SourceProcess::Lives() const {
-  pollfd ended{pidfd_.get(), POLLIN, 0};
-  return poll(&ended, 1, 0) == 0;
+  return HasMemory(pidfd_.get(), pid_);
 }
 
 // Of those that its cgroup lists, the init, the agent and the interpreter are known.

@@ -1,7 +1,6 @@
 #include "zygote/branch/target_process.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -208,8 +207,7 @@ Result<> TargetProcess::CheckConfined(const SourceProcess& source) const {
 }
 
 bool TargetProcess::Lives() const {
-  pollfd ended{pidfd_.get(), POLLIN, 0};
-  return poll(&ended, 1, 0) == 0;
+  return HasMemory(pidfd_.get(), pid_);
 }
 
 Result<> TargetProcess::LetGo() {
