@@ -40,7 +40,7 @@ def run(test, build_dir, xml_path):
     except OSError as error:
         return 127, str(error), 0.0
     try:
-        output, _ = process.communicate(timeout=max(300, test["timeout"]) * scale)
+        output, _ = process.communicate(timeout=max(900, test["timeout"]) * scale)
         status = process.returncode
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)

@@ -60,7 +60,7 @@ class Child {
 
 // Waits, without a fixed time, for what the kernel does a moment later.
 bool Eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 5000; ++i) {
+  for (int i = 0; i < 30'000; ++i) {
     if (condition()) return true;
     usleep(2000);
   }

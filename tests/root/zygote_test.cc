@@ -42,7 +42,7 @@ std::pair<UniqueFd, UniqueFd> SocketPair(int type) {
 template <typename T>
 std::optional<T> ReceiveStruct(int socket, ReceivedFds* fds = nullptr) {
   pollfd waiting{socket, POLLIN, 0};
-  if (poll(&waiting, 1, 20'000) != 1) return std::nullopt;
+  if (poll(&waiting, 1, 60'000) != 1) return std::nullopt;
   T message;
   Result<ReceivedMessage> got =
       ReceiveMessage(socket, std::as_writable_bytes(std::span(&message, 1)));

@@ -18,7 +18,7 @@
 namespace spore::victim {
 namespace {
 
-constexpr int kHangsMs = 120'000;
+constexpr int kHangsMs = 300'000;
 
 // The wait status, or -1 for a process that had to be killed because it hung.
 int Reap(pid_t pid) {
@@ -107,7 +107,7 @@ std::string Refusal(const std::function<void()>& prepare) {
     FreezeOptions options = Options();
     options.allowed_descriptors.push_back(reader.get());
     options.allowed_descriptors.push_back(writer.get());
-    options.patience = std::chrono::milliseconds(300);
+    options.patience = std::chrono::milliseconds(1000);
     prepare();
     const Result<FrozenProcess> frozen = FrozenProcess::Freeze(options);
     const std::string text = frozen ? "" : frozen.error().Message();

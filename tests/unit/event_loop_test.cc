@@ -30,7 +30,7 @@ class EventLoopTest : public testing::Test {
   // Runs until `done` or a generous watchdog.
   void Run() {
     bool stuck = false;
-    auto watchdog = loop_->AddTimer(std::chrono::seconds(20), [&] {
+    auto watchdog = loop_->AddTimer(std::chrono::seconds(60), [&] {
       stuck = true;
       loop_->Stop();
     });
@@ -79,12 +79,12 @@ TEST_F(EventLoopTest, PostRunsAfterTheCurrentHandlerAndInOrder) {
 
 TEST_F(EventLoopTest, TimersFireInOrderAndCanBeCancelled) {
   std::string order;
-  loop_->AddTimer(milliseconds(20), [&] {
+  loop_->AddTimer(milliseconds(300), [&] {
     order += "2";
     loop_->Stop();
   });
-  auto cancelled = loop_->AddTimer(milliseconds(10), [&] { order += "x"; });
-  loop_->AddTimer(milliseconds(5), [&, cancelled] {
+  auto cancelled = loop_->AddTimer(milliseconds(200), [&] { order += "x"; });
+  loop_->AddTimer(milliseconds(100), [&, cancelled] {
     order += "1";
     loop_->CancelTimer(cancelled);
   });
@@ -331,11 +331,12 @@ TEST_F(EventLoopTest, StreamMayBeDestroyedInItsOwnHandler) {
     ++calls;
     stream.reset();
     EXPECT_EQ(7, *guard);  // the handler outlives its stream
+    loop_->AddTimer(milliseconds(10), [this] { loop_->Stop(); });
   };
   handlers.on_close = [&](int) { ADD_FAILURE() << "called after the stream was destroyed"; };
   stream = loop_->OpenStream(std::move(pair[0]), true, std::move(handlers));
   ASSERT_EQ(3, write(pair[1].get(), "abc", 3));
-  RunFor(milliseconds(10));
+  Run();
   EXPECT_EQ(1, calls);
   char byte = 0;
   EXPECT_EQ(0, read(pair[1].get(), &byte, 1)) << "the descriptor was not closed";
@@ -348,7 +349,7 @@ TEST_F(EventLoopTest, DestroyedStreamWithOperationsInFlightClosesItsDescriptor) 
   RunFor(milliseconds(5));
   EXPECT_GT(stream->pending_write_bytes(), 0u);
   stream.reset();
-  RunFor(milliseconds(5));
+  RunFor(milliseconds(200));
   std::string received(8u << 20, '\0');
   while (read(pair[1].get(), received.data(), received.size()) > 0) {
   }

@@ -62,7 +62,7 @@ class LogStoreTest : public testing::Test {
   }
   // Keeps the loop running until `done`, or says so.
   void RunUntil(const bool& done) {
-    auto watchdog = loop_->AddTimer(std::chrono::seconds(30), [this] { loop_->Stop(); });
+    auto watchdog = loop_->AddTimer(std::chrono::seconds(60), [this] { loop_->Stop(); });
     std::function<void()> look = [&] {
       if (done) return loop_->Stop();
       loop_->AddTimer(std::chrono::milliseconds(5), look);

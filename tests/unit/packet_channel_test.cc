@@ -44,7 +44,7 @@ class PacketChannelTest : public testing::Test {
   void TearDown() override { channel_.reset(); }
 
   void Run() {
-    auto watchdog = loop_->AddTimer(std::chrono::seconds(20), [this] {
+    auto watchdog = loop_->AddTimer(std::chrono::seconds(60), [this] {
       ADD_FAILURE() << "the loop waited for something that never came";
       loop_->Stop();
     });
