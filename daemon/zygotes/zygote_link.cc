@@ -16,7 +16,10 @@ namespace spore {
 namespace {
 
 constexpr size_t kMaxMessageLine = 1024;
-constexpr int kMaxReapAttempts = 2000;
+// In attempts, one a millisecond. Thousands of sandboxes that end with their supervisor take
+// seconds; within what the daemon allows itself for its end (kStopLimit in daemon.cc).
+constexpr int kReapPatience = 15'000;
+constexpr int kPoliteAttempts = 1000;
 
 }  // namespace
 
@@ -276,8 +279,8 @@ void ZygoteLink::Reap() {
       break;  // ECHILD: all reaped
     }
     if (info.si_pid != 0) continue;
-    if (++reap_attempts_ == kMaxReapAttempts / 2) kill(-process_group_, SIGKILL);
-    if (reap_attempts_ == kMaxReapAttempts) {
+    if (++reap_attempts_ == kPoliteAttempts) kill(-process_group_, SIGKILL);
+    if (reap_attempts_ == kReapPatience) {
       Log(LogLevel::kError, "image " + name_ + ": its supervisor cannot be reaped",
           {{"SPORE_IMAGE", name_}});
       unreapable_ = true;

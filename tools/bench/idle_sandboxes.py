@@ -41,13 +41,13 @@ def host_memory():
 class Daemon:
     def __init__(self, arguments, folder):
         self.spore, self.folder = arguments.spore, folder
-        self.socket = folder / "spored.sock"
+        self.socket, self.cgroup = folder / "spored.sock", f"spore-idle-{os.getpid()}"
         config = folder / "spore.toml"
         config.write_text(f"""
 socket = "{self.socket}"
 state-dir = "{folder}/state"
 runtime-dir = "{folder}/run"
-cgroup-name = "spore-idle-{os.getpid()}"
+cgroup-name = "{self.cgroup}"
 uid-base = {0x6a000000}
 ready-sandboxes = 0
 max-ready-sandboxes = 0
@@ -127,7 +127,7 @@ def main():
                       "seconds_to_half": round(halfway or made, 1),
                       "host_bytes_each": {name: abs(after[name] - before[name]) // arguments.count
                                           for name in before}}
-            report.update(weigh(f"spore-idle-{os.getpid()}"))
+            report.update(weigh(daemon.cgroup))
             report["daemon_descriptors"] = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
             report["daemon_pss_bytes"] = field(f"/proc/{daemon.process.pid}/smaps_rollup", "Pss:")
             daemon.call("function", "deploy", "works", folder / "code", "--runtime", "python", "--handler",
@@ -145,6 +145,8 @@ def main():
         finally:
             daemon.stop()
         report["seconds_to_end"] = round(time.monotonic() - begin, 1)
+        top = pathlib.Path("/sys/fs/cgroup")
+        report["cgroups_left"] = [str(left) for left in (*top.glob(daemon.cgroup), *top.glob(f"*/{daemon.cgroup}"))]
     print(json.dumps(report, indent=2))
 
 
