@@ -1,9 +1,8 @@
 // What spored and the process that branches a session (`spore-zygote branch`) say to each other, on
 // a SOCK_SEQPACKET socket. Both are trusted, and built from one tree.
 //
-//   spored -> it   its order           words (zygote/branch/branch_options.h); beside them pidfds,
-//   of
-//                                      the source's agent and of each branch's. It may have waited
+//   spored -> it   its order           words (zygote/branch/branch_options.h), and pidfds: of the
+//                                      source's agent and of each branch's. It may have waited
 //                                      for that for long
 //   it -> spored   BranchReady         the sessions that become the branches may start interpreters
 //   spored -> it   BranchInterpreters  they have

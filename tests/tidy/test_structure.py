@@ -216,3 +216,13 @@ def test_git_ignores_what_builds_make():
     done = subprocess.run(["git", "-c", "safe.directory=*", "check-ignore", "build-test/", "build-release/"],
                           cwd=tree.TOP, capture_output=True, text=True)
     assert done.returncode != 1, "build-* is not ignored"
+
+
+def test_every_setting_is_in_the_shipped_file_and_the_manual():
+    keys = set(re.findall(r'reader\.(?:Number|Size|Bool|String|Strings|AbsolutePath)\("([a-z-]+)"',
+                          tree.read("daemon/config/config.cc")))
+    assert len(keys) > 40
+    shipped, manual = tree.read("config/spore.toml"), tree.read("man/spore.toml.5")
+    missing = [key for key in sorted(keys)
+               if not re.search(r"^#%s = " % key, shipped, re.M) or not re.search(r"^\.It Va .*(?<![\w-])%s(?![\w-])" % key, manual, re.M)]
+    assert not missing, missing
