@@ -10,6 +10,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,7 @@ import ttrpc
 ROOT = pathlib.Path(__file__).parents[2]
 BUILD = pathlib.Path(os.environ.get("SPORE_BUILD", ROOT / "build"))
 UIDS = 32 * 65536
+UID_RANGES = 450
 
 
 def find_program(name):
@@ -113,6 +115,18 @@ class Completed:
         return f"exit {self.code}\nstdout: {self.out[-3000:]}\nstderr: {self.err[-3000:]}"
 
 
+def reserve_uids(first):
+    """Which no daemon of another run of the tests has: for as long as the socket is there that stands for them."""
+    for at in range(first, first + UID_RANGES):
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0e2e-uids-{at % UID_RANGES}")
+            return holder, 0x20000000 + at % UID_RANGES * UIDS
+        except OSError:
+            holder.close()
+    raise AssertionError("all ranges of uids are in use")
+
+
 class Spored:
     """One daemon with socket, state, cgroup name and uid range of its own."""
 
@@ -125,7 +139,7 @@ class Spored:
         self.socket = self.directory / "spored.sock"
         self.state = self.directory / "state"
         self.cgroup = f"spore-e2e-{os.getpid()}-{Spored.count}"
-        self.uid_base = 0x20000000 + (os.getpid() * 7 + Spored.count) % 450 * UIDS
+        self.uids, self.uid_base = reserve_uids(os.getpid() * 7 + Spored.count)
         self.log = self.directory / "spored.log"
         self.process = None
         self.write_config(config or {})
@@ -211,6 +225,7 @@ class Spored:
 
     def remove(self):
         """After a failed test too, the host is left as it was; residue() has looked before."""
+        self.uids.close()
         shutil.rmtree(self.directory, ignore_errors=True)
         for top in cgroups_named(self.cgroup):
             for folder, _, _ in os.walk(top, topdown=False):
