@@ -34,7 +34,7 @@ SPORE_E2E_PACKAGES=(
   golang-github-containerd-ttrpc-dev golang-google-protobuf-dev
   awscli python3-boto3 wrk tzdata chromium chromium-driver
 )
-SPORE_TIDY_PACKAGES=(git clang-format)
+SPORE_TIDY_PACKAGES=(git clang-format python3-pyflakes)
 # What making Debian packages needs, and trying them in machines of their own.
 SPORE_PACKAGING_PACKAGES=(build-essential debhelper dh-python dpkg-dev)
 SPORE_MACHINE_PACKAGES=(debootstrap qemu-system-x86 e2fsprogs)

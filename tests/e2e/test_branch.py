@@ -1,7 +1,5 @@
 """Branches of sessions: what is copied, what is not shared, and what refuses."""
-import json
 import os
-import signal
 import threading
 import time
 

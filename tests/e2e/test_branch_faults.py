@@ -1,8 +1,8 @@
 """What becomes of a branch when whoever takes part in it ends: the worker, the source, a copy, spored, the client."""
 import contextlib
 import os
+import pathlib
 import signal
-import threading
 import time
 
 import daemon

@@ -61,7 +61,7 @@ def test_kill_9_of_the_daemon_ends_everything(server):
 
 def test_restart_after_kill_9_clears_cgroups_and_mounts(server):
     server.stop(signal.SIGKILL)
-    left = daemon.cgroups_named(server.cgroup)
+    assert daemon.cgroups_named(server.cgroup)
     server.start()
     assert server.result("sleepy") == 2
     # The residue check at the end of the fixture is the proof: one clean stop leaves nothing.

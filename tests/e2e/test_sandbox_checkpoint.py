@@ -4,7 +4,6 @@ What refuses, and faults: test_sandbox_checkpoint_faults.py.
 """
 import contextlib
 import json
-import os
 import time
 
 import daemon

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 import tree
@@ -125,6 +126,23 @@ def test_headers_are_guarded_and_described():
         text = tree.read(path)
         assert "#pragma once" in text, path
         assert text.startswith("//"), path + ": begins without a sentence on what the file is"
+
+
+def test_python_names():
+    """Each name that Python files use is there, and each module that they import is used."""
+    done = subprocess.run([sys.executable, "-m", "pyflakes", *tree.files_ending(".py")], cwd=tree.TOP,
+                          capture_output=True, text=True)
+    assert not done.stderr, done.stderr
+    wrong = []
+    for line in done.stdout.splitlines():
+        path, number = line.split(":")[:2]
+        text = tree.read(path)
+        # Fixtures are imported by name, and used by the names of arguments.
+        if re.search(r"'\w+' imported but unused", line) and "noqa" not in text.split("\n")[int(number) - 1]:
+            wrong.append(line)
+        if "undefined name" in line and "import *" not in text:
+            wrong.append(line)
+    assert not wrong, "\n".join(wrong)
 
 
 def test_clang_format():
