@@ -80,7 +80,7 @@ void BranchWorker::OnPacket(const Packet& packet) {
   wire::BranchReady ready;
   wire::BranchDone done;
   if (packet.CopyTo(ready)) return handlers_.on_ready();
-  if (!packet.CopyTo(done)) return Kill();
+  if (!packet.CopyTo(done)) return Terminate();
   if (done.error[0] == '\0') return Tell(done);
   done.error[sizeof done.error - 1] = '\0';
   const auto kind = std::min(done.error_kind, static_cast<uint32_t>(ErrorKind::kUnavailable));

@@ -50,7 +50,9 @@ class BranchWorker {
   Result<> Begin(const Order& order, Handlers handlers);
   // The targets' interpreters have started.
   void TellInterpreters(std::span<const int32_t> numbers);
-  void Kill() { worker_->Kill(); }
+  // In the middle of a call that it has the source make, once that is over: the source would end
+  // with it.
+  void Terminate() { worker_->Terminate(); }
 
  private:
   explicit BranchWorker(std::function<void()> on_lost) : on_lost_(std::move(on_lost)) {}

@@ -120,12 +120,12 @@ void Branches::StartSpare() {
 
 void Branches::StartInterpreters(const JobPtr& job) {
   const Session* source = sessions_.Live(job->order.source);
-  if (job->over || source == nullptr) return job->worker->Kill();
+  if (job->over || source == nullptr) return job->worker->Terminate();
   job->interpreters.assign(job->ids.size(), 0);
   job->waiting = job->ids.size();
   for (size_t i = 0; i < job->ids.size(); ++i) {
     Session* copy = sessions_.Live(job->ids[i]);
-    if (copy == nullptr) return job->worker->Kill();
+    if (copy == nullptr) return job->worker->Terminate();
     copy->AdoptInterpreter(source->interpreter_runs(),
                            [this, job, i, alive = alive_](Result<int32_t> number) {
                              if (!*alive || job->over || !job->worker) return;
@@ -161,7 +161,7 @@ void Branches::Copied(const JobPtr& job, Result<wire::BranchDone> done) {
 void Branches::Fail(const JobPtr& job, Error error) {
   const bool told = std::exchange(job->over, true);
   job->use.reset();
-  if (job->worker) job->worker->Kill();
+  if (job->worker) job->worker->Terminate();
   for (const std::string& id : std::exchange(job->ids, {}))
     sessions_.CancelCreate(id, "it did not become a branch: " + error.Message());
   if (!told) job->done(tl::unexpected(std::move(error)));

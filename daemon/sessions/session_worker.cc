@@ -70,6 +70,10 @@ void SessionWorker::Limit(std::chrono::seconds limit) {
   });
 }
 
+void SessionWorker::Terminate() {
+  if (pid_ > 0) kill(pid_, SIGTERM);
+}
+
 void SessionWorker::Kill() {
   if (pid_ > 0) kill(pid_, SIGKILL);
 }

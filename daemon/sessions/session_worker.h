@@ -49,6 +49,8 @@ class SessionWorker {
   }
   // From now on.
   void Limit(std::chrono::seconds limit);
+  // It ends as soon as nobody else would suffer from that; at the limit in any case.
+  void Terminate();
   void Kill();
 
  private:
