@@ -101,3 +101,16 @@ def test_a_limit_that_just_suffices(spored, box):
         expected = tight.value("digest()")
         assert copy.value("digest()") == expected == box.value("digest()")
         copy.kill()
+
+
+def test_a_branch_goes_to_the_disk(spored, box):
+    """CRIU takes large pages for what they are, too."""
+    expected = box.value("digest()")
+    _, (copy,) = copies(box)
+    spored.call("SessionCheckpoints", "Create", {"id": copy.id, "name": "large"})
+    back = sandboxes.Sandbox(spored, spored.call("SessionCheckpoints", "Restore", {"name": "large"})["id"])
+    try:
+        assert back.value("digest()") == expected
+    finally:
+        back.kill()
+        spored.call("SessionCheckpoints", "Remove", {"name": "large"})
