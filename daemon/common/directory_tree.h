@@ -1,5 +1,5 @@
-// Directory trees on disk, of functions and images: taking over what the unpack worker left, copying
-// by hard link, removing. Nothing here follows a symbolic link, whatever the tree holds.
+// Directory trees on disk, of functions and images: taking over what the unpack worker left,
+// copying by hard link, removing. Nothing here follows a symbolic link, whatever the tree holds.
 #pragma once
 
 #include <sys/types.h>
