@@ -241,14 +241,12 @@ void Get(ServiceContext& context, const CallPtr& call, v1::GetFunctionRequest& r
 
 void List(ServiceContext& context, const CallPtr& call, const v1::ListFunctionsRequest& request) {
   v1::ListFunctionsResponse response;
-  size_t bytes = 0;
+  ListPage page(request.limit());
   context.store.ForEach(request.marker(), [&](const DeployedFunction& deployed) {
     const v1::Function& function = deployed.latest->function;
     if (!MaySee(call->peer(), function)) return true;
     v1::Function described = DescribeFunction(context, deployed, function);
-    bytes += described.ByteSizeLong() + 16;
-    const auto count = static_cast<uint32_t>(response.functions_size());
-    if (count > 0 && (bytes > kMaxListing || (request.limit() > 0 && count >= request.limit()))) {
+    if (!page.Takes(described)) {
       response.set_next_marker(response.functions(response.functions_size() - 1).name());
       return false;
     }

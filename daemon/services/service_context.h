@@ -1,6 +1,7 @@
 // What the services of spore.proto work with. All borrowed; they outlive the RPC server.
 #pragma once
 
+#include <google/protobuf/message.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -105,6 +106,23 @@ Result<> CheckReserve(const ServiceContext& context, const v1::Function& functio
                       const v1::FunctionFacts& facts);
 // Bytes of a listing, of the 4 MiB that a message holds.
 constexpr size_t kMaxListing = 3u << 20;
+// What one answer to a List holds: entries up to a limit, 0 for none, and to kMaxListing; one at
+// least.
+class ListPage {
+ public:
+  explicit ListPage(uint32_t limit) : limit_(limit) {}
+  // False: the entry is of the next page.
+  bool Takes(const google::protobuf::Message& entry) {
+    bytes_ += entry.ByteSizeLong() + 16;
+    if (count_ > 0 && (bytes_ > kMaxListing || (limit_ > 0 && count_ >= limit_))) return false;
+    ++count_;
+    return true;
+  }
+
+ private:
+  uint32_t limit_, count_ = 0;
+  size_t bytes_ = 0;
+};
 
 // The archive that root imports: one descriptor, a file or pipe. Root's own: closing it makes
 // nobody wait but root.

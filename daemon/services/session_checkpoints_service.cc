@@ -16,15 +16,13 @@ v1::ListSessionCheckpointsResponse Page(std::vector<v1::SessionCheckpointRecord>
                                         const std::optional<SessionCheckpointKey>& from,
                                         uint32_t limit) {
   v1::ListSessionCheckpointsResponse response;
-  size_t bytes = 0;
+  ListPage page(limit);
   for (v1::SessionCheckpointRecord& record : all) {
     v1::SessionCheckpoint& checkpoint = *record.mutable_checkpoint();
     if (from && SessionCheckpointKey::Of(checkpoint) <= *from) continue;
     checkpoint.clear_execs();
     checkpoint.clear_environment();
-    bytes += checkpoint.ByteSizeLong() + 16;
-    const auto count = static_cast<uint32_t>(response.checkpoints_size());
-    if (count > 0 && (bytes > kMaxListing || (limit > 0 && count >= limit))) {
+    if (!page.Takes(checkpoint)) {
       const auto last =
           SessionCheckpointKey::Of(response.checkpoints(response.checkpoints_size() - 1));
       response.set_next_marker(last.Marker());

@@ -85,13 +85,11 @@ void List(ServiceContext& context, const CallPtr& call, const v1::ListVersionsRe
   auto function = ForReading(context, call, request);
   if (!function) return call->Fail(function.error());
   v1::ListVersionsResponse response;
-  size_t bytes = 0;
+  ListPage page(request.limit());
   for (const v1::PublishedVersion& version : (*function)->facts->published()) {
     if (version.number() <= request.marker()) continue;
     v1::PublishedVersion described = Describe(context, **function, version);
-    bytes += described.ByteSizeLong() + 16;
-    const auto count = static_cast<uint32_t>(response.versions_size());
-    if (count > 0 && (bytes > kMaxListing || (request.limit() > 0 && count >= request.limit()))) {
+    if (!page.Takes(described)) {
       response.set_next_marker(response.versions(response.versions_size() - 1).number());
       break;
     }
