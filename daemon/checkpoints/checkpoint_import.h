@@ -15,8 +15,8 @@
 namespace spore {
 
 struct CheckpointImport {
-  int source =
-      -1;  // a file or pipe (daemon/checkpoints/checkpoint_parcel.h), read to its end; borrowed
+  // A file or pipe (daemon/checkpoints/checkpoint_parcel.h), read to its end; borrowed.
+  int source = -1;
   int stop = -1;  // an eventfd; readable: give up
   std::string unpack_program;
   uid_t unpack_uid = 0;    // nobody else's

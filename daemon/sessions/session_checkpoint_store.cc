@@ -132,10 +132,10 @@ Result<UniqueFd> SessionCheckpointStore::FolderOf(uid_t owner) const {
   return OpenDirectory(root_.get(), std::to_string(owner));
 }
 
-uint64_t SessionCheckpointStore::BytesTaken(std::optional<uid_t> owner) const {
-  uint64_t bytes = 0;
+SessionCheckpointStore::Taken SessionCheckpointStore::BytesTaken(uid_t owner) const {
+  Taken taken;
   for (const std::string& whose : ListFolders(root_.get(), false)) {
-    if (owner && whose != std::to_string(*owner)) continue;
+    uint64_t bytes = 0;
     const Result<UniqueFd> folder = OpenDirectory(root_.get(), whose);
     if (!folder) continue;
     for (const std::string& name : ListFolders(folder->get(), false)) {
@@ -144,17 +144,20 @@ uint64_t SessionCheckpointStore::BytesTaken(std::optional<uid_t> owner) const {
       if (fstatat(folder->get(), archive.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
         bytes += static_cast<uint64_t>(status.st_size);
     }
+    taken.all += bytes;
+    if (whose == std::to_string(owner)) taken.owners = bytes;
   }
-  return bytes;
+  return taken;
 }
 
 SessionCheckpointStore::Room SessionCheckpointStore::RoomOf(uid_t owner) const {
   const auto room = [](uint64_t taken, uint64_t limit, bool own) {
     return Room{taken < limit ? limit - taken : 0, taken, limit, own};
   };
-  const Room all = room(BytesTaken({}), limits_.bytes, false);
+  const Taken taken = BytesTaken(owner);
+  const Room all = room(taken.all, limits_.bytes, false);
   if (owner == 0) return all;
-  const Room own = room(BytesTaken(owner), limits_.owner_bytes, true);
+  const Room own = room(taken.owners, limits_.owner_bytes, true);
   return own.left < all.left ? own : all;
 }
 

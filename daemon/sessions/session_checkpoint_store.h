@@ -94,7 +94,10 @@ class SessionCheckpointStore {
     }
   };
   Room RoomOf(uid_t owner) const;
-  uint64_t BytesTaken(std::optional<uid_t> owner) const;
+  struct Taken {
+    uint64_t all = 0, owners = 0;
+  };
+  Taken BytesTaken(uid_t owner) const;
   Result<UniqueFd> FolderOf(uid_t owner) const;
   Result<> RemovePlace(const Place& place);
   Result<v1::SessionCheckpointRecord> Stage(v1::SessionCheckpointRecord record, int directory,
