@@ -83,37 +83,36 @@ class Difference {
   Differing found_;
 };
 
-// As many as go through the buffer at once.
-std::vector<Pieces> Batches(Pieces pieces) {
-  std::vector<Pieces> batches;
+// Runs of them. `is_full` is told of one so far, its bytes and its number of pieces, and of the
+// piece that would be the next.
+template <typename IsFull>
+std::vector<Pieces> Split(Pieces pieces, IsFull is_full) {
+  std::vector<Pieces> runs;
   size_t first = 0, bytes = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
-    if (bytes + pieces[i].bytes > kPieceBytes || i - first == kMostPieces) {
-      batches.push_back(pieces.subspan(first, i - first));
+    if (i > first && is_full(bytes, i - first, pieces[i])) {
+      runs.push_back(pieces.subspan(first, i - first));
       first = i;
       bytes = 0;
     }
     bytes += pieces[i].bytes;
   }
-  if (first < pieces.size()) batches.push_back(pieces.subspan(first));
-  return batches;
+  if (first < pieces.size()) runs.push_back(pieces.subspan(first));
+  return runs;
+}
+
+// As many as go through the buffer at once.
+std::vector<Pieces> Batches(Pieces pieces) {
+  return Split(pieces, [](size_t bytes, size_t count, const Piece& next) {
+    return bytes + next.bytes > kPieceBytes || count == kMostPieces;
+  });
 }
 
 // A share ends where a large page does, if there is such a place soon.
 std::vector<Pieces> Shares(Pieces pieces, size_t share_bytes) {
-  std::vector<Pieces> shares;
-  size_t first = 0, bytes = 0;
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    const bool good = pieces[i].begin % kHugeBytes == 0 && bytes >= share_bytes;
-    if (good || bytes >= 2 * share_bytes) {
-      shares.push_back(pieces.subspan(first, i - first));
-      first = i;
-      bytes = 0;
-    }
-    bytes += pieces[i].bytes;
-  }
-  if (first < pieces.size()) shares.push_back(pieces.subspan(first));
-  return shares;
+  return Split(pieces, [share_bytes](size_t bytes, size_t, const Piece& next) {
+    return bytes >= 2 * share_bytes || (bytes >= share_bytes && next.begin % kHugeBytes == 0);
+  });
 }
 
 // What of the runs begins within the share.

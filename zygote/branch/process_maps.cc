@@ -8,53 +8,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <string_view>
+
+#include "zygote/sfork/memory_map.h"
 
 namespace spore {
 namespace {
 
 constexpr size_t kReadBytes = 16 << 10;
-
-// "begin-end rwxp offset device inode   name"
-class LineParser {
- public:
-  explicit LineParser(std::string_view line) : rest_(line) {}
-
-  bool Parse(Mapping& mapping) {
-    if (!Number(mapping.begin, 16, '-') || !Number(mapping.end, 16, ' ')) return false;
-    const std::string_view flags = Word();
-    if (flags.size() != 4 || !Number(mapping.offset, 16, ' ')) return false;
-    mapping.protection = (flags[0] == 'r' ? PROT_READ : 0) | (flags[1] == 'w' ? PROT_WRITE : 0) |
-                         (flags[2] == 'x' ? PROT_EXEC : 0);
-    mapping.shared = flags[3] == 's';
-    mapping.device = Word();
-    if (mapping.device.empty() || !Number(mapping.inode, 10, ' ')) return false;
-    rest_.remove_prefix(std::min(rest_.find_first_not_of(' '), rest_.size()));
-    mapping.name = rest_;
-    return true;
-  }
-
- private:
-  // Takes the number, and what ends it.
-  bool Number(uint64_t& value, int base, char end) {
-    const auto [at, error] =
-        std::from_chars(rest_.data(), rest_.data() + rest_.size(), value, base);
-    rest_.remove_prefix(static_cast<size_t>(at - rest_.data()));
-    if (error != std::errc()) return false;
-    if (rest_.empty()) return end == ' ';
-    if (rest_.front() != end) return false;
-    rest_.remove_prefix(1);
-    return true;
-  }
-  std::string_view Word() {
-    const std::string_view word = rest_.substr(0, rest_.find(' '));
-    rest_.remove_prefix(std::min(word.size() + 1, rest_.size()));
-    return word;
-  }
-
-  std::string_view rest_;
-};
 
 }  // namespace
 
@@ -93,10 +54,11 @@ Result<std::vector<Mapping>> ReadMappings(pid_t pid) {
   std::vector<Mapping> maps;
   for (std::string_view rest = *text; !rest.empty();) {
     const size_t end = std::min(rest.find('\n'), rest.size());
-    Mapping mapping;
-    if (!LineParser(rest.substr(0, end)).Parse(mapping))
+    MapLine line;
+    if (!line.Parse(rest.substr(0, end)))
       return MakeError(ErrorKind::kInternal, path + " has a line of unknown form");
-    maps.push_back(std::move(mapping));
+    maps.push_back({line.begin, line.end, line.protection, line.shared, line.offset, line.device,
+                    line.inode, std::string(line.name)});
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   if (maps.empty()) return MakeError(ErrorKind::kNotFound, "it has ended");

@@ -17,7 +17,7 @@ struct Mapping {
   int protection = 0;  // PROT_*
   bool shared = false;
   uint64_t offset = 0;
-  std::string device;  // as "maps" has it
+  dev_t device = 0;
   uint64_t inode = 0;  // 0: of no file
   std::string name;
 

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "zygote/branch/process_maps.h"
+#include "zygote/sfork/signals_blocked.h"
 
 namespace spore {
 namespace {
@@ -81,27 +82,10 @@ pid_t NumberInside(pid_t pid) {
   return number;
 }
 
-// spored wants the worker to end: not now.
-class EndHeldOff {
- public:
-  EndHeldOff() {
-    sigset_t end;
-    sigemptyset(&end);
-    sigaddset(&end, SIGTERM);
-    sigprocmask(SIG_BLOCK, &end, &before_);
-  }
-  ~EndHeldOff() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  EndHeldOff(const EndHeldOff&) = delete;
-  EndHeldOff& operator=(const EndHeldOff&) = delete;
-
- private:
-  sigset_t before_{};
-};
-
 // Lends a piece of the thread's stack, which is put back.
 template <typename Asked>
 Result<> SourceThread::Ask(Asked asked) {
-  const EndHeldOff held_off;
+  const SignalsBlocked held_off;  // spored wants the worker to end (SIGTERM): not now
   SPORE_TRY(thread_.SetOptions(PTRACE_O_SUSPEND_SECCOMP | PTRACE_O_EXITKILL));
   SPORE_ASSIGN(const ThreadRegisters registers, thread_.Read());
   const uintptr_t place = (registers.general.rsp - kRedZone) & ~uintptr_t{15};

@@ -118,7 +118,9 @@ bool MapLine::Parse(std::string_view line) {
   protection = (access[0] == 'r' ? PROT_READ : 0) | (access[1] == 'w' ? PROT_WRITE : 0) |
                (access[2] == 'x' ? PROT_EXEC : 0);
   shared = access[3] == 's';
-  TakeWord(line);  // offset
+  const std::string_view start = TakeWord(line);
+  offset = 0;
+  std::from_chars(start.data(), start.data() + start.size(), offset, 16);
   std::string_view numbers = TakeWord(line);
   unsigned major = 0, minor = 0;
   if (!TakeNumber(numbers, &major, 16, ':')) return false;

@@ -33,6 +33,7 @@ struct MapLine {
   uintptr_t begin = 0, end = 0;
   int protection = 0;
   bool shared = false;
+  uint64_t offset = 0;
   dev_t device = 0;
   uint64_t inode = 0;
   std::string_view name;
